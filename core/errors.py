@@ -1,0 +1,124 @@
+"""Every failure that muser reports on purpose.
+
+    MuserError
+    ├── SettingsError          a recipe, a flag or an environment variable is wrong
+    │   ├── PromptError        a prompt file is missing, broken, or uses an undefined variable
+    │   ├── RunChanged         a run of this name exists under another recipe
+    │   └── MissingModel       a model that training produces is named before it exists
+    ├── InputError             a query file, rubric file or training row is wrong
+    ├── EndpointError          a model could not be asked
+    │   ├── EndpointUnreachable   nothing answers at the address
+    │   ├── EndpointRefused       the server answered and will not serve this (key, model name, request)
+    │   ├── EndpointOverloaded    429 or 5xx after every retry
+    │   └── EndpointTimeout       no answer within the model's timeout
+    ├── ReplyError             a model answered, and after every repair the reply is still of no use
+    ├── ServerError            a server that muser starts did not come up or went away
+    ├── StoreError             the database cannot be used
+    │   ├── ForeignDatabase    it belongs to another program or a newer muser
+    │   ├── DamagedDatabase    SQLite found it corrupt
+    │   ├── StoreBusy          another process holds it
+    │   └── StoreFull          the disk is full or read-only
+    ├── TrainingError          training cannot start, or stopped on a bad number
+    └── EvaluationError        a benchmark could not be graded or scored
+
+A library's exception is translated once, in the folder that owns the library, with `from`. What is not a
+MuserError is a bug and keeps its traceback.
+"""
+
+from .types import Outcome
+
+
+class MuserError(Exception):
+    """What went wrong, where, and what to do about it; printed by the CLI as one message."""
+
+    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
+        super().__init__(what, where, todo)
+        self.what, self.where, self.todo = what, where, todo
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.todo:
+            lines.append(f"  try:   {self.todo}")
+        return "\n".join(lines)
+
+
+class SettingsError(MuserError):
+    """A recipe, a flag or an environment variable is wrong."""
+
+
+class PromptError(SettingsError):
+    """A prompt file is missing, broken, or uses an undefined variable."""
+
+
+class RunChanged(SettingsError):
+    """A run of this name exists under another recipe."""
+
+
+class MissingModel(SettingsError):
+    """A model that training produces is named before it exists."""
+
+
+class InputError(MuserError):
+    """A query file, rubric file or training row is wrong."""
+
+
+class EndpointError(MuserError):
+    """A model could not be asked."""
+
+
+class EndpointUnreachable(EndpointError):
+    """Nothing answers at the address."""
+
+
+class EndpointRefused(EndpointError):
+    """The server answered and will not serve this: key, model name or request."""
+
+
+class EndpointOverloaded(EndpointError):
+    """429 or 5xx after every retry."""
+
+
+class EndpointTimeout(EndpointError):
+    """No answer within the model's timeout."""
+
+
+class ReplyError(MuserError):
+    """A model answered, and after every repair the reply is still of no use. `outcome` says how the last one failed."""
+
+    def __init__(self, what: str, *, outcome: Outcome, where: str = "", todo: str = "") -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.outcome = outcome
+
+
+class ServerError(MuserError):
+    """A server that muser starts did not come up or went away."""
+
+
+class StoreError(MuserError):
+    """The database cannot be used."""
+
+
+class ForeignDatabase(StoreError):
+    """The file belongs to another program or a newer muser."""
+
+
+class DamagedDatabase(StoreError):
+    """SQLite found the file corrupt."""
+
+
+class StoreBusy(StoreError):
+    """Another process holds the file."""
+
+
+class StoreFull(StoreError):
+    """The disk is full or read-only."""
+
+
+class TrainingError(MuserError):
+    """Training cannot start, or stopped on a bad number."""
+
+
+class EvaluationError(MuserError):
+    """A benchmark could not be graded or scored."""

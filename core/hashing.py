@@ -1,0 +1,17 @@
+"""Digests and seeds: the same value gives the same number on every machine and in every process."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value's canonical form, or of a string's UTF-8 bytes."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # Model text may hold lone surrogates, which UTF-8 refuses; they must not end a run.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A seed in [0, 2**31) that depends on all parts, so any subset of samples and calls can be repeated."""
+    return int(digest([str(part) for part in parts])[:8], 16) >> 1

@@ -1,0 +1,224 @@
+"""The recipe: everything that decides what a run does, as one frozen value with a default wherever one is safe."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from .types import Stage
+
+Name = str
+"""A name in a recipe: letters, digits, `-` and `_`, starting with a letter (also a graph node and a column value)."""
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+RESERVED_CRITICS = frozenset({"persona", "respond", "refine", "grade"})
+
+
+class Settings(BaseModel):
+    """A part of a recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class ServeSettings(Settings):
+    """Have muser start a vLLM server for this model. `options` are passed to vLLM as `--key value`."""
+
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    max_model_len: int | None = Field(None, gt=0)
+    options: dict[str, JsonValue] = {}
+    env: dict[str, str] = {}
+    start_timeout: float = Field(900, gt=0, description="seconds")
+
+
+class ModelSettings(Settings):
+    """One model behind an OpenAI-compatible endpoint: at `base_url`, or served by muser when `serve` is given."""
+
+    model: str = Field(description="the name the endpoint serves, or a folder or hub name when muser serves it")
+    base_url: str | None = None
+    api_key_env: str | None = Field(None, description="the environment variable that holds the key; never the key itself")
+    api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
+    temperature: float = Field(0.7, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(2048, gt=0)
+    extra_body: dict[str, JsonValue] = {}
+    timeout: float = Field(600, gt=0, description="seconds for one request")
+    retries: int = Field(6, ge=0, description="on 408, 409, 429, 5xx and lost connections, with jitter")
+    serve: ServeSettings | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url.rstrip("/") if url else url
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> Self:
+        if self.base_url and self.serve:
+            raise ValueError("give base_url or serve, not both")
+        return self
+
+
+class RoleSettings(Settings):
+    """Which model plays a role. Written short as the model's name; `student@distill` names a trained stage."""
+
+    model: str
+    reasoning: Literal["on", "off", "auto"] = Field("auto", description="auto: off where a schema is asked for, else as served")
+    temperature: float | None = Field(None, ge=0)
+    max_tokens: int | None = Field(None, gt=0)
+
+    @property
+    def name(self) -> str:
+        """The model's name without its stage."""
+        return self.model.partition("@")[0]
+
+    @property
+    def stage(self) -> str:
+        """The model's stage; `base` where none is named."""
+        return self.model.partition("@")[2] or "base"
+
+
+class CriticSettings(Settings):
+    """A critic: a prompt file (the tail after the shared prefix), or an async function by import path `module:name`."""
+
+    prompt: str | None = None
+    function: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if (self.prompt is None) == (self.function is None):
+            raise ValueError("give a critic either prompt: FILE or function: module:name")
+        if self.function is not None and self.function.count(":") != 1:
+            raise ValueError("function must read module:name")
+        return self
+
+
+class RolesSettings(Settings):
+    """Model of each role. `critic` is for every critic, `critics` for single ones; a sole model plays what is not named."""
+
+    persona: RoleSettings | None = None
+    responder: RoleSettings | None = None
+    critic: RoleSettings | None = None
+    critics: dict[Name, RoleSettings] = {}
+    refiner: RoleSettings | None = None
+    judge: RoleSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        full = {key: {"model": v} if isinstance(v, str) else v for key, v in value.items()}
+        if isinstance(full.get("critics"), dict):
+            full["critics"] = {key: {"model": v} if isinstance(v, str) else v for key, v in full["critics"].items()}
+        return full
+
+
+class PromptSettings(Settings):
+    """Prompt files: a path from the recipe's folder, else the name of one that ships with muser."""
+
+    persona: str = "persona.md"
+    responder: str = "responder.md"
+    shared: str = Field("shared.md", description="what critics and the refiner share, rendered first and byte-identical")
+    refiner: str = "refiner.md"
+    judge: str = "judge.md"
+
+
+class Limits(Settings):
+    """Stop cleanly, to be resumed, once a run has used this much. Tokens are prompt plus completion."""
+
+    tokens: int | None = Field(None, gt=0)
+    hours: float | None = Field(None, gt=0)
+
+
+class LoraSettings(Settings):
+    """The adapter's shape, with peft's names."""
+
+    r: int = Field(32, gt=0)
+    alpha: int = Field(64, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class StageSettings(Settings):
+    """How one stage is fine-tuned (the paper does not publish its values; these are ours)."""
+
+    epochs: float = Field(2, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    batch_size: int = Field(8, gt=0, description="rows a device and step")
+    gradient_accumulation: int = Field(1, gt=0)
+    max_length: int = Field(4096, gt=0, description="tokens; longer rows are dropped and reported, never cut")
+    warmup_steps: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    packing: bool = False
+    save_steps: int = Field(200, gt=0)
+
+
+class TrainingSettings(Settings):
+    """Two-stage fine-tuning of one model of the recipe (paper, section 3.3)."""
+
+    model: Name = Field(description="the model to train, by its name under models")
+    method: Literal["lora", "full"] = "lora"
+    lora: LoraSettings = LoraSettings()
+    precision: Literal["bf16", "fp32"] = "bf16"
+    seed: int = 0
+    distill: StageSettings = StageSettings()
+    refine: StageSettings = StageSettings()
+
+
+class EvaluationSettings(Settings):
+    """A benchmark file in HealthBench's format, and how much of it to grade."""
+
+    file: str
+    examples: int | None = Field(None, gt=0, description="a random subset of this size, drawn as simple-evals draws it")
+    repeats: int = Field(1, gt=0)
+    stages: list[Stage] = ["base", "distill", "refine"]
+
+
+class Recipe(Settings):
+    """One YAML file: models, roles, critics, training. Input paths are relative to the file, outputs to where muser runs."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = 0
+    samples: int = Field(0, ge=0, description="how many to simulate from the attribute tables")
+    queries: str | None = Field(None, description="JSONL of your own queries (and responses): bring your own")
+    models: dict[Name, ModelSettings] = Field(min_length=1)
+    roles: RolesSettings = RolesSettings()
+    critics: dict[Name, CriticSettings] = {}
+    refine_when: Literal["always", "any_revise"] = "always"
+    rounds: int = Field(1, ge=1, le=8)
+    repairs: int = Field(2, ge=0, le=8, description="further calls after a reply of no use")
+    prompts: PromptSettings = PromptSettings()
+    attributes: str = "attributes.yaml"
+    concurrency: int = Field(32, ge=1, description="samples in flight")
+    limits: Limits = Limits()
+    store: str = "muser.db"
+    output: str = Field("output", description="folder for checkpoints, reports and logs")
+    training: TrainingSettings | None = None
+    evaluation: EvaluationSettings | None = None
+    folder: Path = Field(Path("."), exclude=True, description="set by the loader: where the recipe's input paths start")
+
+    def role(self, role: str) -> RoleSettings:
+        """The model bound to `persona`, `responder`, `refiner`, `judge` or `critics.NAME`. The loader proves it exists."""
+        kind, _, critic = role.partition(".")
+        bound = self.roles.critics.get(critic) or self.roles.critic if kind == "critics" else getattr(self.roles, kind)
+        return bound or RoleSettings(model=next(iter(self.models)))
+
+    def call_roles(self) -> list[str]:
+        """Roles that `muser run` will call, in the graph's order."""
+        return [
+            *(["persona"] if self.samples else []),
+            "responder",
+            *(f"critics.{name}" for name in self.critics),
+            *(["refiner"] if self.critics else []),
+        ]
+
+    def identity(self) -> dict[str, Any]:
+        """What decides a sample's content; how fast, how long, how many and where to are left out."""
+        models = {
+            name: m.model_dump(exclude={"base_url", "api_key_env", "timeout", "retries", "serve"}, mode="json")
+            for name, m in self.models.items()
+        }
+        rest = {"samples", "models", "roles", "concurrency", "limits", "store", "output", "training", "evaluation"}
+        roles = {role: self.role(role).model_dump(mode="json") for role in self.call_roles()}
+        return self.model_dump(mode="json", exclude=rest) | {"models": models, "roles": roles}

@@ -1,0 +1,120 @@
+"""The values that pass between the folders, one class for each word of the method (arXiv 2511.10067)."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown fields, so a misspelt one is an error and not a silent default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Persona(Value):
+    """Who asks and how: the seven attributes that condition a simulated query (paper, section 3.1)."""
+
+    identity: str
+    region: str
+    condition: str
+    intent: str
+    vagueness: str
+    completeness: str
+    style: str
+
+
+class Message(Value):
+    """One turn of a chat-completions conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Response(Value):
+    """What the responder wrote first: `<think>reasoning</think>answer`."""
+
+    reasoning: str = ""
+    answer: str
+
+
+Verdict = Literal["pass", "revise"]
+
+
+class Critique(Value):
+    """One critic's judgement of an answer. `rationale` is a first-person plan; `critic` is set by the graph."""
+
+    critic: str = ""
+    verdict: Verdict
+    rationale: str
+    round: int = 1
+
+
+class Refinement(Value):
+    """The refined answer, and the reasoning that the critics' rationales were composed into."""
+
+    reasoning: str
+    answer: str
+
+
+class Grade(Value):
+    """A judge's word on one rubric item. `met` is None when the judge failed: a third state, never a verdict."""
+
+    item: int
+    points: float
+    met: bool | None
+    explanation: str = ""
+
+
+class Request(Value):
+    """What an agent asks of its model; `attempt` counts from 1 and grows with every repair."""
+
+    messages: tuple[Message, ...]
+    output_schema: dict[str, JsonValue] | None = None
+    attempt: int = 1
+
+
+Outcome = Literal["ok", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"]
+
+
+class Usage(Value):
+    """Token counts as the endpoint reported them; `tokens_cached` is the part of `tokens_in` it had in its prefix cache."""
+
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+
+
+class Reply(Value):
+    """What came back for one request: the text, the separate reasoning if any, and what it cost."""
+
+    text: str
+    reasoning: str = ""
+    finish_reason: str = ""
+    model: str = ""
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
+Ask = Callable[[Request], Awaitable[Reply]]
+"""How an agent reaches its model: bound by the graph to one sample, role and round, so agents know no ledger."""
+
+Critic = Callable[[str, str, Ask], Awaitable[Critique]]
+"""A critic: (query, answer, ask) → critique. Any async function of this signature can be named in a recipe."""
+
+
+class SampleInput(Value):
+    """Where a sample starts: a persona to simulate, or a query (and perhaps a response) that exists already.
+
+    `key` names the sample inside its run and decides its seed; `origin` is the sample the values were taken from.
+    """
+
+    key: str
+    persona: Persona | None = None
+    query: str | None = None
+    response: Response | None = None
+    origin: str | None = None
+
+
+Stage = Literal["base", "distill", "refine"]
+SampleStatus = Literal["pending", "running", "done", "failed"]
