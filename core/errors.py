@@ -12,6 +12,7 @@
     │   ├── EndpointOverloaded    429 or 5xx after every retry
     │   └── EndpointTimeout       no answer within the model's timeout
     ├── ReplyError             a model answered, and after every repair the reply is still of no use
+    ├── CriticError            a critic named by import path raised, or returned no critique
     ├── ServerError            a server that muser starts did not come up or went away
     ├── StoreError             the database cannot be used
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
@@ -90,6 +91,10 @@ class ReplyError(MuserError):
     def __init__(self, what: str, *, outcome: Outcome, where: str = "", todo: str = "") -> None:
         super().__init__(what, where=where, todo=todo)
         self.outcome = outcome
+
+
+class CriticError(MuserError):
+    """A critic named by import path raised, or returned no critique."""
 
 
 class ServerError(MuserError):

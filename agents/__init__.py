@@ -1,0 +1,1 @@
+"""The roles: each a function from values to one prompt to one value. Agents know neither LangGraph nor SQLite nor HTTP."""

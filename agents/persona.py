@@ -1,0 +1,14 @@
+"""The persona simulator: seven attributes → the query that such a person would write (paper, section 3.1)."""
+
+from ..core.types import Ask, Persona, Request
+from ..prompts.attributes import AttributeTables
+from ..prompts.templates import Prompt
+from .replies import ask_text
+
+
+async def simulate(persona: Persona, tables: AttributeTables, prompt: Prompt, ask: Ask, repairs: int = 0) -> str:
+    """The query, without the quotation marks that models like to put around it."""
+    reply = await ask_text(Request(messages=prompt.render(**tables.describe(persona))), ask, repairs)
+    query = reply.text.strip()
+    quoted = len(query) > 1 and query[0] + query[-1] in ('""', "“”")
+    return query[1:-1].strip() if quoted else query

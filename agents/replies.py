@@ -1,0 +1,105 @@
+"""Is a model's reply of use? Says how not, and asks again a bounded number of times.
+
+| outcome | how it is recognised | the next attempt |
+|---|---|---|
+| truncated | the token limit ended it | the same request, another seed |
+| whitespace | the token limit ended a run of white space (the loop of JSON mode) | the same |
+| unclosed_reasoning | there is reasoning and no answer | the same |
+| empty | neither | the same |
+| malformed | a schema was asked for and it is not JSON | the reply is shown back with the fault |
+| wrong_schema | JSON, and not of that schema | the same, with the fault |
+| refusal | the server's content filter ended it | none |
+
+After the last attempt the reply is a `ReplyError`; every reply's text is kept in the ledger.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+import jsonschema
+from jsonschema.protocols import Validator
+
+from ..core.errors import ReplyError
+from ..core.types import Ask, Message, Outcome, Reply, Request
+
+LOOP = 40  # white-space characters at the end of a cut reply that no JSON writer needs
+SHOWN_BACK = 2000  # characters of a faulty reply that the repair call repeats
+
+
+def classify(reply: Reply, schema: dict[str, Any] | None = None) -> Outcome:
+    """How a reply ended; a pure function, so the ledger records it as the call returns."""
+    return _inspect(reply, schema)[0]
+
+
+async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
+    """The first reply of use out of `repairs` + 1 attempts. Raises ReplyError, and what `ask` raises."""
+    return (await _ask(request, ask, repairs))[0]
+
+
+async def ask_json(request: Request, ask: Ask, repairs: int) -> dict[str, Any]:
+    """The first reply that is JSON of the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
+    return (await _ask(request, ask, repairs))[1]
+
+
+async def _ask(request: Request, ask: Ask, repairs: int) -> tuple[Reply, Any]:
+    wanted = request
+    for attempt in range(1, repairs + 2):
+        reply = await ask(wanted)
+        outcome, fault, data = _inspect(reply, request.output_schema)
+        if outcome == "ok":
+            return reply, data
+        if outcome == "refusal":
+            break
+        wanted = request.model_copy(update={"attempt": attempt + 1})
+        if fault:
+            wanted = wanted.model_copy(update={"messages": (*request.messages, *_show_back(reply, fault))})
+    raise ReplyError(
+        f"the model's reply was {outcome.replace('_', ' ')} after {attempt} attempt{'s' * (attempt > 1)}",
+        outcome=outcome,
+        where=f"model {reply.model}" if reply.model else "",
+        todo=_ADVICE[outcome],
+    )
+
+
+_ADVICE: dict[Outcome, str] = {
+    "truncated": "raise the model's max_tokens",
+    "whitespace": "serve with structured outputs' disable_any_whitespace, or raise repairs",
+    "unclosed_reasoning": "set the role's reasoning to off, or raise max_tokens",
+    "empty": "look at the calls with `muser show SAMPLE --json`; check the server's chat template",
+    "malformed": "check that the server honours response_format json_schema, or raise repairs",
+    "wrong_schema": "check that the server honours response_format json_schema, or raise repairs",
+    "refusal": "use another model for this role",
+}
+
+
+def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str, Any]:
+    """(outcome, the fault in words where showing it back may help, the parsed JSON)."""
+    text = reply.text.strip()
+    if reply.finish_reason == "content_filter":
+        return "refusal", "", None
+    if reply.finish_reason == "length":
+        looped = len(reply.text) - len(reply.text.rstrip()) >= LOOP
+        return "whitespace" if looped else "truncated" if text else "unclosed_reasoning", "", None
+    if not text:
+        return "unclosed_reasoning" if reply.reasoning.strip() else "empty", "", None
+    if schema is None:
+        return "ok", "", None
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        return "malformed", f"it is not JSON ({error})", None
+    problem = jsonschema.exceptions.best_match(_validator(json.dumps(schema)).iter_errors(data))
+    if problem is not None:
+        return "wrong_schema", f"at {problem.json_path}: {problem.message[:200]}", None
+    return "ok", "", data
+
+
+@cache
+def _validator(schema: str) -> Validator:
+    return jsonschema.Draft202012Validator(json.loads(schema))
+
+
+def _show_back(reply: Reply, fault: str) -> tuple[Message, Message]:
+    ask_again = f"That reply cannot be used: {fault}. Reply again with one JSON object of the required form and nothing else."
+    return Message(role="assistant", content=reply.text[:SHOWN_BACK]), Message(role="user", content=ask_again)
