@@ -1,0 +1,129 @@
+"""The machine on one page: every node and edge of the method.
+
+    START → persona → respond → every critic in parallel → refine → END
+                                 ↑___________________________|  (rounds)
+
+A sample that has a query starts at `respond`, one that has a response starts at the critics. Without critics
+`respond` ends it: that is how the teacher's answers are made.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from langgraph.errors import NodeTimeoutError
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, RetryPolicy
+
+from ..agents.persona import simulate
+from ..agents.refiner import refine as refine_answer
+from ..agents.responder import respond as respond_to
+from ..core.types import Persona, Response
+from .state import Context, State, asker, critiques_of_round, latest_answer, round_of
+
+Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, Any] | Command[str]]]
+
+# Requests are retried where they are made; a node is tried again only when it hung as a whole.
+RETRY = RetryPolicy(max_attempts=2, retry_on=NodeTimeoutError)
+
+
+async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Persona → query."""
+    given, context = Persona(**state["persona"] or {}), runtime.context
+    ask = asker(state, context, "persona")
+    return {"query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
+
+
+async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """Query → response; the end of a sample that no critic will read."""
+    context = runtime.context
+    messages = context.prompts.responder.render(query=state["query"])
+    response = await respond_to(messages, asker(state, context, "responder"), context.repairs)
+    return {"response": response.model_dump(), "done": not context.critics}
+
+
+def critic(name: str) -> Node:
+    """Query, answer → critique, by the critic of this name."""
+
+    async def node(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        critics = runtime.context.critics
+        # A fork keeps the critiques that it does not repeat.
+        if any(c.critic == name for c in critiques_of_round(state, critics)):
+            return {}
+        ask = asker(state, runtime.context, f"critics.{name}")
+        critique = await critics[name](state["query"], latest_answer(state), ask)
+        return {"critiques": [critique.model_copy(update={"round": round_of(state)}).model_dump()]}
+
+    return node
+
+
+async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
+    """Query, answer, critiques → refinement; then another round, or the end."""
+    context, number = runtime.context, round_of(state)
+    critiques = critiques_of_round(state, context.critics)
+    if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
+        return Command(update={"done": True}, goto=END)
+    ask = asker(state, context, "refiner")
+    first, answer = Response(**state["response"]), latest_answer(state)
+    refinement = await refine_answer(state["query"], answer, first, critiques, context.prompts, ask, context.repairs)
+    if number < context.rounds:
+        return Command(update={"refinement": refinement.model_dump(), "round": number + 1}, goto=list(context.critics))
+    return Command(update={"refinement": refinement.model_dump(), "done": True}, goto=END)
+
+
+def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
+    """Where a sample starts, by what it already has. Pure and total, as edge functions must be."""
+
+    def first_node(state: State) -> str | list[str]:
+        if state.get("response"):
+            return list(critics) or "respond"
+        return "respond" if state.get("query") is not None else "persona"
+
+    return first_node
+
+
+def build_machine(
+    critics: Sequence[str], timeouts: Mapping[str, float] | None = None, context: Context | None = None
+) -> StateGraph[State, Context]:
+    """The graph, not yet compiled. `timeouts` bounds a node by its name, in seconds.
+
+    `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does.
+    """
+    graph: StateGraph[State, Context] = StateGraph(State, context_schema=Context)
+
+    def add(name: str, node: Node, **more: Any) -> None:
+        bound = with_context(node, context) if context else node
+        graph.add_node(name, bound, retry_policy=RETRY, timeout=(timeouts or {}).get(name), **more)
+
+    add("persona", persona)
+    add("respond", respond)
+    graph.add_conditional_edges(START, entry(critics), ["persona", *(critics or []), "respond"])
+    graph.add_edge("persona", "respond")
+    if not critics:
+        graph.add_edge("respond", END)
+        return graph
+    for name in critics:
+        add(name, critic(name))
+        graph.add_edge("respond", name)
+        graph.add_edge(name, "refine")
+    add("refine", refine, destinations=(*critics, END))
+    return graph
+
+
+def with_context(node: Node, context: Context) -> Node:
+    """The node with its context bound."""
+
+    async def bound(state: State, runtime: Runtime[Context]) -> dict[str, Any] | Command[str]:
+        return await node(state, runtime.override(context=context))
+
+    return bound
+
+
+def build_line(steps: Mapping[str, Node], timeouts: Mapping[str, float] | None = None) -> StateGraph[State, Any]:
+    """Named steps one after the other, for work such as grading that runs samples but has no critics."""
+    graph: StateGraph[State, Any] = StateGraph(State, context_schema=object)
+    for before, (name, node) in zip([START, *steps], steps.items(), strict=False):
+        graph.add_node(name, node, retry_policy=RETRY, timeout=(timeouts or {}).get(name))
+        graph.add_edge(before, name)
+    graph.add_edge(list(steps)[-1], END)
+    return graph

@@ -1,0 +1,84 @@
+"""One run's calls: what the ledger holds is not asked again, and what is asked is committed as it returns."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from ..agents.replies import classify
+from ..core.hashing import derive_seed
+from ..core.recipe import RoleSettings
+from ..core.types import Ask, Reply, Request
+from ..endpoints.chat import Endpoint
+from ..store import ledger
+from ..store.database import Store
+from .progress import Progress
+
+NODES = {"persona": "persona", "responder": "respond", "refiner": "refine", "judge": "grade"}
+
+
+def node_of(role: str) -> str:
+    """The node that plays a role: a critic's is named after it."""
+    return NODES.get(role) or role.removeprefix("critics.")
+
+
+class Calls:
+    """Binds samples, roles and rounds to endpoints through the ledger; `asker` is what the nodes are given."""
+
+    def __init__(
+        self,
+        store: Store,
+        role: Callable[[str], RoleSettings],
+        endpoints: Mapping[str, Endpoint],
+        revisions: Mapping[str, str],
+        progress: Progress,
+    ) -> None:
+        self._store, self._role, self._endpoints, self._revisions = store, role, endpoints, revisions
+        self._progress = progress
+        self._under_way: set[asyncio.Task[Reply]] = set()
+
+    def asker(self, sample: str, seed: int, role: str, round: int) -> Ask:
+        """How the agent that plays `role` in this round reaches its model."""
+        bound = self._role(role)
+        endpoint = self._endpoints[bound.model]
+        revision = self._revisions.get(bound.model, "")
+
+        async def ask(request: Request) -> Reply:
+            call_seed = derive_seed(seed, role, round, request.attempt)
+            parameters = endpoint.parameters(request, bound, call_seed)
+            key = ledger.request_hash(request.messages, parameters, revision)
+            found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
+            if found is not None:
+                self._progress.reused += 1
+                return found
+
+            async def call() -> Reply:
+                with self._progress.calling(node_of(role)):
+                    reply = await endpoint.complete(request, bound, call_seed)
+                await ledger.record_call(
+                    self._store,
+                    ledger.Call(
+                        sample_id=sample,
+                        role=role,
+                        round=round,
+                        attempt=request.attempt,
+                        request_hash=key,
+                        model=bound.model,
+                        messages=request.messages,
+                        parameters=parameters,
+                        reply=reply,
+                        outcome=classify(reply, request.output_schema),
+                    ),
+                )
+                self._progress.count(reply.usage)
+                return reply
+
+            # When a sibling critic fails LangGraph cancels this node; the reply that is being paid for is still kept.
+            task = asyncio.create_task(call())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+            return await asyncio.shield(task)
+
+        return ask
+
+    async def settle(self) -> None:
+        """Waits for the calls whose nodes were cancelled."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)

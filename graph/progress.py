@@ -1,0 +1,99 @@
+"""How far a run is, while it runs and when it ends."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..core.types import Usage
+from ..store.ledger import RoleUsage
+from ..store.samples import Failure
+
+StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint"]
+
+
+@dataclass
+class Progress:
+    """A run's counters, changed in place; whoever shows them reads them when it likes.
+
+    `done`, `failed` and `total` are of the whole run, tokens and calls of this command, `in_flight` of this moment;
+    `nodes` counts the calls under way by the node that made them.
+    """
+
+    run_id: str
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    nodes: Counter[str] = field(default_factory=Counter)
+    calls: int = 0
+    reused: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    ended_here: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def calling(self, node: str) -> Iterator[None]:
+        """Counts a call as under way at its node."""
+        self.nodes[node] += 1
+        try:
+            yield
+        finally:
+            self.nodes[node] -= 1
+
+    def count(self, usage: Usage) -> None:
+        """Adds a call that came back."""
+        self.calls += 1
+        self.tokens_in += usage.tokens_in
+        self.tokens_out += usage.tokens_out
+        self.tokens_cached += usage.tokens_cached
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this command began."""
+        return time.monotonic() - self.started
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Completion tokens a second, over this command."""
+        return self.tokens_out / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def samples_per_minute(self) -> float:
+        """Samples ended a minute, over this command."""
+        return 60 * self.ended_here / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the last sample ends at this pace; None before the first has ended."""
+        if not self.ended_here:
+            return None
+        return (self.total - self.done - self.failed) * self.elapsed / self.ended_here
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run stands after a command: what ended, what failed and why, what each role used."""
+
+    run_id: str
+    total: int
+    done: int
+    failed: int
+    pending: int
+    seconds: float
+    stopped_by: StoppedBy = ""
+    stop_cause: str = ""
+    failures: tuple[Failure, ...] = ()
+    usage: tuple[RoleUsage, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON values."""
+        plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage")}
+        return plain | {
+            "failures": [failure.model_dump(mode="json") for failure in self.failures],
+            "usage": [usage.model_dump(mode="json") for usage in self.usage],
+        }

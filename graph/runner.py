@@ -1,0 +1,182 @@
+"""Takes many samples through a machine: bounded concurrency, budgets, clean stops, and resuming what is unfinished."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langgraph.errors import NodeTimeoutError
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MuserError
+from ..core.recipe import Limits, ModelSettings, Recipe
+from ..endpoints.chat import Endpoint, open_endpoints
+from ..store import ledger, runs, samples
+from ..store.checkpoints import open_checkpointer
+from ..store.database import Store
+from .calls import Calls
+from .progress import Progress, StoppedBy, Summary
+from .state import State, initial_state
+
+FAN_OUT = 8  # nodes of one sample at work together
+SAME_FAULT = 20  # samples in a row that end in an endpoint's error: nothing more will come of going on
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to take to its end: its machine, what its nodes share, and which of the recipe's roles they call."""
+
+    run: runs.Run
+    recipe: Recipe
+    machine: StateGraph[Any, Any]
+    context: Callable[[Calls], Any]
+    roles: tuple[str, ...]
+    models: Mapping[str, ModelSettings]
+    revisions: Mapping[str, str] = field(default_factory=dict)
+
+
+async def run_job(
+    store: Store, job: Job, *, on_progress: OnProgress | None = None, stop: asyncio.Event | None = None
+) -> Summary:
+    """Runs every sample that is not finished. Setting `stop` lets those in flight end and takes no further ones."""
+    needed = {job.recipe.role(role).model for role in job.roles}
+    models = {name: settings for name, settings in job.models.items() if name in needed}
+    async with open_endpoints(models) as endpoints, open_checkpointer(store.path) as saver:
+        # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
+        await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
+        return await _Running(store, job, endpoints, saver, on_progress, stop or asyncio.Event()).to_the_end()
+
+
+class _Running:
+    """The state of one `run_job`."""
+
+    def __init__(
+        self,
+        store: Store,
+        job: Job,
+        endpoints: Mapping[str, Endpoint],
+        saver: Any,
+        on_progress: OnProgress | None,
+        stop: asyncio.Event,
+    ) -> None:
+        self.store, self.job, self.stop = store, job, stop
+        self.progress = Progress(job.run.id)
+        self.on_progress = on_progress or (lambda _: None)
+        self.calls = Calls(store, job.recipe.role, endpoints, job.revisions, self.progress)
+        self.context = job.context(self.calls)
+        self.app: Pregel[Any, Any, Any, Any] = job.machine.compile(checkpointer=saver)
+        self.limits: Limits = job.recipe.limits
+        self.tokens_before = sum(u.tokens_in + u.tokens_out for u in ledger.usage_by_role(store, job.run.id))
+        self.stopped_by: StoppedBy = ""
+        self.stop_cause = ""
+        self.faults_in_a_row = 0
+
+    async def to_the_end(self) -> Summary:
+        store, run_id, progress = self.store, self.job.run.id, self.progress
+        await self._repair()
+        counts = samples.counts(store, run_id)
+        progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
+        runs.set_run_status(store, run_id, "running")
+        self.on_progress(progress)
+        workers = min(self.job.recipe.concurrency, max(counts["pending"], 1))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work())
+            await self.calls.settle()
+        except ExceptionGroup as group:
+            # The first worker that could not go on (a full disk, say) speaks for all.
+            raise group.exceptions[0] from group
+        finally:
+            counts = samples.counts(store, run_id)
+            unfinished = counts["pending"] + counts["running"]
+            runs.set_run_status(store, run_id, "stopped" if unfinished else "done")
+            self.on_progress(progress)
+        return Summary(
+            run_id=run_id,
+            total=sum(counts.values()),
+            done=counts["done"],
+            failed=counts["failed"],
+            pending=unfinished,
+            seconds=progress.elapsed,
+            stopped_by=self.stopped_by or ("interrupt" if unfinished else ""),
+            stop_cause=self.stop_cause,
+            failures=tuple(samples.failures(store, run_id)),
+            usage=tuple(ledger.usage_by_role(store, run_id)),
+        )
+
+    async def _repair(self) -> None:
+        """After a kill: a sample whose final checkpoint is there becomes done without a call, the others wait again."""
+        for sample_id in samples.unfinished(self.store, self.job.run.id):
+            snapshot = await self.app.aget_state(_config(sample_id))
+            if snapshot.values.get("done"):
+                await self._record(sample_id, snapshot, status="done")
+        samples.reset_samples(self.store, self.job.run.id, "running")
+
+    async def _work(self) -> None:
+        while not self._must_stop():
+            taken = await samples.take_pending(self.store, self.job.run.id, 1)
+            if not taken:
+                return
+            self.progress.in_flight += 1
+            try:
+                await self._run_sample(taken[0])
+            finally:
+                self.progress.in_flight -= 1
+            self.on_progress(self.progress)
+
+    def _must_stop(self) -> bool:
+        spent = self.tokens_before + self.progress.tokens_in + self.progress.tokens_out
+        if self.stop.is_set() and not self.stopped_by:
+            self.stopped_by = "interrupt"
+        elif self.limits.tokens is not None and spent >= self.limits.tokens and not self.stopped_by:
+            self.stopped_by, self.stop_cause = "tokens", f"{spent} tokens used of {self.limits.tokens}"
+        elif self.limits.hours is not None and self.progress.elapsed >= self.limits.hours * 3600 and not self.stopped_by:
+            self.stopped_by, self.stop_cause = "hours", f"{self.limits.hours} hours are over"
+        return bool(self.stopped_by)
+
+    async def _run_sample(self, trace: samples.Trace) -> None:
+        config = _config(trace.id)
+        begun = (await self.app.checkpointer.aget_tuple(config)) is not None
+        start: State | None = None if begun else initial_state(trace.id, trace.seed, trace.as_input())
+        try:
+            await self.app.ainvoke(
+                start,
+                config | {"recursion_limit": 10 + 3 * self.job.recipe.rounds, "max_concurrency": FAN_OUT},
+                context=self.context,
+                durability="sync",
+            )
+        except (MuserError, NodeTimeoutError) as error:
+            await self._fail(trace.id, error)
+            return
+        await self._record(trace.id, await self.app.aget_state(config), status="done")
+        self.faults_in_a_row = 0
+        self.progress.done += 1
+        self.progress.ended_here += 1
+
+    async def _fail(self, sample_id: str, error: MuserError | NodeTimeoutError) -> None:
+        if isinstance(error, NodeTimeoutError):
+            error = EndpointTimeout(str(error), todo="raise the model's timeout, or lower concurrency")
+        snapshot = await self.app.aget_state(_config(sample_id))
+        if isinstance(error, EndpointError):
+            self.faults_in_a_row += 1
+        if isinstance(error, EndpointUnreachable) or self.faults_in_a_row >= SAME_FAULT:
+            # Not this sample's fault: it waits for the endpoint to come back.
+            self.stopped_by, self.stop_cause = self.stopped_by or "endpoint", str(error)
+            await self._record(sample_id, snapshot, status="pending")
+            return
+        node = next((task.name for task in snapshot.tasks if task.error), None)
+        await self._record(sample_id, snapshot, status="failed", cause=error, failed_node=node)
+        self.progress.failed += 1
+        self.progress.ended_here += 1
+
+    async def _record(self, sample_id: str, snapshot: Any, **outcome: Any) -> None:
+        checkpoint = snapshot.config["configurable"].get("checkpoint_id")
+        await samples.record_sample(self.store, sample_id, state=snapshot.values, checkpoint_id=checkpoint, **outcome)
+
+
+def _config(sample_id: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": sample_id}}

@@ -1,0 +1,75 @@
+"""What a sample's state holds (JSON values only, so checkpoints are portable) and what its nodes are given."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict
+
+from ..core.types import Ask, Critic, Critique, SampleInput
+from ..prompts.attributes import AttributeTables
+from ..prompts.templates import PromptSet
+
+
+class State(TypedDict, total=False):
+    """One sample on its way. `done` is written by the node that ends it, and nothing else ends a sample."""
+
+    sample: str
+    seed: int
+    persona: dict[str, str] | None
+    query: str
+    response: dict[str, str]
+    critiques: Annotated[list[dict[str, Any]], operator.add]
+    refinement: dict[str, str] | None
+    round: int
+    grades: list[dict[str, Any]]
+    score: float | None
+    done: bool
+
+
+Asker = Callable[[str, int, str, int], Ask]
+"""(sample id, sample seed, role, round) → how a node's agent reaches its model."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the nodes of one run share: the models, prompts and critics of its recipe."""
+
+    asker: Asker
+    prompts: PromptSet
+    tables: AttributeTables
+    critics: Mapping[str, Critic]
+    refine_when: Literal["always", "any_revise"] = "always"
+    rounds: int = 1
+    repairs: int = 2
+
+
+def initial_state(sample_id: str, seed: int, given: SampleInput) -> State:
+    """The state a sample starts from: the further on its input is, the later the machine is entered."""
+    state: State = {"sample": sample_id, "seed": seed, "critiques": [], "refinement": None, "round": 1, "done": False}
+    state["persona"] = given.persona.model_dump() if given.persona else None
+    if given.query is not None:
+        state["query"] = given.query
+    if given.response is not None:
+        state["response"] = given.response.model_dump()
+    return state
+
+
+def asker(state: State, context: Context, role: str) -> Ask:
+    """How this sample's agent reaches its model in the current round. `langgraph dev` starts samples without a name."""
+    return context.asker(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
+
+
+def round_of(state: State) -> int:
+    """The round under way, from 1."""
+    return state.get("round", 1)
+
+
+def latest_answer(state: State) -> str:
+    """What this round's critics judge: the last refinement, else the response."""
+    return (state.get("refinement") or state["response"])["answer"]
+
+
+def critiques_of_round(state: State, order: Mapping[str, Critic]) -> list[Critique]:
+    """This round's critiques, in the recipe's order whatever order they arrived in."""
+    arrived = {c["critic"]: Critique(**c) for c in state.get("critiques", []) if c["round"] == round_of(state)}
+    return [arrived[name] for name in order if name in arrived]
