@@ -1,0 +1,144 @@
+"""The file format of HealthBench (arXiv 2505.08775; format and texts as in OpenAI's simple-evals)."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
+
+from ..core.errors import InputError
+from ..core.types import Message, Value
+
+PROBLEMS_SHOWN = 20
+
+
+def _without_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:
+    for tag in tags:
+        if tags.count(tag) > 1:
+            raise ValueError(f"repeats the tag {tag!r}")
+    return tags
+
+
+class RubricItem(Value):
+    """One criterion. With negative points, meeting it means that the undesirable thing happened."""
+
+    criterion: str = Field(min_length=1)
+    # An int stays an int: the judge reads `[5]` or `[5.0]`, as the file has it.
+    points: float | int = Field(allow_inf_nan=False)
+    tags: tuple[str, ...]
+
+    _tags = field_validator("tags")(_without_repeats)
+
+
+class Example(Value):
+    """One conversation, the rubric for its next turn, and the example's own tags (themes)."""
+
+    prompt_id: str = Field(min_length=1)
+    prompt: tuple[Message, ...]
+    rubrics: tuple[RubricItem, ...]
+    example_tags: tuple[str, ...]
+
+    _tags = field_validator("example_tags")(_without_repeats)
+
+    @field_validator("prompt")
+    @classmethod
+    def _ends_with_user(cls, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+        if not prompt or prompt[-1].role != "user":
+            raise ValueError("must end with a user turn")
+        return prompt
+
+    @field_validator("rubrics")
+    @classmethod
+    def _has_items(cls, rubrics: tuple[RubricItem, ...]) -> tuple[RubricItem, ...]:
+        if not rubrics:
+            raise ValueError("must hold at least one item")
+        return rubrics
+
+
+def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list[Example]:
+    """Examples of a JSONL file; `n` draws the subset that simple-evals draws, `repeats` then multiplies the list.
+
+    Fields that the format does not know are ignored. Asked for more examples than there are, it gives all.
+    Raises InputError that names file and line of every problem.
+    """
+    examples: list[Example] = []
+    problems: list[str] = []
+    seen: dict[str, int] = {}
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            example = Example.model_validate_json(line, strict=True, extra="ignore")
+        except ValidationError as error:
+            problems.extend(f"{path}:{number}: {problem}" for problem in _problems(error))
+            continue
+        first = seen.setdefault(example.prompt_id, number)
+        if first != number:
+            problems.append(f"{path}:{number}: prompt_id: {example.prompt_id!r} is already on line {first}")
+        examples.append(example)
+    if problems:
+        raise _broken(path, problems)
+    if not examples:
+        raise InputError(
+            "the file holds no examples", where=str(path), todo="give a JSONL file in HealthBench's format"
+        )
+    if n is not None and n <= len(examples):
+        examples = random.Random(0).sample(examples, n)
+    return examples * repeats
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes. Raises InputError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def item_text(item: RubricItem) -> str:
+    """A rubric item as the judge reads it: `[points] criterion`."""
+    return f"[{item.points}] {item.criterion}"
+
+
+def conversation_text(prompt: Sequence[Message], response: str) -> str:
+    """The conversation and the answer to grade, as `role: content` paragraphs joined by blank lines."""
+    turns = [*prompt, Message(role="assistant", content=response)]
+    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        # Only b"\n" ends a line: text may hold U+2028 and other characters that str.splitlines takes for one.
+        return path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"the file cannot be read: {error.strerror}", where=str(path), todo="check the path")
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """One `place: message` for each place; pydantic reports a number that is none once for float and once for int."""
+    found: dict[str, str] = {}
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        parts = [part for part in detail["loc"] if part not in ("float", "int")]
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+        # Its "line 1" is the line of this one value, not the file's.
+        message = detail["msg"].removeprefix("Value error, ").replace(" at line 1 column ", " at column ")
+        found.setdefault(place, message)
+    return [f"{place}: {message}" if place else message for place, message in found.items()]
+
+
+def _broken(path: Path, problems: list[str]) -> InputError:
+    shown = problems[:PROBLEMS_SHOWN]
+    more = len(problems) - len(shown)
+    rest = [f"and {more} more"] if more else []
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return InputError(
+        "\n  ".join([f"{count} in a file that should have HealthBench's format", *shown, *rest]),
+        where=str(path),
+        todo="a line is {prompt_id, prompt: [{role, content}], rubrics: [{criterion, points, tags}], example_tags}",
+    )

@@ -1,0 +1,152 @@
+"""HealthBench's arithmetic: from a judge's grades to the scores of examples, and from those to a report.
+
+As in OpenAI's simple-evals, so that numbers compare, but for one thing: there a judge is asked until it answers. Here a
+grade may be missing for good, and then the score that would need it is undefined; it is never counted as not met.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from math import fsum
+from typing import Any
+
+from ..core.errors import EvaluationError
+from ..core.types import Grade, Value
+from .healthbench import Example, RubricItem
+from .statistics import spread
+
+Met = bool | None
+"""Whether a rubric item was met; None where the judge failed."""
+
+
+class ExampleScore(Value):
+    """One graded answer. `score` is None when an item was not judged, or when no item has positive points."""
+
+    prompt_id: str
+    score: float | None
+    example_tags: tuple[str, ...]
+    rubric_tags: dict[str, float]
+    items: int
+    unjudged: int
+
+
+class Score(Value):
+    """A mean over `n` examples, clipped to [0, 1], with its bootstrap standard deviation and 95 % interval."""
+
+    mean: float
+    n: int
+    std: float
+    low: float
+    high: float
+
+
+class Report(Value):
+    """The scores of one evaluation, and what was left out: examples not fully judged, or without positive points."""
+
+    overall: Score | None
+    example_tags: dict[str, Score]
+    rubric_tags: dict[str, Score]
+    examples: int
+    left_out_unjudged: int
+    left_out_undefined: int
+    items: int
+    items_unjudged: int
+
+    def group(self, prefix: str) -> dict[str, Score]:
+        """Scores by what follows `prefix:` in a tag: `theme`, `axis`, `level`."""
+        scores = self.example_tags | self.rubric_tags
+        return {tag.partition(":")[2]: score for tag, score in scores.items() if tag.startswith(f"{prefix}:")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return self.model_dump(mode="json")
+
+
+def example_score(items: Sequence[RubricItem], met: Sequence[Met]) -> float | None:
+    """Points of the items met over all positive points; not clipped, may be below 0.
+
+    None without a positive item, and when any item was not judged.
+    """
+    judged = list(zip(items, met, strict=True))
+    possible = sum(item.points for item in items if item.points > 0)
+    if possible == 0 or None in met:
+        return None
+    return sum(item.points for item, is_met in judged if is_met) / possible
+
+
+def rubric_tag_scores(items: Sequence[RubricItem], met: Sequence[Met]) -> dict[str, float]:
+    """The same formula over the items of each tag (axes, levels); tags whose score is undefined are left out."""
+    by_tag: dict[str, list[tuple[RubricItem, Met]]] = defaultdict(list)
+    for item, is_met in zip(items, met, strict=True):
+        for tag in item.tags:
+            by_tag[tag].append((item, is_met))
+    scores = {tag: example_score(*zip(*tagged, strict=True)) for tag, tagged in by_tag.items()}
+    return {tag: score for tag, score in scores.items() if score is not None}
+
+
+def score_grades(example: Example, grades: Iterable[Grade]) -> ExampleScore:
+    """The score of one answer. An item without a grade counts as not judged.
+
+    Raises EvaluationError when the grades are not of this example's rubric.
+    """
+    items = example.rubrics
+    met: list[Met] = [None] * len(items)
+    for grade in grades:
+        if not 0 <= grade.item < len(items) or items[grade.item].points != grade.points:
+            raise EvaluationError(
+                f"the grade of item {grade.item} does not fit the rubric",
+                where=f"prompt_id {example.prompt_id}",
+                todo="score with the rubric file that the answers were graded with, or grade again",
+            )
+        met[grade.item] = grade.met
+    return ExampleScore(
+        prompt_id=example.prompt_id,
+        score=example_score(items, met),
+        example_tags=example.example_tags,
+        rubric_tags=rubric_tag_scores(items, met),
+        items=len(items),
+        unjudged=met.count(None),
+    )
+
+
+def aggregate(values: Sequence[float], *, seed: int = 0) -> Score | None:
+    """Clipped mean with its spread; None of nothing."""
+    if not values:
+        return None
+    std, low, high = spread(values, seed=seed)
+    return Score(mean=min(1.0, max(0.0, fsum(values) / len(values))), n=len(values), std=std, low=low, high=high)
+
+
+def summarize(scores: Iterable[ExampleScore], *, seed: int = 0) -> Report:
+    """The report over graded answers: overall, by example tag (themes) and by rubric tag (axes, levels)."""
+    scores = list(scores)
+    by_example_tag: dict[str, list[float]] = defaultdict(list)
+    by_rubric_tag: dict[str, list[float]] = defaultdict(list)
+    for one in scores:
+        if one.score is not None:
+            for tag in one.example_tags:
+                by_example_tag[tag].append(one.score)
+        for tag, value in one.rubric_tags.items():
+            by_rubric_tag[tag].append(value)
+    return Report(
+        overall=aggregate([one.score for one in scores if one.score is not None], seed=seed),
+        example_tags=_by_tag(by_example_tag, seed),
+        rubric_tags=_by_tag(by_rubric_tag, seed),
+        examples=len(scores),
+        left_out_unjudged=sum(one.score is None and one.unjudged > 0 for one in scores),
+        left_out_undefined=sum(one.score is None and one.unjudged == 0 for one in scores),
+        items=sum(one.items for one in scores),
+        items_unjudged=sum(one.unjudged for one in scores),
+    )
+
+
+def values_by_example(scores: Iterable[ExampleScore]) -> dict[str, float | None]:
+    """Each example's mean over its repeats, for paired comparison; None when no repeat has a score."""
+    by_example: dict[str, list[float]] = defaultdict(list)
+    for one in scores:
+        by_example[one.prompt_id].extend([] if one.score is None else [one.score])
+    return {prompt_id: fsum(values) / len(values) if values else None for prompt_id, values in by_example.items()}
+
+
+def _by_tag(values: dict[str, list[float]], seed: int) -> dict[str, Score]:
+    scores = {tag: aggregate(values[tag], seed=seed) for tag in sorted(values)}
+    return {tag: score for tag, score in scores.items() if score is not None}
