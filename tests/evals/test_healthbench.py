@@ -136,8 +136,6 @@ def test_asked_for_more_examples_than_there_are_it_gives_all(write: Write) -> No
 def test_the_judge_reads_points_as_the_file_has_them(write: Write) -> None:
     points = (5, -8, 2.5, 3.0)
     rubrics: list[dict[str, Any]] = [{"criterion": "Asks.", "points": each, "tags": []} for each in points]
-        {"criterion": "Asks.", "points": points, "tags": []} for points in (5, -8, 2.5, 3.0)
-    ]
     (example,) = load_examples(write(line(rubrics=rubrics)))
     assert [item_text(item) for item in example.rubrics] == ["[5] Asks.", "[-8] Asks.", "[2.5] Asks.", "[3.0] Asks."]
 
