@@ -1,0 +1,230 @@
+"""The call ledger: a call is finished when its row is committed, and no finished call is made again."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from pydantic import JsonValue
+from sqlite_utils import Database
+
+from ..core.hashing import digest
+from ..core.types import Message, Outcome, Reply, Usage, Value
+from .database import Store
+from .samples import row_id
+from .texts import WORTH_SHARING, build_messages, get_texts, put_json, put_messages, put_text, readable, text_ids
+
+
+class Call(Value):
+    """One request to a model and what came back. `role` is persona, responder, critics.NAME, refiner or judge.
+
+    `model` is the recipe's name for the model; the name that the endpoint gave is in the reply. `id`, `superseded`
+    and `created_at` are the store's.
+    """
+
+    id: int | None = None
+    sample_id: str
+    role: str
+    round: int = 1
+    attempt: int = 1
+    request_hash: str
+    model: str
+    messages: tuple[Message, ...]
+    parameters: dict[str, JsonValue]
+    reply: Reply
+    outcome: Outcome
+    reused_from: int | None = None
+    superseded: bool = False
+    created_at: str = ""
+
+
+class RoleUsage(Value):
+    """What a role has cost in a run. All but `reused` counts only calls that were made, also those of no use."""
+
+    role: str
+    calls: int
+    reused: int
+    repairs: int
+    outcomes: dict[Outcome, int]
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    seconds: float
+
+    @property
+    def cached_share(self) -> float:
+        """The part of prompt tokens that the endpoint had in its prefix cache."""
+        return self.tokens_cached / self.tokens_in if self.tokens_in else 0.0
+
+
+def request_hash(messages: Sequence[Message], parameters: dict[str, JsonValue], model_identity: JsonValue) -> str:
+    """What makes two requests the same: messages, parameters and the model's identity (hex SHA-256)."""
+    return digest([[[m.role, m.content] for m in messages], parameters, model_identity])
+
+
+async def find_call(
+    store: Store, sample_id: str, role: str, round: int, attempt: int, request_hash: str
+) -> Reply | None:
+    """The reply that this request already had: in this sample, else in a sample of the same key in another run.
+
+    In the second case the reply is recorded in this sample too, as reused. None: the request has to be made.
+    """
+    place = (role, round, attempt, bytes.fromhex(request_hash))
+    with store.reader() as db:
+        sample = row_id(db, sample_id)
+        row = db.conn.execute(OWN, (sample, *place)).fetchone()
+        other = None if row else db.conn.execute(OTHER, (sample, *place)).fetchone()
+        found = row or other
+        reply = (
+            None if found is None else _reply(dict(found), get_texts(db, (found["reply_id"], found["reasoning_id"])))
+        )
+    if other is not None:
+        source = other["id"]
+        await store.write(lambda db: db.conn.execute(REUSE, (sample, source)).rowcount)
+    return reply
+
+
+OWN = """
+    SELECT * FROM calls WHERE superseded = 0
+    AND sample_id = ? AND role = ? AND round = ? AND attempt = ? AND request_hash = ?"""
+
+OTHER = """
+    SELECT calls.* FROM samples mine JOIN calls ON calls.role = ?2 AND calls.round = ?3 AND calls.attempt = ?4
+        AND calls.request_hash = ?5 AND calls.reused_from IS NULL AND calls.superseded = 0
+    JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
+    WHERE mine.id = ?1 AND (calls.outcome = 'ok' OR NOT EXISTS (
+        SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = ?2 AND tried.round = ?3
+            AND tried.attempt = ?4 AND tried.superseded = 1))
+    ORDER BY calls.id LIMIT 1"""
+
+COPIED = """role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id, reasoning_id, outcome,
+    finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds"""
+
+REUSE = f"""
+    INSERT INTO calls (sample_id, reused_from, {COPIED}) SELECT ?1, id, {COPIED} FROM calls WHERE id = ?2
+    ON CONFLICT DO NOTHING"""
+
+
+async def record_call(store: Store, call: Call) -> int:
+    """Commit a call and return its row's id. The first row for a place and request stays; a second changes nothing."""
+    return await store.write(lambda db: _record(db, call))
+
+
+def calls_of(store: Store, sample_id: str) -> list[Call]:
+    """A sample's calls in the order in which they were recorded, the superseded ones included."""
+    with store.reader() as db:
+        rows = [
+            dict(row)
+            for row in db.conn.execute("SELECT * FROM calls WHERE sample_id = ? ORDER BY id", (row_id(db, sample_id),))
+        ]
+        ids = [row[name] for row in rows for name in ("parameters_id", "reply_id", "reasoning_id")]
+        texts = get_texts(db, [*ids, *(i for row in rows for i in text_ids(row["messages"]))])
+    return [_call(sample_id, row, texts) for row in rows]
+
+
+def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
+    """What the run has cost, a line for each role, in the order in which roles were first called."""
+    lines: dict[str, dict[str, Any]] = {}
+    sums = ("calls", "reused", "repairs", "tokens_in", "tokens_out", "tokens_cached", "seconds")
+    for row in store.read(USAGE, (run_id,)):
+        line = lines.setdefault(row["role"], {"role": row["role"], "outcomes": {}} | dict.fromkeys(sums, 0))
+        for name in sums:
+            line[name] += row[name]
+        if row["outcome"] != "ok" and row["calls"]:
+            line["outcomes"][row["outcome"]] = row["calls"]
+    return [RoleUsage(**line) for line in lines.values()]
+
+
+USAGE = """
+    SELECT role, outcome, sum(made) calls, sum(1 - made) reused, sum(made * (attempt > 1)) repairs,
+        sum(made * tokens_in) tokens_in, sum(made * tokens_out) tokens_out, sum(made * tokens_cached) tokens_cached,
+        sum(made * calls.seconds) seconds
+    FROM (SELECT *, reused_from IS NULL AS made FROM calls) calls
+    WHERE sample_id IN (SELECT id FROM samples WHERE run_id = ?)
+    GROUP BY role, outcome ORDER BY min(calls.id)"""
+
+
+def _record(db: Database, call: Call) -> int:
+    sample = row_id(db, call.sample_id)
+    place = (sample, call.role, call.round, call.attempt, bytes.fromhex(call.request_hash))
+    if found := db.conn.execute(OWN, place).fetchone():
+        return int(found[0])
+    seed = call.parameters.get("seed")
+    apart = type(seed) is int
+    parameters = {k: v for k, v in call.parameters.items() if not (apart and k == "seed")}
+    reply, usage = call.reply, call.reply.usage
+    row = {
+        "sample_id": sample,
+        "role": call.role,
+        "round": call.round,
+        "attempt": call.attempt,
+        "request_hash": place[-1],
+        "model": call.model,
+        "messages": put_messages(db, call.messages, _quotable(db, sample)),
+        "parameters_id": put_json(db, parameters),
+        "seed": seed if apart else None,
+        "reply_id": put_text(db, reply.text),
+        "reasoning_id": put_text(db, reply.reasoning) if reply.reasoning else None,
+        "outcome": call.outcome,
+        "finish_reason": readable(reply.finish_reason),
+        "served": readable(reply.model),
+        "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
+        "tokens_cached": usage.tokens_cached,
+        "seconds": reply.seconds,
+        "reused_from": call.reused_from,
+    }
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    answer = db.conn.execute(f"INSERT INTO calls ({names}) VALUES ({marks}) RETURNING id", tuple(row.values()))
+    return int(answer.fetchone()[0])
+
+
+def _quotable(db: Database, sample: int) -> list[str]:
+    """Texts of this sample that its messages are likely to quote, longest first.
+
+    Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a
+    prompt of several thousand characters costs a few bytes a call.
+    """
+    parts: set[str] = set()
+    for (body,) in db.conn.execute(QUOTABLE, (sample,)):
+        parts.add(body.strip())
+        if body.lstrip().startswith("{"):
+            with suppress(ValueError, RecursionError):
+                parts.update(v for v in json.loads(body).values() if isinstance(v, str))
+    return sorted((part for part in parts if len(part) >= WORTH_SHARING), key=lambda part: (-len(part), part))
+
+
+QUOTABLE = """
+    SELECT body FROM texts WHERE raw IS NULL AND id IN (
+        SELECT reply_id FROM calls WHERE sample_id = ?1 AND outcome = 'ok' AND role <> 'judge'
+        UNION SELECT reasoning_id FROM calls WHERE sample_id = ?1 AND outcome = 'ok' AND role <> 'judge'
+        UNION SELECT query_id FROM samples WHERE id = ?1 UNION SELECT answer_id FROM samples WHERE id = ?1
+        UNION SELECT reasoning_id FROM samples WHERE id = ?1)"""
+
+
+def _reply(row: dict[str, Any], texts: dict[int, str]) -> Reply:
+    usage = Usage(tokens_in=row["tokens_in"], tokens_out=row["tokens_out"], tokens_cached=row["tokens_cached"])
+    return Reply(
+        text=texts[row["reply_id"]],
+        reasoning="" if row["reasoning_id"] is None else texts[row["reasoning_id"]],
+        finish_reason=row["finish_reason"],
+        model=row["served"],
+        usage=usage,
+        seconds=row["seconds"],
+    )
+
+
+def _call(sample_id: str, row: dict[str, Any], texts: dict[int, str]) -> Call:
+    parameters = json.loads(texts[row["parameters_id"]])
+    return Call(
+        **{
+            name: row[name]
+            for name in ("id", "role", "round", "attempt", "model", "outcome", "reused_from", "created_at")
+        },
+        sample_id=sample_id,
+        request_hash=row["request_hash"].hex(),
+        messages=build_messages(row["messages"], texts),
+        parameters=parameters if row["seed"] is None else parameters | {"seed": row["seed"]},
+        reply=_reply(row, texts),
+        superseded=bool(row["superseded"]),
+    )

@@ -1,0 +1,121 @@
+"""Runs: many samples under one resolved recipe."""
+
+import json
+from typing import Any, Literal
+
+from pydantic import JsonValue
+from sqlite_utils import Database
+
+from ..core.types import Value
+from .database import Store
+from .schema import NOW
+
+RunKind = Literal["samples", "evaluation"]
+RunStatus = Literal["running", "stopped", "done"]
+
+
+class Run(Value):
+    """A run's row. `identity` decides what its samples say and `fingerprint` is its digest; `recipe` is the YAML."""
+
+    id: str
+    name: str
+    kind: RunKind = "samples"
+    recipe: str
+    identity: dict[str, JsonValue]
+    fingerprint: str
+    seed: int = 0
+    prompts: dict[str, str] = {}
+    status: RunStatus = "running"
+    created_at: str = ""
+    finished_at: str | None = None
+    versions: dict[str, str] = {}
+    git_commit: str | None = None
+
+
+class RunLine(Value):
+    """A run in a list: what became of its samples, and the tokens it paid for."""
+
+    id: str
+    name: str
+    kind: RunKind
+    status: RunStatus
+    created_at: str
+    finished_at: str | None
+    total: int
+    done: int
+    failed: int
+    pending: int
+    running: int
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+
+
+def create_run(store: Store, run: Run) -> Run:
+    """Record a run; `created_at` is set by the store."""
+    row = run.model_dump(exclude={"created_at"})
+    for name in ("identity", "prompts", "versions"):
+        row[name] = json.dumps(row[name])
+    names = ", ".join(row)
+    marks = ", ".join(f":{name}" for name in row)
+
+    def insert(db: Database) -> str:
+        answer = db.conn.execute(f"INSERT INTO runs ({names}) VALUES ({marks}) RETURNING created_at", row)
+        return str(answer.fetchone()[0])
+
+    return run.model_copy(update={"created_at": store.write_now(insert)})
+
+
+def find_run(store: Store, run_id: str) -> Run | None:
+    """The run with this id."""
+    rows = store.read("SELECT * FROM runs WHERE id = ?", (run_id,))
+    return _run(rows[0]) if rows else None
+
+
+def latest_run(store: Store, name: str) -> Run | None:
+    """The newest run of a recipe's name."""
+    rows = store.read("SELECT * FROM runs WHERE name = ? ORDER BY rowid DESC LIMIT 1", (name,))
+    return _run(rows[0]) if rows else None
+
+
+def next_run_id(store: Store, name: str) -> str:
+    """`name` for its first run, then `name-2` and so on; never one that is taken."""
+    taken = {row["id"] for row in store.read("SELECT id FROM runs WHERE id = ? OR id GLOB ? || '-*'", (name, name))}
+    count = 1
+    while (run_id := name if count == 1 else f"{name}-{count}") in taken:
+        count += 1
+    return run_id
+
+
+def set_run_status(store: Store, run_id: str, status: RunStatus) -> None:
+    """Say how the run stands; `finished_at` is set with `stopped` and `done`."""
+    finished = "NULL" if status == "running" else NOW
+    store.write_now(
+        lambda db: db.execute(f"UPDATE runs SET status = ?, finished_at = {finished} WHERE id = ?", (status, run_id))
+    )
+
+
+def list_runs(store: Store) -> list[RunLine]:
+    """Every run, newest first."""
+    return [RunLine(**row) for row in store.read(LIST)]
+
+
+LIST = """
+    WITH s AS (
+        SELECT run_id, count(*) total, sum(status = 'done') done, sum(status = 'failed') failed,
+            sum(status = 'pending') pending, sum(status = 'running') running FROM samples GROUP BY run_id),
+    c AS (
+        SELECT samples.run_id, count(*) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
+            sum(tokens_cached) tokens_cached
+        FROM calls JOIN samples ON samples.id = calls.sample_id WHERE reused_from IS NULL GROUP BY samples.run_id)
+    SELECT id, name, kind, runs.status, created_at, finished_at, coalesce(total, 0) total, coalesce(done, 0) done,
+        coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
+        coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,
+        coalesce(tokens_cached, 0) tokens_cached
+    FROM runs LEFT JOIN s ON s.run_id = runs.id LEFT JOIN c ON c.run_id = runs.id
+    ORDER BY runs.rowid DESC"""
+
+
+def _run(row: dict[str, Any]) -> Run:
+    return Run(**row | {name: json.loads(row[name]) for name in ("identity", "prompts", "versions")})

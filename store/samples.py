@@ -1,0 +1,301 @@
+"""Samples: claimed, recorded and read back as traces."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, NamedTuple
+
+from sqlite_utils import Database
+
+from ..core.errors import InputError, ReplyError
+from ..core.hashing import derive_seed
+from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
+from .database import Store
+from .schema import NOW
+from .texts import get_texts, put_text, readable
+
+PERSONA = tuple(Persona.model_fields)
+STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
+CHUNK = 1000
+"""Samples added in one transaction."""
+
+
+class Trace(Value):
+    """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`."""
+
+    id: str
+    run_id: str
+    key: str
+    seed: int
+    status: SampleStatus
+    origin: str | None = None
+    persona: Persona | None = None
+    query: str | None = None
+    response: Response | None = None
+    critiques: tuple[Critique, ...] = ()
+    refinement: Refinement | None = None
+    grades: tuple[Grade, ...] = ()
+    score: float | None = None
+    rounds: int = 0
+    tries: int = 0
+    cause_kind: str | None = None
+    cause: str | None = None
+    failed_node: str | None = None
+    checkpoint_id: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    seconds: float | None = None
+
+
+class Failure(NamedTuple):
+    """Samples that failed alike: their number, and one of them with its message."""
+
+    cause_kind: str
+    node: str
+    samples: int
+    example: str
+    message: str
+
+
+def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_seed: int) -> int:
+    """Add the samples that the run lacks, by key, and return how many those were."""
+    added, rest = 0, iter(inputs)
+    while chunk := list(islice(rest, CHUNK)):
+        added += store.write_now(partial(_add_chunk, run_id=run_id, chunk=chunk, run_seed=run_seed))
+    return added
+
+
+async def take_pending(store: Store, run_id: str, limit: int) -> list[Trace]:
+    """Claim up to `limit` pending samples in order: they are marked running, and no other process gets them."""
+    return await store.write(lambda db: _take(db, run_id, limit))
+
+
+async def record_sample(
+    store: Store,
+    sample_id: str,
+    *,
+    status: SampleStatus,
+    state: Mapping[str, Any],
+    checkpoint_id: str | None = None,
+    cause: BaseException | None = None,
+    failed_node: str | None = None,
+) -> None:
+    """Write what a sample's state holds now, in place of what its row held. Recording twice is recording once.
+
+    Say `done` only once the final checkpoint is durable.
+    """
+    await store.write(lambda db: _record(db, sample_id, status, state, checkpoint_id, cause, failed_node))
+
+
+def reset_samples(store: Store, run_id: str, status: Literal["running", "failed"]) -> int:
+    """Make the run's samples of this status pending again: `running` at start-up, `failed` to retry them.
+
+    A retried sample asks again where it had only replies of no use; those calls stay in the accounts.
+    """
+
+    def change(db: Database) -> int:
+        if status == "failed":
+            db.conn.execute(SUPERSEDE, (run_id,))
+        tried = ", tries = tries + 1" if status == "failed" else ""
+        answer = db.conn.execute(
+            f"UPDATE samples SET status = 'pending', cause_kind = NULL, cause = NULL, failed_node = NULL,"
+            f" finished_at = NULL{tried} WHERE run_id = ? AND status = ?",
+            (run_id, status),
+        )
+        return int(answer.rowcount)
+
+    return store.write_now(change)
+
+
+SUPERSEDE = """
+    UPDATE calls SET superseded = 1 WHERE outcome <> 'ok' AND superseded = 0
+    AND sample_id IN (SELECT id FROM samples WHERE run_id = ? AND status = 'failed')
+    AND NOT EXISTS (SELECT 1 FROM calls good WHERE good.sample_id = calls.sample_id AND good.role = calls.role
+        AND good.round = calls.round AND good.outcome = 'ok' AND good.superseded = 0)"""
+
+
+def unfinished(store: Store, run_id: str) -> list[str]:
+    """Ids of samples marked running: when nothing runs, those that a killed process left."""
+    return [
+        f"{run_id}/{row['key']}"
+        for row in store.read("SELECT key FROM samples WHERE run_id = ? AND status = 'running' ORDER BY id", (run_id,))
+    ]
+
+
+def counts(store: Store, run_id: str) -> dict[SampleStatus, int]:
+    """How many samples of the run have each status; every status is a key."""
+    rows = store.read("SELECT status, count(*) AS n FROM samples WHERE run_id = ? GROUP BY status", (run_id,))
+    found: dict[SampleStatus, int] = {row["status"]: row["n"] for row in rows}
+    return {status: found.get(status, 0) for status in STATUSES}
+
+
+def failures(store: Store, run_id: str) -> list[Failure]:
+    """What failed in the run, the most frequent first."""
+    rows = store.read(
+        """
+        SELECT coalesce(cause_kind, '') cause_kind, coalesce(failed_node, '') node, count(*) AS n, min(id) AS id,
+            run_id || '/' || key AS example, coalesce(cause, '') message
+        FROM samples WHERE run_id = ? AND status = 'failed' GROUP BY 1, 2 ORDER BY n DESC, 1, 2""",
+        (run_id,),
+    )
+    return [Failure(row["cause_kind"], row["node"], row["n"], row["example"], row["message"]) for row in rows]
+
+
+def find_sample(store: Store, text: str) -> str:
+    """The id that `RUN/KEY`, or a KEY that only one run has, means; InputError where it means none or several."""
+    run_id, _, key = text.rpartition("/")
+    where, parameters = ("run_id = ? AND key = ?", (run_id, key)) if run_id else ("key = ?", (key,))
+    rows = store.read(
+        f"SELECT run_id || '/' || key AS id FROM samples WHERE {where} ORDER BY id DESC LIMIT 6", parameters
+    )
+    if len(rows) == 1:
+        return str(rows[0]["id"])
+    if rows:
+        found = ", ".join(row["id"] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+        raise InputError(f"Several runs have a sample {text!r}.", where=str(store.path), todo=f"name one: {found}")
+    raise InputError(f"There is no sample {text!r}.", where=str(store.path), todo="`muser runs` lists the runs")
+
+
+def get_trace(store: Store, sample_id: str) -> Trace:
+    """The sample as it stands; InputError if there is none."""
+    with store.reader() as db:
+        return _trace(db, row_id(db, sample_id))
+
+
+def row_id(db: Database, sample_id: str) -> int:
+    """The integer key of a sample's row; InputError if there is none."""
+    run_id, _, key = sample_id.rpartition("/")
+    found = db.conn.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
+    if found is None:
+        raise InputError(f"There is no sample {sample_id!r}.")
+    return int(found[0])
+
+
+def _add_chunk(db: Database, run_id: str, chunk: list[SampleInput], run_seed: int) -> int:
+    return sum(_add(db, run_id, one, run_seed) for one in chunk)
+
+
+def _add(db: Database, run_id: str, one: SampleInput, run_seed: int) -> int:
+    row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
+    row |= _persona(one.persona) | _texts(db, one.query, one.response, None)
+    names, marks = ", ".join(row), ", ".join("?" * len(row))
+    answer = db.conn.execute(
+        f"INSERT INTO samples ({names}) VALUES ({marks}) ON CONFLICT (run_id, key) DO NOTHING", tuple(row.values())
+    )
+    return int(answer.rowcount)
+
+
+def _take(db: Database, run_id: str, limit: int) -> list[Trace]:
+    rows = db.conn.execute(
+        f"""
+        UPDATE samples SET status = 'running', started_at = {NOW}, finished_at = NULL, seconds = NULL WHERE id IN (
+            SELECT id FROM samples WHERE run_id = ? AND status = 'pending' ORDER BY id LIMIT ?) RETURNING id""",
+        (run_id, limit),
+    ).fetchall()
+    return [_trace(db, sample) for sample in sorted(row[0] for row in rows)]
+
+
+def _record(
+    db: Database,
+    sample_id: str,
+    status: SampleStatus,
+    state: Mapping[str, Any],
+    checkpoint_id: str | None,
+    cause: BaseException | None,
+    failed_node: str | None,
+) -> None:
+    sample = row_id(db, sample_id)
+    persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
+    row = _persona(Persona.model_validate(persona) if persona else None) | _texts(
+        db,
+        state.get("query"),
+        Response.model_validate(response) if response else None,
+        Refinement.model_validate(refinement) if refinement else None,
+    )
+    row |= {"score": state.get("score"), "rounds": state.get("round") or 0, "status": status}
+    row |= {"checkpoint_id": checkpoint_id, "failed_node": failed_node}
+    row |= {"cause_kind": _kind(cause), "cause": None if cause is None else readable(str(cause) or repr(cause))}
+    finished = f"{NOW}, seconds = round((julianday('now') - julianday(started_at)) * 86400, 3)"
+    names = ", ".join(f"{name} = ?" for name in row)
+    ended = finished if status in ("done", "failed") else "NULL, seconds = NULL"
+    db.conn.execute(f"UPDATE samples SET {names}, finished_at = {ended} WHERE id = ?", (*row.values(), sample))
+    _record_judgements(db, sample, state)
+
+
+def _record_judgements(db: Database, sample: int, state: Mapping[str, Any]) -> None:
+    db.conn.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
+    db.conn.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
+    for position, value in enumerate(state.get("critiques") or ()):
+        c = Critique.model_validate(value)
+        db.conn.execute(
+            "INSERT INTO critiques (sample_id, position, round, critic, verdict, rationale_id) VALUES (?, ?, ?, ?, ?, ?)",
+            (sample, position, c.round, c.critic, c.verdict, put_text(db, c.rationale)),
+        )
+    for value in state.get("grades") or ():
+        g = Grade.model_validate(value)
+        db.conn.execute(
+            "INSERT INTO grades (sample_id, item, points, met, explanation_id) VALUES (?, ?, ?, ?, ?)",
+            (sample, g.item, g.points, g.met, put_text(db, g.explanation)),
+        )
+
+
+def _kind(cause: BaseException | None) -> str | None:
+    """The failure's class; for a reply of no use also what was wrong with it, which is what one groups by."""
+    if cause is None:
+        return None
+    return f"ReplyError.{cause.outcome}" if isinstance(cause, ReplyError) else type(cause).__name__
+
+
+def _persona(persona: Persona | None) -> dict[str, Any]:
+    return {name: None if persona is None else readable(getattr(persona, name)) for name in PERSONA}
+
+
+def _texts(
+    db: Database, query: str | None, response: Response | None, refinement: Refinement | None
+) -> dict[str, int | None]:
+    return {
+        "query_id": None if query is None else put_text(db, query),
+        "reasoning_id": put_text(db, response.reasoning) if response else None,
+        "answer_id": put_text(db, response.answer) if response else None,
+        "refined_reasoning_id": put_text(db, refinement.reasoning) if refinement else None,
+        "refined_answer_id": put_text(db, refinement.answer) if refinement else None,
+    }
+
+
+def _rows(db: Database, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+    cursor = db.conn.execute(sql, parameters)
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _trace(db: Database, sample: int) -> Trace:
+    row = _rows(db, "SELECT * FROM samples WHERE id = ?", sample)[0]
+    critiques = _rows(db, "SELECT * FROM critiques WHERE sample_id = ? ORDER BY round, position", sample)
+    grades = _rows(db, "SELECT * FROM grades WHERE sample_id = ? ORDER BY item", sample)
+    names = ("query_id", "reasoning_id", "answer_id", "refined_reasoning_id", "refined_answer_id")
+    ids = [row.pop(name) for name in names]
+    texts = get_texts(db, [*ids, *(c["rationale_id"] for c in critiques), *(g["explanation_id"] for g in grades)])
+    query, reasoning, answer, refined_reasoning, refined_answer = (None if i is None else texts[i] for i in ids)
+    persona = {name: row.pop(name) for name in PERSONA}
+    return Trace(
+        **row | {"id": f"{row['run_id']}/{row['key']}"},
+        persona=None if persona["identity"] is None else Persona(**persona),
+        query=query,
+        response=None if answer is None else Response(reasoning=reasoning or "", answer=answer),
+        refinement=None
+        if refined_answer is None
+        else Refinement(reasoning=refined_reasoning or "", answer=refined_answer),
+        critiques=tuple(
+            Critique(critic=c["critic"], verdict=c["verdict"], rationale=texts[c["rationale_id"]], round=c["round"])
+            for c in critiques
+        ),
+        grades=tuple(
+            Grade(
+                item=g["item"],
+                points=g["points"],
+                met=None if g["met"] is None else bool(g["met"]),
+                explanation=texts[g["explanation_id"]],
+            )
+            for g in grades
+        ),
+    )

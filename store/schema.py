@@ -1,0 +1,174 @@
+"""The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added."""
+
+from sqlite_utils import Database, Migrations
+
+APPLICATION_ID = 0x4D755352
+"""Marks a file as muser's in SQLite's header: the letters MuSR."""
+
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+migrations = Migrations("muser")
+
+
+def migrate(db: Database) -> None:
+    """Apply the steps that the file lacks and mark it as ours, inside the caller's transaction."""
+    migrations.apply(db)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@migrations()
+def create_texts(db: Database) -> None:
+    """Every text once. `body` can always be read; `raw` has the exact bytes where UTF-8 or a NUL stands in the way."""
+    db.execute(
+        "CREATE TABLE texts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body TEXT NOT NULL, raw BLOB) STRICT"
+    )
+
+
+@migrations()
+def create_runs(db: Database) -> None:
+    """One row a run: what was asked for, under which prompts and versions. JSON in identity, prompts and versions."""
+    db.execute(f"""
+        CREATE TABLE runs (
+            id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL,
+            seed INTEGER NOT NULL, fingerprint TEXT NOT NULL, recipe TEXT NOT NULL, identity TEXT NOT NULL,
+            prompts TEXT NOT NULL, versions TEXT NOT NULL, git_commit TEXT,
+            created_at TEXT NOT NULL DEFAULT ({NOW}), finished_at TEXT
+        ) STRICT""")
+    db.execute("CREATE INDEX runs_by_name ON runs (name)")
+
+
+@migrations()
+def create_samples(db: Database) -> None:
+    """One row a sample: the persona as columns to filter by, the texts by reference, and why it ended as it did."""
+    db.execute("""
+        CREATE TABLE samples (
+            id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, key TEXT NOT NULL,
+            seed INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'pending', origin TEXT,
+            identity TEXT, region TEXT, condition TEXT, intent TEXT, vagueness TEXT, completeness TEXT, style TEXT,
+            query_id INTEGER REFERENCES texts (id),
+            reasoning_id INTEGER REFERENCES texts (id), answer_id INTEGER REFERENCES texts (id),
+            refined_reasoning_id INTEGER REFERENCES texts (id), refined_answer_id INTEGER REFERENCES texts (id),
+            score REAL, rounds INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+            cause_kind TEXT, cause TEXT, failed_node TEXT, checkpoint_id TEXT,
+            started_at TEXT, finished_at TEXT, seconds REAL,
+            UNIQUE (run_id, key)
+        ) STRICT""")
+    db.execute("CREATE INDEX samples_by_status ON samples (run_id, status)")
+    db.execute("CREATE INDEX samples_by_key ON samples (key)")
+    db.execute("CREATE INDEX samples_by_origin ON samples (origin) WHERE origin IS NOT NULL")
+
+
+@migrations()
+def create_critiques_and_grades(db: Database) -> None:
+    """What critics and judges said of a sample; `met` is NULL where the judge failed."""
+    db.execute("""
+        CREATE TABLE critiques (
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, round INTEGER NOT NULL,
+            critic TEXT NOT NULL, position INTEGER NOT NULL, verdict TEXT NOT NULL,
+            rationale_id INTEGER NOT NULL REFERENCES texts (id),
+            PRIMARY KEY (sample_id, round, critic)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX critiques_by_verdict ON critiques (critic, verdict)")
+    db.execute("""
+        CREATE TABLE grades (
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, item INTEGER NOT NULL,
+            points REAL NOT NULL, met INTEGER, explanation_id INTEGER NOT NULL REFERENCES texts (id),
+            PRIMARY KEY (sample_id, item)
+        ) STRICT, WITHOUT ROWID""")
+
+
+@migrations()
+def create_calls(db: Database) -> None:
+    """The ledger. `messages` is JSON: [role, text id, text id, …] for each message, whose texts follow one another.
+
+    `parameters_id` is the request without messages and seed, so that it is the same text for many calls.
+    `superseded` rows were paid for and are of no use: a retry asks again instead of finding them.
+    """
+    db.execute(f"""
+        CREATE TABLE calls (
+            id INTEGER PRIMARY KEY, sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
+            role TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, request_hash BLOB NOT NULL,
+            model TEXT NOT NULL, messages TEXT NOT NULL,
+            parameters_id INTEGER NOT NULL REFERENCES texts (id), seed INTEGER,
+            reply_id INTEGER NOT NULL REFERENCES texts (id), reasoning_id INTEGER REFERENCES texts (id),
+            outcome TEXT NOT NULL, finish_reason TEXT NOT NULL, served TEXT NOT NULL,
+            tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, tokens_cached INTEGER NOT NULL,
+            seconds REAL NOT NULL, reused_from INTEGER REFERENCES calls (id),
+            superseded INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL DEFAULT ({NOW})
+        ) STRICT""")
+    db.execute("""
+        CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash)
+        WHERE superseded = 0""")
+    db.execute("CREATE INDEX calls_by_request ON calls (request_hash) WHERE reused_from IS NULL AND superseded = 0")
+
+
+@migrations()
+def create_artifacts(db: Database) -> None:
+    """What was made of samples (rows, adapters, models, evaluations, reports), and of which samples and artifacts."""
+    db.execute(f"""
+        CREATE TABLE artifacts (
+            id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, stage TEXT, path TEXT NOT NULL,
+            digest TEXT NOT NULL, run_id TEXT REFERENCES runs (id) ON DELETE SET NULL, meta TEXT NOT NULL,
+            created_at TEXT NOT NULL DEFAULT ({NOW})
+        ) STRICT""")
+    db.execute("CREATE INDEX artifacts_by_name ON artifacts (name, stage, kind)")
+    db.execute("""
+        CREATE TABLE artifact_samples (
+            artifact_id INTEGER NOT NULL REFERENCES artifacts (id) ON DELETE CASCADE,
+            sample_id INTEGER NOT NULL REFERENCES samples (id), PRIMARY KEY (artifact_id, sample_id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX artifact_samples_by_sample ON artifact_samples (sample_id)")
+    db.execute("""
+        CREATE TABLE artifact_parents (
+            artifact_id INTEGER NOT NULL REFERENCES artifacts (id) ON DELETE CASCADE,
+            parent_id INTEGER NOT NULL REFERENCES artifacts (id), PRIMARY KEY (artifact_id, parent_id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX artifact_parents_by_parent ON artifact_parents (parent_id)")
+
+
+@migrations()
+def create_views(db: Database) -> None:
+    """Plain columns for readers such as Datasette."""
+    db.create_view(
+        "traces",
+        """
+        SELECT s.run_id || '/' || s.key AS sample, s.run_id AS run, s.key, s.status, s.identity, s.region, s.condition,
+            s.intent, s.vagueness, s.completeness, s.style, query.body AS query, reasoning.body AS reasoning,
+            answer.body AS answer,
+            (SELECT group_concat(critic || ': ' || verdict, ', ') FROM (
+                SELECT critic, verdict FROM critiques WHERE sample_id = s.id ORDER BY round, position)) AS verdicts,
+            refined_reasoning.body AS refined_reasoning, refined_answer.body AS refined_answer,
+            s.score, s.rounds, s.cause_kind, s.cause, s.failed_node, s.origin, s.checkpoint_id,
+            s.started_at, s.finished_at, s.seconds
+        FROM samples s
+        LEFT JOIN texts query ON query.id = s.query_id
+        LEFT JOIN texts reasoning ON reasoning.id = s.reasoning_id
+        LEFT JOIN texts answer ON answer.id = s.answer_id
+        LEFT JOIN texts refined_reasoning ON refined_reasoning.id = s.refined_reasoning_id
+        LEFT JOIN texts refined_answer ON refined_answer.id = s.refined_answer_id
+        """,
+    )
+    db.create_view(
+        "calls_plain",
+        """
+        SELECT c.id, s.run_id AS run, s.run_id || '/' || s.key AS sample, c.role, c.round, c.attempt, c.model,
+            (SELECT group_concat(line, char(10, 10)) FROM (
+                SELECT (message.value ->> 0) || ': ' || (SELECT group_concat(body, '') FROM (
+                    SELECT texts.body FROM json_each(message.value) piece JOIN texts ON texts.id = piece.value
+                    WHERE piece.key > 0 ORDER BY piece.key)) AS line
+                FROM json_each(c.messages) message ORDER BY message.key)) AS messages,
+            parameters.body AS parameters, c.seed, reply.body AS reply, reasoning.body AS reasoning, c.outcome,
+            c.finish_reason, c.served, c.tokens_in, c.tokens_out, c.tokens_cached, c.seconds, c.reused_from,
+            c.superseded, c.created_at
+        FROM calls c
+        JOIN samples s ON s.id = c.sample_id
+        JOIN texts parameters ON parameters.id = c.parameters_id
+        JOIN texts reply ON reply.id = c.reply_id
+        LEFT JOIN texts reasoning ON reasoning.id = c.reasoning_id
+        """,
+    )
+
+
+VERSION = len(migrations._migrations)
+"""Kept in SQLite's `user_version`: a higher one in a file means a newer muser."""

@@ -1,0 +1,133 @@
+"""The one thread that writes: whatever is queued goes into one transaction, and callers hear of it after the commit."""
+
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlite_utils import Database
+
+from ..core.errors import StoreError
+from . import connections
+
+T = TypeVar("T")
+
+LARGEST_GROUP = 512
+"""Changes in one transaction; bounds what a failed commit takes with it and how long a caller waits."""
+
+POLL = 0.002
+"""Seconds between tries for the write lock; SQLite's own waiting grows to 100 ms, in which a GPU would idle."""
+
+
+@dataclass
+class _Job:
+    change: Callable[[Database], Any]
+    future: "Future[Any]"
+    result: Any = None
+    failure: BaseException | None = None
+
+
+class Writer:
+    """Group commit. Each change runs in a savepoint of its own, so one that fails fails only its caller."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with connections.translated(path):
+            self._db = connections.connect(path, timeout=0)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, change: Callable[[Database], T]) -> "Future[T]":
+        """Queue a change; the future has its result once it is on disk, or the StoreError or bug that stopped it."""
+        future: Future[T] = Future()
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a change must not queue another change: it would wait for itself")
+        with self._gate:
+            if self._closed:
+                raise StoreError("The store is closed.", where=str(self._path))
+            self._jobs.put(_Job(change, future))
+        return future
+
+    def close(self) -> None:
+        """Write what is queued, then stop. May be called again."""
+        with self._gate:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            group = [self._jobs.get()]
+            while len(group) < LARGEST_GROUP and group[-1] is not None:
+                try:
+                    group.append(self._jobs.get_nowait())
+                except queue.Empty:
+                    break
+            last = group[-1] is None
+            jobs = [job for job in group if job is not None and job.future.set_running_or_notify_cancel()]
+            if jobs:
+                self._commit(jobs)
+        self._db.close()
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            self._begin()
+            for job in jobs:
+                self._apply(job)
+            self._db.conn.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back()
+            for job in jobs:
+                job.failure = job.failure or error
+        for job in jobs:
+            if job.failure is None:
+                job.future.set_result(job.result)
+            else:
+                job.future.set_exception(self._explain(job.failure))
+
+    def _begin(self) -> None:
+        """Take the write lock before anything is read, so that no change is refused in its middle."""
+        deadline = time.monotonic() + connections.PATIENCE
+        while True:
+            try:
+                self._db.conn.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in connections.BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL)
+
+    def _apply(self, job: _Job) -> None:
+        connection = self._db.conn
+        connection.execute("SAVEPOINT change")
+        try:
+            job.result = job.change(self._db)
+        except BaseException as error:
+            if not connection.in_transaction:
+                raise  # SQLite gave up the whole transaction, as it does on a full disk: nobody's change is left.
+            job.failure = error
+            connection.execute("ROLLBACK TO change")
+        connection.execute("RELEASE change")
+
+    def _roll_back(self) -> None:
+        # The first error is the one to report; SQLite drops the transaction itself where it cannot roll back.
+        with suppress(sqlite3.Error):
+            self._db.rollback()
+
+    def _explain(self, error: BaseException) -> BaseException:
+        failure = connections.translate(error, self._path)
+        if failure is None:
+            return error
+        failure.__cause__ = error
+        return failure
