@@ -32,7 +32,7 @@ def prompted_critic(name: str, prompts: PromptSet, repairs: int = 0) -> Critic:
 
 
 def imported_critic(name: str, path: str) -> Critic:
-    """The critic at `module:function`. What it raises of its own becomes a CriticError; trusted like the recipe itself."""
+    """The critic at `module:function`, trusted like the recipe itself. What it raises becomes a CriticError."""
     module, _, attribute = path.partition(":")
     try:
         function: Critic = getattr(importlib.import_module(module), attribute)

@@ -14,7 +14,7 @@ GRADE_SCHEMA = {
 
 
 async def grade(
-    conversation: str, item: int, points: float, criterion: str, prompt: Prompt, ask: Ask, repairs: int = 0
+    conversation: str, *, item: int, points: float, criterion: str, prompt: Prompt, ask: Ask, repairs: int = 0
 ) -> Grade:
     """Grades one item. A judge that gave no usable reply leaves `met` None: that is no verdict."""
     messages = prompt.render(conversation=conversation, points=points, criterion=criterion)

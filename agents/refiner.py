@@ -1,4 +1,4 @@
-"""The refiner: query, answer and every rationale → the refined answer and the composed reasoning (paper, section 3.2)."""
+"""The refiner: query, answer, every rationale → the refined answer and the composed reasoning (paper, section 3.2)."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,14 @@ CLOSING = "Now, answer."
 
 
 async def refine(
-    query: str, answer: str, first: Response, critiques: Sequence[Critique], prompts: PromptSet, ask: Ask, repairs: int = 0
+    query: str,
+    answer: str,
+    critiques: Sequence[Critique],
+    *,
+    first: Response,
+    prompts: PromptSet,
+    ask: Ask,
+    repairs: int = 0,
 ) -> Refinement:
     """Rewrites `answer` by the critiques; the reasoning is composed onto that of the `first` response."""
     messages = prompts.refiner_messages(query=query, answer=answer, critiques=critiques)

@@ -101,5 +101,5 @@ def _validator(schema: str) -> Validator:
 
 
 def _show_back(reply: Reply, fault: str) -> tuple[Message, Message]:
-    ask_again = f"That reply cannot be used: {fault}. Reply again with one JSON object of the required form and nothing else."
+    ask_again = f"That reply cannot be used: {fault}. Reply with one JSON object of the required form, nothing else."
     return Message(role="assistant", content=reply.text[:SHOWN_BACK]), Message(role="user", content=ask_again)

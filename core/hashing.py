@@ -7,7 +7,9 @@ from typing import Any
 
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON value's canonical form, or of a string's UTF-8 bytes."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = value
+    if not isinstance(value, str):
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     # Model text may hold lone surrogates, which UTF-8 refuses; they must not end a run.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

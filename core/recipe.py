@@ -1,5 +1,6 @@
 """The recipe: everything that decides what a run does, as one frozen value with a default wherever one is safe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -35,7 +36,7 @@ class ModelSettings(Settings):
 
     model: str = Field(description="the name the endpoint serves, or a folder or hub name when muser serves it")
     base_url: str | None = None
-    api_key_env: str | None = Field(None, description="the environment variable that holds the key; never the key itself")
+    api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
     temperature: float = Field(0.7, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -63,7 +64,7 @@ class RoleSettings(Settings):
     """Which model plays a role. Written short as the model's name; `student@distill` names a trained stage."""
 
     model: str
-    reasoning: Literal["on", "off", "auto"] = Field("auto", description="auto: off where a schema is asked for, else as served")
+    reasoning: Literal["on", "off", "auto"] = Field("auto", description="auto: off for schema calls, else as served")
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, gt=0)
 
@@ -94,7 +95,7 @@ class CriticSettings(Settings):
 
 
 class RolesSettings(Settings):
-    """Model of each role. `critic` is for every critic, `critics` for single ones; a sole model plays what is not named."""
+    """The model of each role. `critic` is for all critics, `critics` for single ones; a sole model plays the rest."""
 
     persona: RoleSettings | None = None
     responder: RoleSettings | None = None
@@ -119,7 +120,9 @@ class PromptSettings(Settings):
 
     persona: str = "persona.md"
     responder: str = "responder.md"
-    shared: str = Field("shared.md", description="what critics and the refiner share, rendered first and byte-identical")
+    shared: str = Field(
+        "shared.md", description="what critics and the refiner share, rendered first and byte-identical"
+    )
     refiner: str = "refiner.md"
     judge: str = "judge.md"
 
@@ -176,7 +179,7 @@ class EvaluationSettings(Settings):
 
 
 class Recipe(Settings):
-    """One YAML file: models, roles, critics, training. Input paths are relative to the file, outputs to where muser runs."""
+    """One YAML file. Its input paths are relative to it, outputs to the folder that muser runs in."""
 
     name: str = Field(pattern=NAME)
     seed: int = 0
@@ -196,7 +199,7 @@ class Recipe(Settings):
     output: str = Field("output", description="folder for checkpoints, reports and logs")
     training: TrainingSettings | None = None
     evaluation: EvaluationSettings | None = None
-    folder: Path = Field(Path("."), exclude=True, description="set by the loader: where the recipe's input paths start")
+    folder: Path = Field(Path(), exclude=True, description="set by the loader: where the recipe's input paths start")
 
     def role(self, role: str) -> RoleSettings:
         """The model bound to `persona`, `responder`, `refiner`, `judge` or `critics.NAME`. The loader proves it exists."""
@@ -213,12 +216,20 @@ class Recipe(Settings):
             *(["refiner"] if self.critics else []),
         ]
 
-    def identity(self) -> dict[str, Any]:
-        """What decides a sample's content; how fast, how long, how many and where to are left out."""
-        models = {
-            name: m.model_dump(exclude={"base_url", "api_key_env", "timeout", "retries", "serve"}, mode="json")
-            for name, m in self.models.items()
+    def identity(self, roles: Sequence[str] | None = None) -> dict[str, Any]:
+        """What decides the content of the samples that `roles` (by default `call_roles`) make.
+
+        How fast, how long, how many and where to are left out, and so are models that no role is bound to.
+        """
+        bound = {role: self.role(role) for role in (roles or dict.fromkeys(["persona", *self.call_roles()]))}
+        used = {
+            role.name: self.models[role.name].model_dump(
+                exclude={"base_url", "api_key_env", "timeout", "retries", "serve"}, mode="json"
+            )
+            for role in bound.values()
         }
-        rest = {"samples", "models", "roles", "concurrency", "limits", "store", "output", "training", "evaluation"}
-        roles = {role: self.role(role).model_dump(mode="json") for role in self.call_roles()}
-        return self.model_dump(mode="json", exclude=rest) | {"models": models, "roles": roles}
+        kept = {"name", "seed", "repairs"} | (set() if roles else {"queries", "critics", "refine_when", "rounds"})
+        return self.model_dump(mode="json", include=kept) | {
+            "models": used,
+            "roles": {role: settings.model_dump(mode="json") for role, settings in bound.items()},
+        }

@@ -74,7 +74,9 @@ class Request(Value):
     attempt: int = 1
 
 
-Outcome = Literal["ok", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"]
+Outcome = Literal[
+    "ok", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"
+]
 
 
 class Usage(Value):

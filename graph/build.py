@@ -19,9 +19,12 @@ from ..agents.persona import simulate
 from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
 from ..core.types import Persona, Response
-from .state import Context, State, asker, critiques_of_round, latest_answer, round_of
+from .state import Context, State, bind, critiques_of_round, latest_answer, round_of
 
 Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, Any] | Command[str]]]
+
+Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
+"""(state, the run's context) → the change: a node for those who do not know LangGraph."""
 
 # Requests are retried where they are made; a node is tried again only when it hung as a whole.
 RETRY = RetryPolicy(max_attempts=2, retry_on=NodeTimeoutError)
@@ -29,16 +32,18 @@ RETRY = RetryPolicy(max_attempts=2, retry_on=NodeTimeoutError)
 
 async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Persona → query."""
-    given, context = Persona(**state["persona"] or {}), runtime.context
-    ask = asker(state, context, "persona")
+    given, context = Persona(**(state.get("persona") or {})), runtime.context
+    ask = bind(state, context.asker, "persona")
     return {"query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Query → response; the end of a sample that no critic will read."""
     context = runtime.context
+    if state.get("response"):
+        return {"done": not context.critics}
     messages = context.prompts.responder.render(query=state["query"])
-    response = await respond_to(messages, asker(state, context, "responder"), context.repairs)
+    response = await respond_to(messages, bind(state, context.asker, "responder"), context.repairs)
     return {"response": response.model_dump(), "done": not context.critics}
 
 
@@ -50,7 +55,7 @@ def critic(name: str) -> Node:
         # A fork keeps the critiques that it does not repeat.
         if any(c.critic == name for c in critiques_of_round(state, critics)):
             return {}
-        ask = asker(state, runtime.context, f"critics.{name}")
+        ask = bind(state, runtime.context.asker, f"critics.{name}")
         critique = await critics[name](state["query"], latest_answer(state), ask)
         return {"critiques": [critique.model_copy(update={"round": round_of(state)}).model_dump()]}
 
@@ -63,9 +68,11 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
     critiques = critiques_of_round(state, context.critics)
     if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
         return Command(update={"done": True}, goto=END)
-    ask = asker(state, context, "refiner")
+    ask = bind(state, context.asker, "refiner")
     first, answer = Response(**state["response"]), latest_answer(state)
-    refinement = await refine_answer(state["query"], answer, first, critiques, context.prompts, ask, context.repairs)
+    refinement = await refine_answer(
+        state["query"], answer, critiques, first=first, prompts=context.prompts, ask=ask, repairs=context.repairs
+    )
     if number < context.rounds:
         return Command(update={"refinement": refinement.model_dump(), "round": number + 1}, goto=list(context.critics))
     return Command(update={"refinement": refinement.model_dump(), "done": True}, goto=END)
@@ -119,11 +126,20 @@ def with_context(node: Node, context: Context) -> Node:
     return bound
 
 
-def build_line(steps: Mapping[str, Node], timeouts: Mapping[str, float] | None = None) -> StateGraph[State, Any]:
-    """Named steps one after the other, for work such as grading that runs samples but has no critics."""
+def build_line(steps: Mapping[str, Step], timeouts: Mapping[str, float] | None = None) -> StateGraph[State, Any]:
+    """Named steps one after the other, for work such as grading that takes samples through no critics."""
     graph: StateGraph[State, Any] = StateGraph(State, context_schema=object)
-    for before, (name, node) in zip([START, *steps], steps.items(), strict=False):
-        graph.add_node(name, node, retry_policy=RETRY, timeout=(timeouts or {}).get(name))
+    before = START
+    for name, step in steps.items():
+        graph.add_node(name, _node(step), retry_policy=RETRY, timeout=(timeouts or {}).get(name))
         graph.add_edge(before, name)
-    graph.add_edge(list(steps)[-1], END)
+        before = name
+    graph.add_edge(before, END)
     return graph
+
+
+def _node(step: Step) -> Node:
+    async def node(state: State, runtime: Runtime[Any]) -> dict[str, Any]:
+        return await step(state, runtime.context)
+
+    return node

@@ -1,4 +1,4 @@
-"""The machine for `langgraph dev`: compiled without a checkpointer, since that server brings its own, and without the ledger."""
+"""The machine for `langgraph dev`: without a checkpointer, since that server brings its own, and without the ledger."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +27,7 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
     prompts = load_prompts(recipe)
     async with open_endpoints(recipe.models) as endpoints:
 
-        def asker(sample: str, seed: int, role: str, round: int) -> Ask:
+        def asker(_sample: str, seed: int, role: str, round: int) -> Ask:
             bound = recipe.role(role)
 
             async def ask(request: Request) -> Reply:

@@ -1,4 +1,4 @@
-"""Where samples start: personas drawn from the tables, a JSONL file of one's own queries, or another run's responses."""
+"""Where samples start: personas drawn from the tables, or a JSONL file of one's own queries and responses."""
 
 import json
 from collections.abc import Iterator

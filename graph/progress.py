@@ -94,6 +94,6 @@ class Summary:
         """The summary as JSON values."""
         plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage")}
         return plain | {
-            "failures": [failure.model_dump(mode="json") for failure in self.failures],
+            "failures": [failure._asdict() for failure in self.failures],
             "usage": [usage.model_dump(mode="json") for usage in self.usage],
         }

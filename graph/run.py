@@ -7,14 +7,12 @@ from typing import Any
 
 from ..agents.critics import imported_critic, prompted_critic
 from ..core.hashing import digest
-from ..core.loading import recipe_yaml
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables, load_attributes
 from ..prompts.templates import PromptSet, load_prompts
 from ..store import samples
 from ..store.database import Store
-from ..store.runs import Run
 from .build import build_machine
 from .calls import Calls, node_of
 from .inputs import read_queries, simulated_inputs
@@ -44,8 +42,11 @@ async def run_recipe(
     prompts = load_prompts(recipe)
     tables = load_attributes(recipe.attributes, recipe.folder)
     brought = read_queries(recipe.folder / recipe.queries) if recipe.queries and inputs is None else []
-    identity = recipe.identity() | {"texts": _texts(recipe, prompts, tables, brought), "revisions": dict(revisions or {})}
-    described = describe_run(recipe, recipe_yaml(recipe), identity, prompts.digests())
+    identity = recipe.identity() | {
+        "texts": _texts(recipe, prompts, tables, brought),
+        "revisions": dict(revisions or {}),
+    }
+    described = describe_run(recipe, identity, prompts.digests())
     run = await asyncio.to_thread(open_run, store, described, new=new)
     given = chain(simulated_inputs(recipe.samples, tables, recipe.seed), brought) if inputs is None else inputs
     await asyncio.to_thread(samples.add_samples, store, run.id, given, recipe.seed)
@@ -75,9 +76,7 @@ def load_critics(recipe: Recipe, prompts: PromptSet) -> dict[str, Critic]:
 
 def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
     """Seconds a node may take as a whole: every attempt at twice its model's timeout, to leave room for retries."""
-    return {
-        node_of(role): 2 * recipe.models[recipe.role(role).name].timeout * (recipe.repairs + 1) for role in roles
-    }
+    return {node_of(role): 2 * recipe.models[recipe.role(role).name].timeout * (recipe.repairs + 1) for role in roles}
 
 
 def _context(recipe: Recipe, prompts: PromptSet, tables: AttributeTables) -> Any:
@@ -97,9 +96,7 @@ def _context(recipe: Recipe, prompts: PromptSet, tables: AttributeTables) -> Any
     return context
 
 
-def _texts(
-    recipe: Recipe, prompts: PromptSet, tables: AttributeTables, brought: list[SampleInput]
-) -> dict[str, str]:
+def _texts(recipe: Recipe, prompts: PromptSet, tables: AttributeTables, brought: list[SampleInput]) -> dict[str, str]:
     texts = {f"prompts.{name}": value for name, value in prompts.digests().items()}
     if recipe.samples:
         texts["attributes"] = tables.digest

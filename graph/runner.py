@@ -129,19 +129,22 @@ class _Running:
             self.on_progress(self.progress)
 
     def _must_stop(self) -> bool:
-        spent = self.tokens_before + self.progress.tokens_in + self.progress.tokens_out
-        if self.stop.is_set() and not self.stopped_by:
+        limits, progress = self.limits, self.progress
+        if self.stopped_by:
+            return True
+        spent = self.tokens_before + progress.tokens_in + progress.tokens_out
+        if self.stop.is_set():
             self.stopped_by = "interrupt"
-        elif self.limits.tokens is not None and spent >= self.limits.tokens and not self.stopped_by:
-            self.stopped_by, self.stop_cause = "tokens", f"{spent} tokens used of {self.limits.tokens}"
-        elif self.limits.hours is not None and self.progress.elapsed >= self.limits.hours * 3600 and not self.stopped_by:
-            self.stopped_by, self.stop_cause = "hours", f"{self.limits.hours} hours are over"
+        elif limits.tokens is not None and spent >= limits.tokens:
+            self.stopped_by, self.stop_cause = "tokens", f"{spent} tokens used of {limits.tokens}"
+        elif limits.hours is not None and progress.elapsed >= limits.hours * 3600:
+            self.stopped_by, self.stop_cause = "hours", f"{limits.hours} hours are over"
         return bool(self.stopped_by)
 
     async def _run_sample(self, trace: samples.Trace) -> None:
         config = _config(trace.id)
         begun = (await self.app.checkpointer.aget_tuple(config)) is not None
-        start: State | None = None if begun else initial_state(trace.id, trace.seed, trace.as_input())
+        start: State | None = None if begun else initial_state(trace)
         try:
             await self.app.ainvoke(
                 start,

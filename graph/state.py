@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypedDict
 
-from ..core.types import Ask, Critic, Critique, SampleInput
+from ..core.types import Ask, Critic, Critique
 from ..prompts.attributes import AttributeTables
 from ..prompts.templates import PromptSet
+from ..store.samples import Trace
 
 
 class State(TypedDict, total=False):
@@ -43,20 +44,20 @@ class Context:
     repairs: int = 2
 
 
-def initial_state(sample_id: str, seed: int, given: SampleInput) -> State:
+def initial_state(trace: Trace) -> State:
     """The state a sample starts from: the further on its input is, the later the machine is entered."""
-    state: State = {"sample": sample_id, "seed": seed, "critiques": [], "refinement": None, "round": 1, "done": False}
-    state["persona"] = given.persona.model_dump() if given.persona else None
-    if given.query is not None:
-        state["query"] = given.query
-    if given.response is not None:
-        state["response"] = given.response.model_dump()
+    state: State = {"sample": trace.id, "seed": trace.seed, "round": 1, "critiques": [], "done": False}
+    state["persona"] = trace.persona.model_dump() if trace.persona else None
+    if trace.query is not None:
+        state["query"] = trace.query
+    if trace.response is not None:
+        state["response"] = trace.response.model_dump()
     return state
 
 
-def asker(state: State, context: Context, role: str) -> Ask:
+def bind(state: State, asker: Asker, role: str) -> Ask:
     """How this sample's agent reaches its model in the current round. `langgraph dev` starts samples without a name."""
-    return context.asker(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
+    return asker(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
 
 
 def round_of(state: State) -> int:

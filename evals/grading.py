@@ -1,0 +1,158 @@
+"""Answers and grades a benchmark's examples through the graph's runner: resumable and ledgered like any run."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from ..agents.judge import grade
+from ..agents.responder import respond
+from ..core.errors import EvaluationError, SettingsError
+from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
+from ..core.types import Grade, Response, SampleInput
+from ..graph.build import build_line
+from ..graph.calls import Calls
+from ..graph.opening import describe_run, open_run
+from ..graph.progress import Summary
+from ..graph.run import node_timeouts
+from ..graph.runner import FAN_OUT, Job, OnProgress, run_job
+from ..graph.state import Asker, State, bind
+from ..prompts.templates import Prompt, load_prompts
+from ..store import samples
+from ..store.database import Store
+from ..store.runs import find_run
+from .healthbench import Example, conversation_text, file_digest, load_examples
+from .scores import ExampleScore, score_grades
+
+ROLES = ("responder", "judge")
+
+
+@dataclass(frozen=True)
+class Grading:
+    """What the two steps of one evaluation share; `examples` by their sample's key."""
+
+    asker: Asker
+    examples: Mapping[str, Example]
+    judge: Prompt
+    repairs: int
+
+
+async def answer_example(state: State, context: Grading) -> dict[str, Any]:
+    """Example → response. The conversation goes to the model as it stands: no system prompt cues the facets."""
+    ask = bind(state, context.asker, "responder")
+    response = await respond(context.examples[_key(state)].prompt, ask, context.repairs)
+    return {"response": response.model_dump()}
+
+
+async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
+    """Response → one grade a rubric item; the judge sees the answer and never the reasoning."""
+    example = context.examples[_key(state)]
+    conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
+    ask, gate = bind(state, context.asker, "judge"), asyncio.Semaphore(FAN_OUT)
+
+    async def one(number: int) -> Grade:
+        item = example.rubrics[number]
+        async with gate:
+            return await grade(
+                conversation,
+                item=number,
+                points=item.points,
+                criterion=item.criterion,
+                prompt=context.judge,
+                ask=ask,
+                repairs=context.repairs,
+            )
+
+    grades = await asyncio.gather(*(one(number) for number in range(len(example.rubrics))))
+    score = score_grades(example, grades).score
+    return {"grades": [value.model_dump() for value in grades], "score": score, "done": True}
+
+
+async def evaluate(
+    recipe: Recipe,
+    store: Store,
+    *,
+    models: Mapping[str, ModelSettings] | None = None,
+    revisions: Mapping[str, str] | None = None,
+    new: bool = False,
+    retry: bool = False,
+    on_progress: OnProgress | None = None,
+    stop: asyncio.Event | None = None,
+) -> Summary:
+    """Answers the recipe's benchmark with its responder and grades the answers with its judge; see `run_recipe`."""
+    settings = benchmark_of(recipe)
+    examples = dict(keyed_examples(recipe))
+    prompts = load_prompts(recipe)
+    identity = recipe.identity(ROLES) | {
+        "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
+        "texts": {"benchmark": file_digest(recipe.folder / settings.file), "prompts.judge": prompts.judge.digest},
+        "revisions": dict(revisions or {}),
+    }
+    described = describe_run(recipe, identity, {"judge": prompts.judge.digest}, kind="evaluation")
+    run = await asyncio.to_thread(open_run, store, described, new=new)
+    await asyncio.to_thread(samples.add_samples, store, run.id, _inputs(examples), recipe.seed)
+    if retry:
+        await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")
+
+    def context(calls: Calls) -> Grading:
+        return Grading(calls.asker, examples, prompts.judge, recipe.repairs)
+
+    steps = {"respond": answer_example, "grade": grade_answer}
+    timeouts = node_timeouts(recipe, ROLES)
+    # One node makes every judge's call of an example, FAN_OUT at a time.
+    timeouts["grade"] *= max(len(example.rubrics) for example in examples.values()) / FAN_OUT + 1
+    job = Job(
+        run=run,
+        recipe=recipe,
+        machine=build_line(steps, timeouts),
+        context=context,
+        roles=ROLES,
+        models=models or recipe.models,
+        revisions=revisions or {},
+    )
+    return await run_job(store, job, on_progress=on_progress, stop=stop)
+
+
+def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
+    """The scores of every graded example of an evaluation run, in the file's order. Raises EvaluationError."""
+    run = find_run(store, run_id)
+    if run is None or run.kind != "evaluation":
+        raise EvaluationError(
+            f"{run_id} is no evaluation run", where=str(store.path), todo="`muser runs` lists the runs"
+        )
+    scores = [
+        score_grades(example, trace.grades)
+        for key, example in keyed_examples(recipe)
+        if (trace := samples.get_trace(store, f"{run_id}/{key}")).status == "done"
+    ]
+    if not scores:
+        raise EvaluationError(f"no example of {run_id} is graded yet", todo="run `muser eval run` to the end first")
+    return scores
+
+
+def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:
+    """(sample key, example): the prompt's id, and from the second repeat on its number, so that any two runs pair up."""
+    settings = benchmark_of(recipe)
+    seen: dict[str, Iterator[int]] = {}
+    for example in load_examples(recipe.folder / settings.file, n=settings.examples, repeats=settings.repeats):
+        repeat = next(seen.setdefault(example.prompt_id, count(1)))
+        yield (example.prompt_id if repeat == 1 else f"{example.prompt_id}.{repeat}"), example
+
+
+def benchmark_of(recipe: Recipe) -> EvaluationSettings:
+    """The recipe's evaluation settings. Raises SettingsError where it has none."""
+    if recipe.evaluation is None:
+        raise SettingsError("the recipe names no benchmark", where=recipe.name, todo="add evaluation: {file: …}")
+    return recipe.evaluation
+
+
+def _inputs(examples: Mapping[str, Example]) -> Iterator[SampleInput]:
+    for key, example in examples.items():
+        turns: Sequence[Any] = example.prompt
+        shown = turns[0].content if len(turns) == 1 else "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+        yield SampleInput(key=key, query=shown)
+
+
+def _key(state: State) -> str:
+    return state["sample"].rpartition("/")[2]

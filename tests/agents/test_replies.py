@@ -1,0 +1,94 @@
+"""Which replies are of use, what each other kind is called, and what is asked after it."""
+
+import pytest
+
+from muser.agents.critics import CRITIQUE_SCHEMA
+from muser.agents.replies import ask_json, ask_text, classify
+from muser.core.errors import ReplyError
+from muser.core.types import Message, Reply, Request
+
+GOOD = '{"rationale": "We should ask since when.", "verdict": "revise"}'
+QUESTION = (Message(role="user", content="Judge this."),)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reply"),
+    [
+        ("ok", Reply(text=GOOD)),
+        ("ok", Reply(text=f"\n{GOOD}  ", finish_reason="stop")),
+        ("truncated", Reply(text='{"rationale": "We sh', finish_reason="length")),
+        ("whitespace", Reply(text='{"rationale":' + "\n" * 60, finish_reason="length")),
+        ("unclosed_reasoning", Reply(text="", reasoning="Let me think", finish_reason="length")),
+        ("unclosed_reasoning", Reply(text=" ", reasoning="Let me think", finish_reason="stop")),
+        ("empty", Reply(text="\n\n", finish_reason="stop")),
+        ("refusal", Reply(text="I cannot", finish_reason="content_filter")),
+        ("malformed", Reply(text=f"Sure! Here it is: {GOOD}")),
+        ("malformed", Reply(text=f"```json\n{GOOD}\n```")),
+        ("malformed", Reply(text=GOOD + GOOD)),
+        ("wrong_schema", Reply(text='{"verdict": "revise"}')),
+        ("wrong_schema", Reply(text='{"rationale": "x", "verdict": "maybe"}')),
+        ("wrong_schema", Reply(text='{"rationale": "x", "verdict": "pass", "score": 3}')),
+        ("wrong_schema", Reply(text='["pass"]')),
+        ("wrong_schema", Reply(text='{"rationale": null, "verdict": "pass"}')),
+    ],
+)
+def test_every_way_a_critics_reply_can_end_has_its_name(outcome: str, reply: Reply) -> None:
+    assert classify(reply, CRITIQUE_SCHEMA) == outcome
+
+
+def test_free_text_needs_only_to_be_there_and_whole() -> None:
+    assert classify(Reply(text="Rest, and drink water.")) == "ok"
+    assert classify(Reply(text="Rest, and dr", finish_reason="length")) == "truncated"
+    assert classify(Reply(text="", finish_reason="stop")) == "empty"
+
+
+class Scripted:
+    """A model that gives these replies in turn and remembers what it was asked."""
+
+    def __init__(self, *texts: str | Reply) -> None:
+        self.replies = [text if isinstance(text, Reply) else Reply(text=text) for text in texts]
+        self.asked: list[Request] = []
+
+    async def __call__(self, request: Request) -> Reply:
+        self.asked.append(request)
+        return self.replies[len(self.asked) - 1]
+
+
+async def test_a_malformed_reply_is_shown_back_with_its_fault() -> None:
+    model = Scripted("pass, I think", GOOD)
+    data = await ask_json(Request(messages=QUESTION, output_schema=CRITIQUE_SCHEMA), model, repairs=1)
+    assert data["verdict"] == "revise"
+    first, second = model.asked
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert second.messages[: len(QUESTION)] == QUESTION
+    assert second.messages[1].content == "pass, I think"
+    assert "not JSON" in second.messages[2].content
+
+
+async def test_the_fault_names_the_place_in_a_reply_of_another_schema() -> None:
+    model = Scripted('{"rationale": "x", "verdict": "maybe"}', GOOD)
+    await ask_json(Request(messages=QUESTION, output_schema=CRITIQUE_SCHEMA), model, repairs=1)
+    assert "$.verdict" in model.asked[1].messages[-1].content
+
+
+async def test_a_truncated_reply_is_asked_again_without_being_shown_back() -> None:
+    model = Scripted(Reply(text="Rest, and dr", finish_reason="length"), "Rest.")
+    reply = await ask_text(Request(messages=QUESTION), model, repairs=1)
+    assert reply.text == "Rest."
+    assert model.asked[1].messages == QUESTION
+    assert model.asked[1].attempt == 2
+
+
+async def test_repairs_are_bounded_and_the_error_says_how_the_last_one_failed() -> None:
+    model = Scripted("a", "b", '{"verdict": "pass"}')
+    with pytest.raises(ReplyError, match="wrong schema after 3 attempts") as caught:
+        await ask_json(Request(messages=QUESTION, output_schema=CRITIQUE_SCHEMA), model, repairs=2)
+    assert caught.value.outcome == "wrong_schema"
+    assert len(model.asked) == 3
+
+
+async def test_a_refusal_is_not_asked_again() -> None:
+    model = Scripted(Reply(text="", finish_reason="content_filter"))
+    with pytest.raises(ReplyError, match="refusal after 1 attempt"):
+        await ask_text(Request(messages=QUESTION), model, repairs=5)
+    assert len(model.asked) == 1
