@@ -1,0 +1,284 @@
+"""Chat models at OpenAI-compatible endpoints: one request in, one reply out, every failure a MuserError."""
+
+import asyncio
+import ipaddress
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import httpx2
+import openai
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import JsonValue, SecretStr
+
+from ..core.errors import (
+    EndpointError,
+    EndpointOverloaded,
+    EndpointRefused,
+    EndpointTimeout,
+    EndpointUnreachable,
+    SettingsError,
+)
+from ..core.recipe import ModelSettings, RoleSettings
+from ..core.types import Reply, Request, Usage
+
+CONNECT_TIMEOUT = 10.0  # seconds
+CHECK_TIMEOUT = 30.0  # seconds
+OPEN, CLOSE = "<think>", "</think>"
+TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
+
+class KeptReasoning(ChatOpenAI):
+    """ChatOpenAI that sends nothing of its own accord and keeps the reasoning that vLLM returns beside the text."""
+
+    def _get_request_payload(self, input_: Any, *, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
+        payload.pop("stream", None)
+        return payload
+
+    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
+        if isinstance(response, openai.BaseModel):
+            response = response.model_dump(warnings=False)
+        if isinstance(response, dict):
+            response["choices"] = _replace_surrogates(response.get("choices"))
+        result = super()._create_chat_result(response, generation_info)
+        for generation, choice in zip(result.generations, response["choices"], strict=True):
+            said = choice["message"]
+            reasoning = said.get("reasoning") or said.get("reasoning_content") or ""
+            generation.message.additional_kwargs.update(reasoning=reasoning, refusal=said.get("refusal") or "")
+        return result
+
+
+class Endpoint:
+    """One model of a recipe, ready to be asked. Made by `open_endpoints`."""
+
+    def __init__(self, name: str, settings: ModelSettings, client: httpx2.AsyncClient, key: str | None) -> None:
+        if settings.base_url is None:
+            raise SettingsError(
+                f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
+            )
+        self.name, self.settings = name, settings
+        self._client, self._key, self._url = client, key, settings.base_url
+        self._chat = KeptReasoning(
+            model=settings.model,
+            base_url=settings.base_url,
+            # Without a key of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
+            api_key=SecretStr(key or "none"),
+            http_async_client=client,
+            timeout=httpx2.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout), pool=None),
+            max_retries=settings.retries,
+            use_responses_api=False,
+            cache=False,
+        )
+
+    def parameters(self, request: Request, role: RoleSettings, seed: int) -> dict[str, JsonValue]:
+        """All that is sent besides the messages; with them it is the request's whole body."""
+        model, vllm = self.settings, self.settings.api == "vllm"
+        schema = request.output_schema
+        thinking = {"on": True, "off": False, "auto": False if schema else None}[role.reasoning]
+        sent: dict[str, JsonValue] = {
+            "model": model.model,
+            "temperature": model.temperature if role.temperature is None else role.temperature,
+            # OpenAI's newer models refuse max_tokens, and some servers (transformers serve) the newer name.
+            "max_tokens" if vllm else "max_completion_tokens": role.max_tokens or model.max_tokens,
+            "seed": seed,
+        }
+        if model.top_p is not None:
+            sent["top_p"] = model.top_p
+        if schema is not None:
+            shape: JsonValue = schema if vllm else _without_lengths(schema)
+            sent["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "reply", "strict": True, "schema": shape},
+            }
+        if vllm and thinking is not None:
+            given = model.extra_body.get("chat_template_kwargs")
+            sent["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinking}
+        return {**model.extra_body, **sent}
+
+    async def complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
+        """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is."""
+        messages = [TURNS[message.role](content=message.content) for message in request.messages]
+        parameters = self.parameters(request, role, seed)
+        started = time.perf_counter()
+        with self._translated(self.settings.timeout):
+            # The SDK retries a timeout like a lost connection; one limit around it all keeps `timeout` what it says.
+            async with asyncio.timeout(self.settings.timeout):
+                message = await self._chat.ainvoke(messages, extra_body=parameters)
+        return _read_reply(message, time.perf_counter() - started)
+
+    async def check(self) -> None:
+        """Is the server there, the key good and the model served? A server without GET models is taken at its word."""
+        listing = await self._get("models")
+        if listing is None:
+            return
+        try:
+            served = [str(model["id"]) for model in listing.json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise EndpointRefused(
+                "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
+                where=self.where,
+                todo="check base_url; it normally ends in /v1",
+            ) from error
+        name = self.settings.model
+        if name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
+            return
+        shown = ", ".join(served[:10]) + (f" and {len(served) - 10} more" if len(served) > 10 else "")
+        raise EndpointRefused(
+            f"model {name} is not served there",
+            where=self.where,
+            todo=f"served are: {shown or 'none'}; set models.{self.name}.model",
+        )
+
+    @property
+    def where(self) -> str:
+        """The recipe's name of the model and its address without credentials, for messages."""
+        parts = urlsplit(self._url)
+        return f"models.{self.name} at {urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))}"
+
+    async def _get(self, path: str) -> httpx2.Response | None:
+        """None where the server has no such page."""
+        limit = min(CHECK_TIMEOUT, self.settings.timeout)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        with self._translated(limit):
+            try:
+                response = await self._client.get(f"{self._url}/{path}", headers=headers, timeout=limit)
+            except httpx2.TimeoutException as error:
+                raise TimeoutError from error
+            except (httpx2.TransportError, httpx2.InvalidURL) as error:
+                raise openai.APIConnectionError(message=str(error), request=httpx2.Request("GET", self._url)) from error
+            if response.status_code in (404, 405, 501):
+                return None
+            if not response.is_success:
+                raise openai.APIStatusError(response.text[:300], response=response, body=None)
+        return response
+
+    @contextmanager
+    def _translated(self, limit: float) -> Iterator[None]:
+        try:
+            yield
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise EndpointTimeout(
+                f"no answer within {limit:g} s",
+                where=self.where,
+                todo=f"raise models.{self.name}.timeout, or lower concurrency",
+            ) from error
+        except openai.APIConnectionError as error:
+            raise EndpointUnreachable(
+                f"nothing answers ({error.__cause__ or error})",
+                where=self.where,
+                todo="start the server, or correct base_url",
+            ) from error
+        except openai.APIStatusError as error:
+            raise self._refusal(error) from error
+        except (openai.APIError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise EndpointRefused(
+                f"what answered is no chat completion ({self._hide_key(str(error))[:300]})",
+                where=self.where,
+                todo="check base_url; it normally ends in /v1",
+            ) from error
+
+    def _refusal(self, error: openai.APIStatusError) -> EndpointError:
+        status = error.status_code
+        said = f"the server answered {status}: {self._hide_key(error.message)[:600]}"
+        if status in (408, 409, 429) or status >= 500:
+            todo = "lower concurrency, or look at the server's log; what failed is asked again by `muser retry`"
+            return EndpointOverloaded(said, where=self.where, todo=todo)
+        variable = self.settings.api_key_env
+        todo = {
+            401: f"check the key in ${variable}" if variable else f"set models.{self.name}.api_key_env",
+            403: f"check what the key in ${variable} may do" if variable else f"set models.{self.name}.api_key_env",
+            404: "check model and base_url (it normally ends in /v1); `muser check` lists what is served",
+        }.get(
+            status, f"check models.{self.name}: max_tokens, extra_body, and api: openai for servers that are not vLLM"
+        )
+        return EndpointRefused(said, where=self.where, todo=todo)
+
+    def _hide_key(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+@asynccontextmanager
+async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[dict[str, Endpoint]]:
+    """Every model of a recipe over one shared HTTP client. Raises SettingsError for keys missing in the environment."""
+    keys = {name: os.environ.get(model.api_key_env) if model.api_key_env else None for name, model in models.items()}
+    missing = [
+        f"{model.api_key_env} (models.{name})" for name, model in models.items() if model.api_key_env and not keys[name]
+    ]
+    if missing:
+        raise SettingsError(
+            f"no key in the environment: {', '.join(missing)}", todo="export the variable before running muser"
+        )
+    hosts = {urlsplit(model.base_url or "").hostname or "" for model in models.values()}
+    async with httpx2.AsyncClient(
+        timeout=CHECK_TIMEOUT,
+        # The runner bounds what is in flight. uvicorn, under vLLM, closes a connection that was idle for 5 s.
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
+        mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in hosts if _is_loopback(host)},
+    ) as client:
+        yield {name: Endpoint(name, model, client, keys[name]) for name, model in models.items()}
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """(reasoning, answer) of a text with inline `<think>`; the opening tag may be missing, unclosed it takes all."""
+    head, closed, tail = text.partition(CLOSE)
+    if closed:
+        return head.strip().removeprefix(OPEN).strip(), tail.lstrip()
+    if text.lstrip().startswith(OPEN):
+        return text.strip().removeprefix(OPEN).strip(), ""
+    return "", text
+
+
+def _read_reply(message: BaseMessage, seconds: float) -> Reply:
+    text, extra, meta = str(message.text), message.additional_kwargs, message.response_metadata
+    reasoning, finish_reason = str(extra.get("reasoning") or ""), str(meta.get("finish_reason") or "")
+    if not reasoning:
+        reasoning, text = split_reasoning(text)
+    if extra.get("refusal") and not text:
+        text, finish_reason = str(extra["refusal"]), "content_filter"
+    usage = getattr(message, "usage_metadata", None) or {}
+    return Reply(
+        text=text,
+        reasoning=reasoning,
+        finish_reason=finish_reason,
+        model=str(meta.get("model_name") or ""),
+        usage=Usage(
+            tokens_in=usage.get("input_tokens", 0),
+            tokens_out=usage.get("output_tokens", 0),
+            tokens_cached=usage.get("input_token_details", {}).get("cache_read") or 0,
+        ),
+        seconds=seconds,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _without_lengths(schema: Any) -> Any:
+    """OpenAI's strict mode refuses a schema that bounds a string's length."""
+    if isinstance(schema, dict):
+        kept = {
+            key: value
+            for key, value in schema.items()
+            if not (key in ("minLength", "maxLength") and isinstance(value, int))
+        }
+        return {key: _without_lengths(value) for key, value in kept.items()}
+    return [_without_lengths(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def _replace_surrogates(value: Any) -> Any:
+    """A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {key: _replace_surrogates(item) for key, item in value.items()}
+    return [_replace_surrogates(item) for item in value] if isinstance(value, list) else value
