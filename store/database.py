@@ -4,7 +4,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -83,8 +83,8 @@ class Store:
         with self.reader() as db:
             return [dict(row) for row in _query(db, sql, parameters)]
 
-    def stream(self, sql: str, parameters: Parameters = ()) -> Iterator[sqlite3.Row]:
-        """The rows as of the start, a page in memory at a time. Exhaust or close it soon: it keeps the log from shrinking."""
+    def stream(self, sql: str, parameters: Parameters = ()) -> Generator[sqlite3.Row, None, None]:
+        """The rows as of the start, a page in memory at a time. Close it soon: it keeps the log from shrinking."""
         with self.reader() as db:
             cursor = _query(db, sql, parameters)
             try:

@@ -12,6 +12,7 @@ from ..core.hashing import digest
 from ..core.types import Message, Outcome, Reply, Usage, Value
 from .database import Store
 from .samples import row_id
+from .schema import now
 from .texts import WORTH_SHARING, build_messages, get_texts, put_json, put_messages, put_text, readable, text_ids
 
 
@@ -63,7 +64,12 @@ def request_hash(messages: Sequence[Message], parameters: dict[str, JsonValue], 
 
 
 async def find_call(
-    store: Store, sample_id: str, role: str, round: int, attempt: int, request_hash: str
+    store: Store,
+    sample_id: str,
+    role: str,
+    round: int,
+    attempt: int,
+    request_hash: str,
 ) -> Reply | None:
     """The reply that this request already had: in this sample, else in a sample of the same key in another run.
 
@@ -72,15 +78,15 @@ async def find_call(
     place = (role, round, attempt, bytes.fromhex(request_hash))
     with store.reader() as db:
         sample = row_id(db, sample_id)
-        row = db.conn.execute(OWN, (sample, *place)).fetchone()
-        other = None if row else db.conn.execute(OTHER, (sample, *place)).fetchone()
+        row = db.execute(OWN, (sample, *place)).fetchone()
+        other = None if row else db.execute(OTHER, (sample, *place)).fetchone()
         found = row or other
         reply = (
             None if found is None else _reply(dict(found), get_texts(db, (found["reply_id"], found["reasoning_id"])))
         )
     if other is not None:
         source = other["id"]
-        await store.write(lambda db: db.conn.execute(REUSE, (sample, source)).rowcount)
+        await store.write(lambda db: db.execute(REUSE, (sample, now(), source)).rowcount)
     return reply
 
 
@@ -97,11 +103,12 @@ OTHER = """
             AND tried.attempt = ?4 AND tried.superseded = 1))
     ORDER BY calls.id LIMIT 1"""
 
-COPIED = """role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id, reasoning_id, outcome,
-    finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds"""
-
-REUSE = f"""
-    INSERT INTO calls (sample_id, reused_from, {COPIED}) SELECT ?1, id, {COPIED} FROM calls WHERE id = ?2
+REUSE = """
+    INSERT INTO calls (sample_id, reused_from, created_at, role, round, attempt, request_hash, model, messages,
+        parameters_id, seed, reply_id, reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out,
+        tokens_cached, seconds)
+    SELECT ?, id, ?, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id, reasoning_id,
+        outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds FROM calls WHERE id = ?
     ON CONFLICT DO NOTHING"""
 
 
@@ -115,7 +122,7 @@ def calls_of(store: Store, sample_id: str) -> list[Call]:
     with store.reader() as db:
         rows = [
             dict(row)
-            for row in db.conn.execute("SELECT * FROM calls WHERE sample_id = ? ORDER BY id", (row_id(db, sample_id),))
+            for row in db.execute("SELECT * FROM calls WHERE sample_id = ? ORDER BY id", (row_id(db, sample_id),))
         ]
         ids = [row[name] for row in rows for name in ("parameters_id", "reply_id", "reasoning_id")]
         texts = get_texts(db, [*ids, *(i for row in rows for i in text_ids(row["messages"]))])
@@ -147,7 +154,7 @@ USAGE = """
 def _record(db: Database, call: Call) -> int:
     sample = row_id(db, call.sample_id)
     place = (sample, call.role, call.round, call.attempt, bytes.fromhex(call.request_hash))
-    if found := db.conn.execute(OWN, place).fetchone():
+    if found := db.execute(OWN, place).fetchone():
         return int(found[0])
     seed = call.parameters.get("seed")
     apart = type(seed) is int
@@ -173,10 +180,19 @@ def _record(db: Database, call: Call) -> int:
         "tokens_cached": usage.tokens_cached,
         "seconds": reply.seconds,
         "reused_from": call.reused_from,
+        "created_at": now(),
     }
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    answer = db.conn.execute(f"INSERT INTO calls ({names}) VALUES ({marks}) RETURNING id", tuple(row.values()))
-    return int(answer.fetchone()[0])
+    return int(db.execute(RECORD, row).fetchone()[0])
+
+
+RECORD = """
+    INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id,
+        reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, reused_from,
+        created_at)
+    VALUES (:sample_id, :role, :round, :attempt, :request_hash, :model, :messages, :parameters_id, :seed, :reply_id,
+        :reasoning_id, :outcome, :finish_reason, :served, :tokens_in, :tokens_out, :tokens_cached, :seconds,
+        :reused_from, :created_at)
+    RETURNING id"""
 
 
 def _quotable(db: Database, sample: int) -> list[str]:
@@ -186,7 +202,7 @@ def _quotable(db: Database, sample: int) -> list[str]:
     prompt of several thousand characters costs a few bytes a call.
     """
     parts: set[str] = set()
-    for (body,) in db.conn.execute(QUOTABLE, (sample,)):
+    for (body,) in db.execute(QUOTABLE, (sample,)):
         parts.add(body.strip())
         if body.lstrip().startswith("{"):
             with suppress(ValueError, RecursionError):

@@ -3,32 +3,35 @@
 import json
 from typing import Any, Literal
 
-from pydantic import JsonValue
-from sqlite_utils import Database
+from pydantic import Field, JsonValue
 
 from ..core.types import Value
 from .database import Store
-from .schema import NOW
+from .schema import now
 
 RunKind = Literal["samples", "evaluation"]
 RunStatus = Literal["running", "stopped", "done"]
 
 
 class Run(Value):
-    """A run's row. `identity` decides what its samples say and `fingerprint` is its digest; `recipe` is the YAML."""
+    """A run's row. `identity` decides what its samples say and `fingerprint` is its digest.
+
+    `recipe` is the resolved YAML and `folder` where its input paths start.
+    """
 
     id: str
     name: str
     kind: RunKind = "samples"
     recipe: str
+    folder: str = "."
     identity: dict[str, JsonValue]
     fingerprint: str
     seed: int = 0
-    prompts: dict[str, str] = {}
+    prompts: dict[str, str] = Field(default_factory=dict)
     status: RunStatus = "running"
     created_at: str = ""
     finished_at: str | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     git_commit: str | None = None
 
 
@@ -54,17 +57,9 @@ class RunLine(Value):
 
 def create_run(store: Store, run: Run) -> Run:
     """Record a run; `created_at` is set by the store."""
-    row = run.model_dump(exclude={"created_at"})
-    for name in ("identity", "prompts", "versions"):
-        row[name] = json.dumps(row[name])
-    names = ", ".join(row)
-    marks = ", ".join(f":{name}" for name in row)
-
-    def insert(db: Database) -> str:
-        answer = db.conn.execute(f"INSERT INTO runs ({names}) VALUES ({marks}) RETURNING created_at", row)
-        return str(answer.fetchone()[0])
-
-    return run.model_copy(update={"created_at": store.write_now(insert)})
+    created = run.model_copy(update={"created_at": now()})
+    store.write_now(lambda db: db.table("runs", strict=True).insert(created.model_dump()).last_pk)
+    return created
 
 
 def find_run(store: Store, run_id: str) -> Run | None:
@@ -90,10 +85,8 @@ def next_run_id(store: Store, name: str) -> str:
 
 def set_run_status(store: Store, run_id: str, status: RunStatus) -> None:
     """Say how the run stands; `finished_at` is set with `stopped` and `done`."""
-    finished = "NULL" if status == "running" else NOW
-    store.write_now(
-        lambda db: db.execute(f"UPDATE runs SET status = ?, finished_at = {finished} WHERE id = ?", (status, run_id))
-    )
+    row = (status, None if status == "running" else now(), run_id)
+    store.write_now(lambda db: db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE id = ?", row).rowcount)
 
 
 def list_runs(store: Store) -> list[RunLine]:

@@ -11,7 +11,7 @@ from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
 from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
 from .database import Store
-from .schema import NOW
+from .schema import now
 from .texts import get_texts, put_text, readable
 
 PERSONA = tuple(Persona.model_fields)
@@ -84,7 +84,15 @@ async def record_sample(
 
     Say `done` only once the final checkpoint is durable.
     """
-    await store.write(lambda db: _record(db, sample_id, status, state, checkpoint_id, cause, failed_node))
+    end = {
+        "status": status,
+        "checkpoint_id": checkpoint_id,
+        "cause_kind": _kind(cause),
+        "cause": None if cause is None else readable(str(cause) or repr(cause)),
+        "failed_node": failed_node,
+        "finished_at": now() if status in {"done", "failed"} else None,
+    }
+    await store.write(lambda db: _record(db, sample_id, state, end))
 
 
 def reset_samples(store: Store, run_id: str, status: Literal["running", "failed"]) -> int:
@@ -95,17 +103,15 @@ def reset_samples(store: Store, run_id: str, status: Literal["running", "failed"
 
     def change(db: Database) -> int:
         if status == "failed":
-            db.conn.execute(SUPERSEDE, (run_id,))
-        tried = ", tries = tries + 1" if status == "failed" else ""
-        answer = db.conn.execute(
-            f"UPDATE samples SET status = 'pending', cause_kind = NULL, cause = NULL, failed_node = NULL,"
-            f" finished_at = NULL{tried} WHERE run_id = ? AND status = ?",
-            (run_id, status),
-        )
-        return int(answer.rowcount)
+            db.execute(SUPERSEDE, (run_id,))
+        return int(db.execute(RESET, {"run_id": run_id, "status": status}).rowcount)
 
     return store.write_now(change)
 
+
+RESET = """
+    UPDATE samples SET status = 'pending', cause_kind = NULL, cause = NULL, failed_node = NULL, finished_at = NULL,
+        tries = tries + (status = 'failed') WHERE run_id = :run_id AND status = :status"""
 
 SUPERSEDE = """
     UPDATE calls SET superseded = 1 WHERE outcome <> 'ok' AND superseded = 0
@@ -144,16 +150,18 @@ def failures(store: Store, run_id: str) -> list[Failure]:
 def find_sample(store: Store, text: str) -> str:
     """The id that `RUN/KEY`, or a KEY that only one run has, means; InputError where it means none or several."""
     run_id, _, key = text.rpartition("/")
-    where, parameters = ("run_id = ? AND key = ?", (run_id, key)) if run_id else ("key = ?", (key,))
-    rows = store.read(
-        f"SELECT run_id || '/' || key AS id FROM samples WHERE {where} ORDER BY id DESC LIMIT 6", parameters
-    )
+    rows = store.read(FIND, {"run_id": run_id, "key": key})
     if len(rows) == 1:
         return str(rows[0]["id"])
     if rows:
         found = ", ".join(row["id"] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
         raise InputError(f"Several runs have a sample {text!r}.", where=str(store.path), todo=f"name one: {found}")
     raise InputError(f"There is no sample {text!r}.", where=str(store.path), todo="`muser runs` lists the runs")
+
+
+FIND = """
+    SELECT run_id || '/' || key AS id FROM samples WHERE key = :key AND (:run_id = '' OR run_id = :run_id)
+    ORDER BY id DESC LIMIT 6"""
 
 
 def get_trace(store: Store, sample_id: str) -> Trace:
@@ -165,7 +173,7 @@ def get_trace(store: Store, sample_id: str) -> Trace:
 def row_id(db: Database, sample_id: str) -> int:
     """The integer key of a sample's row; InputError if there is none."""
     run_id, _, key = sample_id.rpartition("/")
-    found = db.conn.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
+    found = db.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
     if found is None:
         raise InputError(f"There is no sample {sample_id!r}.")
     return int(found[0])
@@ -178,65 +186,64 @@ def _add_chunk(db: Database, run_id: str, chunk: list[SampleInput], run_seed: in
 def _add(db: Database, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
     row |= _persona(one.persona) | _texts(db, one.query, one.response, None)
-    names, marks = ", ".join(row), ", ".join("?" * len(row))
-    answer = db.conn.execute(
-        f"INSERT INTO samples ({names}) VALUES ({marks}) ON CONFLICT (run_id, key) DO NOTHING", tuple(row.values())
-    )
-    return int(answer.rowcount)
+    return int(db.execute(ADD, row).rowcount)
+
+
+ADD = """
+    INSERT INTO samples (run_id, key, seed, origin, identity, region, condition, intent, vagueness, completeness, style,
+        query_id, reasoning_id, answer_id)
+    VALUES (:run_id, :key, :seed, :origin, :identity, :region, :condition, :intent, :vagueness, :completeness, :style,
+        :query_id, :reasoning_id, :answer_id)
+    ON CONFLICT (run_id, key) DO NOTHING"""
 
 
 def _take(db: Database, run_id: str, limit: int) -> list[Trace]:
-    rows = db.conn.execute(
-        f"""
-        UPDATE samples SET status = 'running', started_at = {NOW}, finished_at = NULL, seconds = NULL WHERE id IN (
-            SELECT id FROM samples WHERE run_id = ? AND status = 'pending' ORDER BY id LIMIT ?) RETURNING id""",
-        (run_id, limit),
-    ).fetchall()
-    return [_trace(db, sample) for sample in sorted(row[0] for row in rows)]
+    taken = db.execute(TAKE, {"now": now(), "run_id": run_id, "limit": limit}).fetchall()
+    return [_trace(db, sample) for sample in sorted(row[0] for row in taken)]
 
 
-def _record(
-    db: Database,
-    sample_id: str,
-    status: SampleStatus,
-    state: Mapping[str, Any],
-    checkpoint_id: str | None,
-    cause: BaseException | None,
-    failed_node: str | None,
-) -> None:
+TAKE = """
+    UPDATE samples SET status = 'running', started_at = :now, finished_at = NULL, seconds = NULL WHERE id IN (
+        SELECT id FROM samples WHERE run_id = :run_id AND status = 'pending' ORDER BY id LIMIT :limit)
+    RETURNING id"""
+
+
+def _record(db: Database, sample_id: str, state: Mapping[str, Any], end: dict[str, Any]) -> None:
     sample = row_id(db, sample_id)
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
-    row = _persona(Persona.model_validate(persona) if persona else None) | _texts(
+    row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
+    row |= _persona(Persona.model_validate(persona) if persona else None)
+    row |= _texts(
         db,
         state.get("query"),
         Response.model_validate(response) if response else None,
         Refinement.model_validate(refinement) if refinement else None,
     )
-    row |= {"score": state.get("score"), "rounds": state.get("round") or 0, "status": status}
-    row |= {"checkpoint_id": checkpoint_id, "failed_node": failed_node}
-    row |= {"cause_kind": _kind(cause), "cause": None if cause is None else readable(str(cause) or repr(cause))}
-    finished = f"{NOW}, seconds = round((julianday('now') - julianday(started_at)) * 86400, 3)"
-    names = ", ".join(f"{name} = ?" for name in row)
-    ended = finished if status in ("done", "failed") else "NULL, seconds = NULL"
-    db.conn.execute(f"UPDATE samples SET {names}, finished_at = {ended} WHERE id = ?", (*row.values(), sample))
+    db.execute(RECORD, row)
     _record_judgements(db, sample, state)
 
 
+RECORD = """
+    UPDATE samples SET status = :status, identity = :identity, region = :region, condition = :condition,
+        intent = :intent, vagueness = :vagueness, completeness = :completeness, style = :style, query_id = :query_id,
+        reasoning_id = :reasoning_id, answer_id = :answer_id, refined_reasoning_id = :refined_reasoning_id,
+        refined_answer_id = :refined_answer_id, score = :score, rounds = :rounds, checkpoint_id = :checkpoint_id,
+        cause_kind = :cause_kind, cause = :cause, failed_node = :failed_node, finished_at = :finished_at,
+        seconds = round((julianday(:finished_at) - julianday(started_at)) * 86400, 3)
+    WHERE id = :id"""
+
+
 def _record_judgements(db: Database, sample: int, state: Mapping[str, Any]) -> None:
-    db.conn.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
-    db.conn.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
+    db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
+    db.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
     for position, value in enumerate(state.get("critiques") or ()):
         c = Critique.model_validate(value)
-        db.conn.execute(
-            "INSERT INTO critiques (sample_id, position, round, critic, verdict, rationale_id) VALUES (?, ?, ?, ?, ?, ?)",
-            (sample, position, c.round, c.critic, c.verdict, put_text(db, c.rationale)),
-        )
+        row: tuple[Any, ...] = (sample, c.round, c.critic, position, c.verdict, put_text(db, c.rationale))
+        db.execute("INSERT INTO critiques VALUES (?, ?, ?, ?, ?, ?)", row)
     for value in state.get("grades") or ():
         g = Grade.model_validate(value)
-        db.conn.execute(
-            "INSERT INTO grades (sample_id, item, points, met, explanation_id) VALUES (?, ?, ?, ?, ?)",
-            (sample, g.item, g.points, g.met, put_text(db, g.explanation)),
-        )
+        row = (sample, g.item, g.points, g.met, put_text(db, g.explanation))
+        db.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _kind(cause: BaseException | None) -> str | None:
@@ -263,7 +270,7 @@ def _texts(
 
 
 def _rows(db: Database, sql: str, *parameters: Any) -> list[dict[str, Any]]:
-    cursor = db.conn.execute(sql, parameters)
+    cursor = db.execute(sql, parameters)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 

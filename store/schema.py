@@ -1,13 +1,18 @@
 """The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added."""
 
+from datetime import UTC, datetime
+
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x4D755352
 """Marks a file as muser's in SQLite's header: the letters MuSR."""
 
-NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
-
 migrations = Migrations("muser")
+
+
+def now() -> str:
+    """This moment as every time column has it: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def migrate(db: Database) -> None:
@@ -28,12 +33,12 @@ def create_texts(db: Database) -> None:
 @migrations()
 def create_runs(db: Database) -> None:
     """One row a run: what was asked for, under which prompts and versions. JSON in identity, prompts and versions."""
-    db.execute(f"""
+    db.execute("""
         CREATE TABLE runs (
             id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL,
-            seed INTEGER NOT NULL, fingerprint TEXT NOT NULL, recipe TEXT NOT NULL, identity TEXT NOT NULL,
-            prompts TEXT NOT NULL, versions TEXT NOT NULL, git_commit TEXT,
-            created_at TEXT NOT NULL DEFAULT ({NOW}), finished_at TEXT
+            seed INTEGER NOT NULL, fingerprint TEXT NOT NULL, recipe TEXT NOT NULL, folder TEXT NOT NULL,
+            identity TEXT NOT NULL, prompts TEXT NOT NULL, versions TEXT NOT NULL, git_commit TEXT,
+            created_at TEXT NOT NULL, finished_at TEXT
         ) STRICT""")
     db.execute("CREATE INDEX runs_by_name ON runs (name)")
 
@@ -85,7 +90,7 @@ def create_calls(db: Database) -> None:
     `parameters_id` is the request without messages and seed, so that it is the same text for many calls.
     `superseded` rows were paid for and are of no use: a retry asks again instead of finding them.
     """
-    db.execute(f"""
+    db.execute("""
         CREATE TABLE calls (
             id INTEGER PRIMARY KEY, sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE,
             role TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, request_hash BLOB NOT NULL,
@@ -95,7 +100,7 @@ def create_calls(db: Database) -> None:
             outcome TEXT NOT NULL, finish_reason TEXT NOT NULL, served TEXT NOT NULL,
             tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, tokens_cached INTEGER NOT NULL,
             seconds REAL NOT NULL, reused_from INTEGER REFERENCES calls (id),
-            superseded INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL DEFAULT ({NOW})
+            superseded INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL
         ) STRICT""")
     db.execute("""
         CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash)
@@ -106,11 +111,11 @@ def create_calls(db: Database) -> None:
 @migrations()
 def create_artifacts(db: Database) -> None:
     """What was made of samples (rows, adapters, models, evaluations, reports), and of which samples and artifacts."""
-    db.execute(f"""
+    db.execute("""
         CREATE TABLE artifacts (
             id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, stage TEXT, path TEXT NOT NULL,
             digest TEXT NOT NULL, run_id TEXT REFERENCES runs (id) ON DELETE SET NULL, meta TEXT NOT NULL,
-            created_at TEXT NOT NULL DEFAULT ({NOW})
+            created_at TEXT NOT NULL
         ) STRICT""")
     db.execute("CREATE INDEX artifacts_by_name ON artifacts (name, stage, kind)")
     db.execute("""

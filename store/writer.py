@@ -86,7 +86,7 @@ class Writer:
             for job in jobs:
                 self._apply(job)
             self._db.conn.execute("COMMIT")
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._roll_back()
             for job in jobs:
                 job.failure = job.failure or error
@@ -99,14 +99,13 @@ class Writer:
     def _begin(self) -> None:
         """Take the write lock before anything is read, so that no change is refused in its middle."""
         deadline = time.monotonic() + connections.PATIENCE
-        while True:
+        while not self._db.conn.in_transaction:
             try:
                 self._db.conn.execute("BEGIN IMMEDIATE")
-                return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in connections.BUSY or time.monotonic() > deadline:
                     raise
-            time.sleep(POLL)
+                time.sleep(POLL)
 
     def _apply(self, job: _Job) -> None:
         connection = self._db.conn

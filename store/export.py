@@ -1,0 +1,133 @@
+"""Training rows: queries over a run's finished samples, in TRL's conversational prompt/completion form."""
+
+import hashlib
+import json
+import os
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import InputError, StoreError
+from .artifacts import Artifact, insert_artifact
+from .database import Store
+from .runs import find_run
+from .samples import counts
+
+RowStage = Literal["distill", "refine"]
+SEPARATORS = (",", ":")
+
+
+def rows(store: Store, run_id: str, stage: RowStage) -> Iterator[dict[str, Any]]:
+    """The run's rows for a stage, in the samples' order: query → response, or query → refinement.
+
+    Only finished samples, and for `refine` only those that were refined, have one. What UTF-8 cannot hold is U+FFFD.
+    """
+    for _, row in _numbered_rows(store, run_id, stage):
+        yield row
+
+
+def export_rows(store: Store, run_id: str, stage: RowStage, path: Path) -> Artifact:
+    """Write the rows as JSON lines, all or nothing, and record the file with every sample in it.
+
+    The same rows at the same place are the same artifact. A stage without rows is an InputError and writes nothing.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            samples, digest = _write(store, run_id, stage, partial)
+            partial.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"The rows cannot be written: {error.strerror}.", where=str(path)) from error
+    found = store.read(SAME, {"run_id": run_id, "stage": stage, "path": str(path), "digest": digest})
+    artifact = Artifact(
+        kind="rows", name=run_id, stage=stage, path=str(path), digest=digest, run_id=run_id, meta={"rows": len(samples)}
+    )
+    made = found[0]["id"] if found else store.write_now(lambda db: insert_artifact(db, artifact, samples))
+    return artifact.model_copy(update={"id": made})
+
+
+SAME = """
+    SELECT id FROM artifacts WHERE kind = 'rows' AND run_id = :run_id AND stage = :stage AND path = :path
+    AND digest = :digest ORDER BY id DESC"""
+
+
+def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list[int], str]:
+    """The keys of the samples written, and the file's SHA-256; the file is on disk when this returns."""
+    samples: list[int] = []
+    sha = hashlib.sha256()
+    with path.open("wb") as file, closing(_numbered_rows(store, run_id, stage)) as numbered:
+        for sample, row in numbered:
+            line = json.dumps(row, ensure_ascii=False, separators=SEPARATORS).encode() + b"\n"
+            file.write(line)
+            sha.update(line)
+            samples.append(sample)
+        if not samples:
+            raise _nothing_to_write(store, run_id, stage)
+        file.flush()
+        os.fsync(file.fileno())
+    return samples, sha.hexdigest()
+
+
+def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tuple[int, dict[str, Any]], None, None]:
+    run = find_run(store, run_id)
+    if run is None:
+        raise InputError(f"There is no run {run_id!r}.", where=str(store.path), todo="`muser runs` lists the runs")
+    with closing(store.stream(DISTILL if stage == "distill" else REFINE, (run_id,))) as samples:
+        for sample in samples:
+            thinking = f"<think>\n{sample['reasoning']}\n</think>\n\n" if sample["reasoning"] else ""
+            row = {
+                "prompt": [{"role": "user", "content": sample["query"]}],
+                "completion": [{"role": "assistant", "content": thinking + sample["answer"]}],
+                "run": run_id,
+                "sample": sample["sample"],
+                "checkpoint": sample["checkpoint_id"],
+                "prompts": run.prompts,
+            }
+            yield sample["id"], row
+
+
+DISTILL = """
+    SELECT s.id, s.run_id || '/' || s.key AS sample, s.checkpoint_id, query.body AS query, reasoning.body AS reasoning,
+        answer.body AS answer
+    FROM samples s JOIN texts query ON query.id = s.query_id JOIN texts answer ON answer.id = s.answer_id
+    LEFT JOIN texts reasoning ON reasoning.id = s.reasoning_id
+    WHERE s.run_id = ? AND s.status = 'done' ORDER BY s.id"""
+
+REFINE = """
+    SELECT s.id, s.run_id || '/' || s.key AS sample, s.checkpoint_id, query.body AS query, reasoning.body AS reasoning,
+        answer.body AS answer
+    FROM samples s JOIN texts query ON query.id = s.query_id JOIN texts answer ON answer.id = s.refined_answer_id
+    LEFT JOIN texts reasoning ON reasoning.id = s.refined_reasoning_id
+    WHERE s.run_id = ? AND s.status = 'done' ORDER BY s.id"""
+
+
+def _nothing_to_write(store: Store, run_id: str, stage: RowStage) -> InputError:
+    stands = counts(store, run_id)
+    if not stands["done"]:
+        state = ", ".join(f"{n} {status}" for status, n in stands.items() if n) or "it has no samples"
+        return InputError(
+            f"Run {run_id} has no finished sample, so there are no rows for stage {stage}: {state}.",
+            where=str(store.path),
+            todo="finish it with `muser run RECIPE`, or retry what failed with `muser retry RUN --failed`",
+        )
+    missing = "was refined" if stage == "refine" else "has a response"
+    return InputError(
+        f"No finished sample of run {run_id} {missing}, so there are no rows for stage {stage}.",
+        where=str(store.path),
+        todo="give the recipe critics, or export the other stage",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename survives a power cut once the folder itself is on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
