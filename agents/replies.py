@@ -39,23 +39,26 @@ async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
 
 async def ask_json(request: Request, ask: Ask, repairs: int) -> dict[str, Any]:
     """The first reply that is JSON of the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
-    return (await _ask(request, ask, repairs))[1]
+    data: dict[str, Any] = (await _ask(request, ask, repairs))[1]
+    return data
 
 
 async def _ask(request: Request, ask: Ask, repairs: int) -> tuple[Reply, Any]:
     wanted = request
-    for attempt in range(1, repairs + 2):
+    while True:
         reply = await ask(wanted)
         outcome, fault, data = _inspect(reply, request.output_schema)
         if outcome == "ok":
             return reply, data
-        if outcome == "refusal":
-            break
-        wanted = request.model_copy(update={"attempt": attempt + 1})
-        if fault:
-            wanted = wanted.model_copy(update={"messages": (*request.messages, *_show_back(reply, fault))})
-    raise ReplyError(
-        f"the model's reply was {outcome.replace('_', ' ')} after {attempt} attempt{'s' * (attempt > 1)}",
+        if outcome == "refusal" or wanted.attempt > repairs:
+            raise _useless(reply, outcome, wanted.attempt)
+        shown = _show_back(reply, fault) if fault else ()
+        wanted = wanted.model_copy(update={"attempt": wanted.attempt + 1, "messages": (*request.messages, *shown)})
+
+
+def _useless(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
+    return ReplyError(
+        f"the model's reply was {outcome.replace('_', ' ')} after {attempts} attempt{'s' * (attempts > 1)}",
         outcome=outcome,
         where=f"model {reply.model}" if reply.model else "",
         todo=_ADVICE[outcome],

@@ -13,6 +13,7 @@
     │   └── EndpointTimeout       no answer within the model's timeout
     ├── ReplyError             a model answered, and after every repair the reply is still of no use
     ├── CriticError            a critic named by import path raised, or returned no critique
+    ├── MachineError           the graph stopped without having finished a sample
     ├── ServerError            a server that muser starts did not come up or went away
     ├── StoreError             the database cannot be used
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
@@ -95,6 +96,10 @@ class ReplyError(MuserError):
 
 class CriticError(MuserError):
     """A critic named by import path raised, or returned no critique."""
+
+
+class MachineError(MuserError):
+    """The graph stopped without having finished a sample."""
 
 
 class ServerError(MuserError):

@@ -202,7 +202,7 @@ class Recipe(Settings):
     folder: Path = Field(Path(), exclude=True, description="set by the loader: where the recipe's input paths start")
 
     def role(self, role: str) -> RoleSettings:
-        """The model bound to `persona`, `responder`, `refiner`, `judge` or `critics.NAME`. The loader proves it exists."""
+        """The model of `persona`, `responder`, `refiner`, `judge` or `critics.NAME`. The loader proves it is there."""
         kind, _, critic = role.partition(".")
         bound = self.roles.critics.get(critic) or self.roles.critic if kind == "critics" else getattr(self.roles, kind)
         return bound or RoleSettings(model=next(iter(self.models)))

@@ -80,7 +80,7 @@ Outcome = Literal[
 
 
 class Usage(Value):
-    """Token counts as the endpoint reported them; `tokens_cached` is the part of `tokens_in` it had in its prefix cache."""
+    """Token counts as the endpoint reported them; `tokens_cached` of `tokens_in` were in its prefix cache."""
 
     tokens_in: int = 0
     tokens_out: int = 0

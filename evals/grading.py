@@ -132,7 +132,7 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
 
 
 def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:
-    """(sample key, example): the prompt's id, and from the second repeat on its number, so that any two runs pair up."""
+    """(sample key, example): the key is the prompt's id and from the second repeat on its number, so runs pair up."""
     settings = benchmark_of(recipe)
     seen: dict[str, Iterator[int]] = {}
     for example in load_examples(recipe.folder / settings.file, n=settings.examples, repeats=settings.repeats):

@@ -8,7 +8,7 @@ A sample that has a query starts at `respond`, one that has a response starts at
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from langgraph.errors import NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
@@ -21,7 +21,13 @@ from ..agents.responder import respond as respond_to
 from ..core.types import Persona, Response
 from .state import Context, State, bind, critiques_of_round, latest_answer, round_of
 
-Node = Callable[[State, Runtime[Context]], Awaitable[dict[str, Any] | Command[str]]]
+
+class Node(Protocol):
+    """An async function of a sample's state and the run's context."""
+
+    def __call__(self, state: State, *, runtime: Runtime[Any]) -> Awaitable[Any]:
+        """The change to the state, or a Command that also routes."""
+
 
 Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
 """(state, the run's context) → the change: a node for those who do not know LangGraph."""
@@ -120,8 +126,8 @@ def build_machine(
 def with_context(node: Node, context: Context) -> Node:
     """The node with its context bound."""
 
-    async def bound(state: State, runtime: Runtime[Context]) -> dict[str, Any] | Command[str]:
-        return await node(state, runtime.override(context=context))
+    async def bound(state: State, runtime: Runtime[Any]) -> Any:
+        return await node(state, runtime=runtime.override(context=context))
 
     return bound
 

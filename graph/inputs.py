@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ..core.errors import InputError
 from ..core.hashing import derive_seed
@@ -14,10 +14,10 @@ from ..prompts.attributes import AttributeTables, draw_persona
 MOST_PROBLEMS = 20
 
 
-class QueryLine(Value, extra="ignore"):
+class QueryLine(Value, extra="ignore", str_strip_whitespace=True):
     """One line of a query file; other fields are left alone."""
 
-    query: str
+    query: str = Field(min_length=1)
     response: Response | None = None
 
 
@@ -40,8 +40,6 @@ def read_queries(path: Path) -> list[SampleInput]:
             continue
         try:
             value = QueryLine.model_validate(json.loads(line))
-            if not value.query.strip():
-                raise ValueError("query is empty")
         except (ValueError, TypeError) as error:
             problems.append(f"{path}:{number}: {_in_words(error)}")
             continue

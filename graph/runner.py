@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import NodeTimeoutError
 from langgraph.graph import StateGraph
-from langgraph.pregel import Pregel
 
-from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MuserError
+from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MachineError, MuserError
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..endpoints.chat import Endpoint, open_endpoints
 from ..store import ledger, runs, samples
@@ -17,7 +18,7 @@ from ..store.checkpoints import open_checkpointer
 from ..store.database import Store
 from .calls import Calls
 from .progress import Progress, StoppedBy, Summary
-from .state import State, initial_state
+from .state import initial_state
 
 FAN_OUT = 8  # nodes of one sample at work together
 SAME_FAULT = 20  # samples in a row that end in an endpoint's error: nothing more will come of going on
@@ -58,7 +59,7 @@ class _Running:
         store: Store,
         job: Job,
         endpoints: Mapping[str, Endpoint],
-        saver: Any,
+        saver: BaseCheckpointSaver[Any],
         on_progress: OnProgress | None,
         stop: asyncio.Event,
     ) -> None:
@@ -67,7 +68,8 @@ class _Running:
         self.on_progress = on_progress or (lambda _: None)
         self.calls = Calls(store, job.recipe.role, endpoints, job.revisions, self.progress)
         self.context = job.context(self.calls)
-        self.app: Pregel[Any, Any, Any, Any] = job.machine.compile(checkpointer=saver)
+        self.saver = saver
+        self.app = job.machine.compile(checkpointer=saver)
         self.limits: Limits = job.recipe.limits
         self.tokens_before = sum(u.tokens_in + u.tokens_out for u in ledger.usage_by_role(store, job.run.id))
         self.stopped_by: StoppedBy = ""
@@ -143,19 +145,19 @@ class _Running:
 
     async def _run_sample(self, trace: samples.Trace) -> None:
         config = _config(trace.id)
-        begun = (await self.app.checkpointer.aget_tuple(config)) is not None
-        start: State | None = None if begun else initial_state(trace)
+        config["recursion_limit"] = 10 + 3 * self.job.recipe.rounds
+        config["max_concurrency"] = FAN_OUT
+        begun = (await self.saver.aget_tuple(config)) is not None
+        start = None if begun else initial_state(trace)
         try:
-            await self.app.ainvoke(
-                start,
-                config | {"recursion_limit": 10 + 3 * self.job.recipe.rounds, "max_concurrency": FAN_OUT},
-                context=self.context,
-                durability="sync",
-            )
+            await self.app.ainvoke(start, config, context=self.context, durability="sync")
+            snapshot = await self.app.aget_state(config)
+            if not snapshot.values.get("done"):
+                raise MachineError("the machine came to rest before the sample was done", where=trace.id)
         except (MuserError, NodeTimeoutError) as error:
             await self._fail(trace.id, error)
             return
-        await self._record(trace.id, await self.app.aget_state(config), status="done")
+        await self._record(trace.id, snapshot, status="done")
         self.faults_in_a_row = 0
         self.progress.done += 1
         self.progress.ended_here += 1
@@ -181,5 +183,5 @@ class _Running:
         await samples.record_sample(self.store, sample_id, state=snapshot.values, checkpoint_id=checkpoint, **outcome)
 
 
-def _config(sample_id: str) -> dict[str, Any]:
+def _config(sample_id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": sample_id}}
