@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -73,6 +73,28 @@ class Topic:
         return f"If {self.condition.danger}, call {self.region.number} at once."
 
 
+@dataclass(frozen=True)
+class Wording:
+    """Sentences around the content; the file says what each is for."""
+
+    templates: dict[str, list[str]]
+    places: list[str]
+    details: dict[str, list[str]]
+    asks: dict[str, str]
+    cues: dict[str, dict[str, list[str]]]
+    answers: list[str]
+    closing: str
+    reasoning: list[str]
+    plans: dict[str, str]
+    empathy: str
+
+    def cue(self, attribute: str, given: Mapping[str, str]) -> str:
+        """The variant that an attribute's value asks for."""
+        value = given[attribute].lower().replace("informal", "")
+        variants = self.cues[attribute]
+        return next(variant for variant, cues in variants.items() if not cues or any(cue in value for cue in cues))
+
+
 class Finder(Generic[Item]):
     """Finds the item whose phrase stands in a text: the longest phrase wins, then the first."""
 
@@ -96,7 +118,7 @@ class Knowledge:
         self.identities = [Identity(**_tuples(entry)) for entry in data["identities"]]
         self.regions = [Region(**_tuples(entry)) for entry in data["regions"]]
         self.fallback, self.elsewhere = Condition(**data["fallback"]), Region(**data["elsewhere"])
-        self.queries, self.intents = data["queries"], data["intents"]
+        self.wording = Wording(**data["wording"])
         self._by_keyword = Finder((word, c) for c in self.conditions for word in (c.name, *c.keywords))
         self._by_cue = Finder((word, i) for i in self.identities for word in i.keywords)
         self._by_role = Finder((word, i) for i in self.identities for word in (i.name, *i.match))
@@ -117,11 +139,6 @@ class Knowledge:
             self._by_role.find(identity) or self.identities[0],
             self._by_place.find(region) or self.elsewhere,
         )
-
-    @cached_property
-    def advice_of(self) -> dict[str, str]:
-        """Lay advice → the clinical wording of the same condition, to change an answer's register."""
-        return {c.advice: c.clinical for c in (*self.conditions, self.fallback)}
 
 
 @cache

