@@ -19,7 +19,7 @@ demo: $(STAMPS)/train  ## the whole method on this machine, on simulated models 
 	$(BIN)/muser demo
 
 test: $(STAMPS)/test  ## the fast tests
-	$(PYTEST) -n auto --maxprocesses 8
+	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMPS)/test  ## tests over 20 seconds: the wheel in an empty environment, kills and restarts
 	$(PYTEST) -m slow --timeout 600

@@ -1,0 +1,67 @@
+"""The wheel: all that it needs and nothing else, and a muser that works from it in an empty environment."""
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Cold, the first test also waits for downloads.
+pytestmark = pytest.mark.timeout(300)
+ROOT = Path(__file__).parents[1]
+UV = Path(sysconfig.get_path("scripts")) / "uv"
+FOLDERS = "agents cli core endpoints evals graph pipeline prompts recipes screens store trainer viewer".split()
+NOT_PACKED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist")
+
+
+def succeed(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run([str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, since setuptools leaves its intermediate files beside the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, folder / "source", ignore=NOT_PACKED)
+    succeed(UV, "build", "--quiet", "--wheel", "--out-dir", folder, folder / "source", cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def scripts(wheel: Path) -> Path:
+    """The scripts folder of an environment that holds the wheel and what it asks for."""
+    venv = wheel.parent / "venv"
+    succeed(UV, "venv", "--quiet", "--python", sys.executable, venv, cwd=wheel.parent)
+    lock = ROOT / "requirements" / "lock.txt"
+    succeed(UV, "pip", "install", "--quiet", "--python", venv, "--constraint", lock, wheel, cwd=wheel.parent)
+    return venv / "bin"
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
+    source = wheel.parent / "source"
+    files = [path for folder in FOLDERS for path in (source / folder).rglob("*") if path.is_file()]
+    expected = {f"muser/{path.relative_to(source)}" for path in files} | {"muser/__init__.py", "muser/py.typed"}
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    assert packed == expected
+
+
+def test_the_light_core_needs_neither_torch_nor_scipy(scripts: Path) -> None:
+    code = "from importlib.util import find_spec; print(*filter(find_spec, ['matplotlib', 'scipy', 'torch', 'vllm']))"
+    assert succeed(scripts / "python", "-c", code, cwd=scripts).split() == []
+
+
+def test_help_lists_the_commands(scripts: Path) -> None:
+    assert " run " in succeed(scripts / "muser", "--help", cwd=scripts)
+
+
+def test_a_recipe_is_written_checked_and_run(scripts: Path, simulate: Callable[..., str], tmp_path: Path) -> None:
+    succeed(scripts / "muser", "init", ".", "--endpoint", simulate(), cwd=tmp_path)
+    succeed(scripts / "muser", "check", "recipe.yaml", cwd=tmp_path)
+    succeed(scripts / "muser", "run", "recipe.yaml", cwd=tmp_path)
+    assert (tmp_path / "muser.db").is_file()
