@@ -114,19 +114,8 @@ class Endpoint:
 
     async def check(self) -> None:
         """Is the server there, the key good and the model served? A server without GET models is taken at its word."""
-        listing = await self._get("models")
-        if listing is None:
-            return
-        try:
-            served = [str(model["id"]) for model in listing.json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise EndpointRefused(
-                "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
-                where=self.where,
-                todo="check base_url; it normally ends in /v1",
-            ) from error
-        name = self.settings.model
-        if name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
+        served, name = await self.served(), self.settings.model
+        if served is None or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
             return
         shown = ", ".join(served[:10]) + (f" and {len(served) - 10} more" if len(served) > 10 else "")
         raise EndpointRefused(
@@ -134,6 +123,20 @@ class Endpoint:
             where=self.where,
             todo=f"served are: {shown or 'none'}; set models.{self.name}.model",
         )
+
+    async def served(self) -> list[str] | None:
+        """The models that the server lists; None where it keeps no list. Raises as `check` does."""
+        listing = await self._get("models")
+        if listing is None:
+            return None
+        try:
+            return [str(model["id"]) for model in listing.json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise EndpointRefused(
+                "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
+                where=self.where,
+                todo="check base_url; it normally ends in /v1",
+            ) from error
 
     @property
     def where(self) -> str:
