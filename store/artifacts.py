@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Iterable
+from sqlite3 import Connection
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue
-from sqlite_utils import Database
 
 from ..core.types import Stage, Value
-from .database import Store
+from .database import Store, now
 from .samples import row_id
-from .schema import now
 
 ArtifactKind = Literal["rows", "adapter", "model", "evaluation", "report"]
 
@@ -40,12 +39,12 @@ def record_artifact(
     return store.write_now(lambda db: insert_artifact(db, artifact, [row_id(db, one) for one in used], came_from))
 
 
-def insert_artifact(db: Database, artifact: Artifact, samples: Iterable[int], parents: Iterable[int] = ()) -> int:
+def insert_artifact(db: Connection, artifact: Artifact, samples: Iterable[int], parents: Iterable[int] = ()) -> int:
     """The same inside a change, with the samples given by the keys of their rows."""
     row = artifact.model_dump(exclude={"id"}) | {"meta": json.dumps(artifact.meta), "created_at": now()}
     made = int(db.execute(INSERT, row).fetchone()[0])
-    db.conn.executemany("INSERT OR IGNORE INTO artifact_samples VALUES (?, ?)", ((made, one) for one in samples))
-    db.conn.executemany("INSERT OR IGNORE INTO artifact_parents VALUES (?, ?)", ((made, one) for one in parents))
+    db.executemany("INSERT OR IGNORE INTO artifact_samples VALUES (?, ?)", ((made, one) for one in samples))
+    db.executemany("INSERT OR IGNORE INTO artifact_parents VALUES (?, ?)", ((made, one) for one in parents))
     return made
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +12,7 @@ from typing import Any, TypeVar
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 import aiosqlite
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import (
-    BaseCheckpointSaver,
-    ChannelVersions,
-    Checkpoint,
-    CheckpointMetadata,
-    CheckpointTuple,
-)
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -59,23 +52,15 @@ class _Saver(AsyncSqliteSaver):
         self._path = path
         self._turn = asyncio.Lock()
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+    async def aget_tuple(self, *args: Any, **named: Any) -> CheckpointTuple | None:
         with connections.translated(self._path):
-            return await super().aget_tuple(config)
+            return await super().aget_tuple(*args, **named)
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        return await asyncio.shield(self._whole(super().aput(config, checkpoint, metadata, new_versions)))
+    async def aput(self, *args: Any, **named: Any) -> Any:
+        return await asyncio.shield(self._whole(super().aput(*args, **named)))
 
-    async def aput_writes(
-        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        await asyncio.shield(self._whole(super().aput_writes(config, writes, task_id, task_path)))
+    async def aput_writes(self, *args: Any, **named: Any) -> None:
+        await asyncio.shield(self._whole(super().aput_writes(*args, **named)))
 
     async def adelete_thread(self, thread_id: str) -> None:
         await asyncio.shield(self._whole(super().adelete_thread(thread_id)))

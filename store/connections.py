@@ -1,15 +1,19 @@
 """How a store file is opened: whose it is, which pragmas hold, and what SQLite's errors mean to a user."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from ..core.errors import DamagedDatabase, ForeignDatabase, StoreBusy, StoreError, StoreFull
-from .schema import APPLICATION_ID, VERSION, migrate
+
+APPLICATION_ID = 0x4D755352
+"""Marks a file as muser's in SQLite's header: the letters MuSR."""
+
+VERSION = 7
+"""How many steps schema.py has; in the header as SQLite's `user_version`, where a higher one means a newer muser."""
 
 PATIENCE = 60.0
 """Seconds to wait for another connection's lock before the caller gets StoreBusy."""
@@ -19,36 +23,41 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGED_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+READ_ONLY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_TOOBIG}
 
 
-def connect(path: Path, mode: str = "rw", timeout: float | None = None) -> Database:
-    """One connection (`mode` as in SQLite's URIs: ro, rw, rwc) that any thread may use, one at a time."""
-    uri = f"{path.absolute().as_uri()}?{mode if '=' in mode else f'mode={mode}'}"
+def connect(path: Path, mode: str = "mode=rw", timeout: float | None = None) -> sqlite3.Connection:
+    """One connection that any thread may use, one at a time; transactions are begun and ended in words.
+
+    `mode` is the query of SQLite's URI, such as mode=rwc to create the file.
+    """
     wait = PATIENCE if timeout is None else timeout
-    connection = sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False)
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    db = sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False, isolation_level=None)
     try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        return Database(connection, execute_plugins=False)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        # Asks for the file itself, which until here was only named.
+        db.execute("PRAGMA synchronous = FULL")
     except BaseException:
-        connection.close()
+        db.close()
         raise
+    return db
 
 
-def connect_reader(path: Path) -> Database:
+def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write. A store on a read-only medium is read as it lies there."""
     try:
-        db = connect(path, "ro")
-        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+        # Not mode=ro: a reader that closes last could not tidy up the write-ahead log.
+        db = connect(path)
     except sqlite3.OperationalError as error:
-        # Reading a WAL file needs a shared-memory file beside it, which a read-only folder refuses.
-        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or path.with_name(path.name + "-wal").exists():
+        # The log needs a shared-memory file beside it, which a read-only folder refuses; without a log, none is needed.
+        if error.sqlite_errorcode & 0xFF not in READ_ONLY or _log_of(path).exists():
             raise
-        db = connect(path, "immutable=1")
+        db = connect(path, "mode=ro&immutable=1")
     db.execute("PRAGMA query_only = ON")
-    db.conn.row_factory = sqlite3.Row
     return db
 
 
@@ -66,24 +75,30 @@ def prepare(path: Path, create: bool = True) -> None:
                 ) from error
         elif path.stat().st_size and _version(path) == VERSION:
             return
-        with closing(connect(path, "rwc")) as db:
+        with closing(connect(path, "mode=rwc")) as db:
+            from .schema import migrate
+
             db.execute("BEGIN IMMEDIATE")
             try:
                 migrate(db)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
                 db.execute("COMMIT")
             except BaseException:
-                db.rollback()
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
             _enable_wal(db, path)
 
 
 def _version(path: Path) -> int:
     """How many of our migrations the file has had; 0 for an empty database."""
-    with closing(connect_reader(path)) as db:
+    # Looking must leave no trace beside a file that may be another program's.
+    with closing(connect(path, "mode=ro" if _log_of(path).exists() else "mode=ro&immutable=1")) as db:
         owner = db.execute("PRAGMA application_id").fetchone()[0]
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
-        empty = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if owner != APPLICATION_ID and not (empty and owner == 0):
+        ours = owner == APPLICATION_ID or (owner == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone())
+    if not ours:
         raise ForeignDatabase(
             "This file is the database of another program; muser leaves it alone.",
             where=str(path),
@@ -98,7 +113,11 @@ def _version(path: Path) -> int:
     return version
 
 
-def _enable_wal(db: Database, path: Path) -> None:
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _enable_wal(db: sqlite3.Connection, path: Path) -> None:
     """Changing the journal mode asks no busy handler, so two processes that start at once take turns here."""
     deadline, mode = time.monotonic() + PATIENCE, ""
     while not mode:
@@ -129,7 +148,8 @@ def translate(error: BaseException, path: Path) -> StoreError | None:
         return StoreBusy(
             f"Another process kept the store locked for {PATIENCE:g} s.", where=where, todo="let it finish"
         )
-    if code in FULL or extended == sqlite3.SQLITE_IOERR_WRITE:
+    closed = code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK)
+    if closed or code in FULL or extended == sqlite3.SQLITE_IOERR_WRITE:
         todo = "free space or make it writable, then run the same command again"
         return StoreFull(f"The store cannot be written: {error}.", where=where, todo=todo)
     if code in FAILED:

@@ -6,11 +6,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-
-from sqlite_utils import Database
 
 from ..core.errors import StoreError
 from .connections import connect_reader, prepare, translated
@@ -23,12 +22,17 @@ PAGE = 500
 """Rows fetched at a time where a result may be long."""
 
 
+def now() -> str:
+    """This moment as every time column has it: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 class Store:
     """An open store; `with Store.open(path) as store`. All methods may be called from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._idle: queue.LifoQueue[Database] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._gate = threading.Lock()
         self._writer: Writer | None = None
         self._closed = False
@@ -61,7 +65,7 @@ class Store:
                 return
 
     @contextmanager
-    def reader(self) -> Iterator[Database]:
+    def reader(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection that cannot write; rows are `sqlite3.Row`. Threads never share one at the same time."""
         if self._closed:
             raise StoreError("The store is closed.", where=str(self.path))
@@ -81,23 +85,23 @@ class Store:
     def read(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """All rows of a query as dicts; for a result that may be long use `stream`."""
         with self.reader() as db:
-            return [dict(row) for row in _query(db, sql, parameters)]
+            return [dict(row) for row in db.execute(sql, parameters)]
 
     def stream(self, sql: str, parameters: Parameters = ()) -> Generator[sqlite3.Row, None, None]:
         """The rows as of the start, a page in memory at a time. Close it soon: it keeps the log from shrinking."""
         with self.reader() as db:
-            cursor = _query(db, sql, parameters)
+            cursor = db.execute(sql, parameters)
             try:
                 while page := cursor.fetchmany(PAGE):
                     yield from page
             finally:
                 cursor.close()
 
-    async def write(self, change: Callable[[Database], T]) -> T:
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in the next group commit; returns after the commit. Cancelling the caller does not undo it."""
         return await asyncio.shield(asyncio.wrap_future(self._open_writer().submit(change)))
 
-    def write_now(self, change: Callable[[Database], T]) -> T:
+    def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """The same for code that is not on an event loop: blocks until the commit."""
         return self._open_writer().submit(change).result()
 
@@ -108,7 +112,3 @@ class Store:
             if self._writer is None:
                 self._writer = Writer(self.path)
             return self._writer
-
-
-def _query(db: Database, sql: str, parameters: Parameters) -> sqlite3.Cursor:
-    return db.conn.execute(sql, parameters)

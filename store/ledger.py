@@ -3,16 +3,15 @@
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from sqlite3 import Connection
 from typing import Any
 
 from pydantic import JsonValue
-from sqlite_utils import Database
 
 from ..core.hashing import digest
 from ..core.types import Message, Outcome, Reply, Usage, Value
-from .database import Store
+from .database import Store, now
 from .samples import row_id
-from .schema import now
 from .texts import WORTH_SHARING, build_messages, get_texts, put_json, put_messages, put_text, readable, text_ids
 
 
@@ -151,7 +150,7 @@ USAGE = """
     GROUP BY role, outcome ORDER BY min(calls.id)"""
 
 
-def _record(db: Database, call: Call) -> int:
+def _record(db: Connection, call: Call) -> int:
     sample = row_id(db, call.sample_id)
     place = (sample, call.role, call.round, call.attempt, bytes.fromhex(call.request_hash))
     if found := db.execute(OWN, place).fetchone():
@@ -195,7 +194,7 @@ RECORD = """
     RETURNING id"""
 
 
-def _quotable(db: Database, sample: int) -> list[str]:
+def _quotable(db: Connection, sample: int) -> list[str]:
     """Texts of this sample that its messages are likely to quote, longest first.
 
     Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a

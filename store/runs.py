@@ -6,10 +6,10 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue
 
 from ..core.types import Value
-from .database import Store
-from .schema import now
+from .database import Store, now
 
 RunKind = Literal["samples", "evaluation"]
+JSON = ("identity", "prompts", "versions")
 RunStatus = Literal["running", "stopped", "done"]
 
 
@@ -58,8 +58,17 @@ class RunLine(Value):
 def create_run(store: Store, run: Run) -> Run:
     """Record a run; `created_at` is set by the store."""
     created = run.model_copy(update={"created_at": now()})
-    store.write_now(lambda db: db.table("runs", strict=True).insert(created.model_dump()).last_pk)
+    row = created.model_dump()
+    row |= {name: json.dumps(row[name]) for name in JSON}
+    store.write_now(lambda db: db.execute(CREATE, row).rowcount)
     return created
+
+
+CREATE = """
+    INSERT INTO runs (id, name, kind, status, seed, fingerprint, recipe, folder, identity, prompts, versions,
+        git_commit, created_at, finished_at)
+    VALUES (:id, :name, :kind, :status, :seed, :fingerprint, :recipe, :folder, :identity, :prompts, :versions,
+        :git_commit, :created_at, :finished_at)"""
 
 
 def find_run(store: Store, run_id: str) -> Run | None:
@@ -111,4 +120,4 @@ LIST = """
 
 
 def _run(row: dict[str, Any]) -> Run:
-    return Run(**row | {name: json.loads(row[name]) for name in ("identity", "prompts", "versions")})
+    return Run(**row | {name: json.loads(row[name]) for name in JSON})

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
+from sqlite3 import Connection
 from typing import Any, Literal, NamedTuple
-
-from sqlite_utils import Database
 
 from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
 from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
-from .database import Store
-from .schema import now
+from .database import Store, now
 from .texts import get_texts, put_text, readable
 
 PERSONA = tuple(Persona.model_fields)
@@ -101,7 +99,7 @@ def reset_samples(store: Store, run_id: str, status: Literal["running", "failed"
     A retried sample asks again where it had only replies of no use; those calls stay in the accounts.
     """
 
-    def change(db: Database) -> int:
+    def change(db: Connection) -> int:
         if status == "failed":
             db.execute(SUPERSEDE, (run_id,))
         return int(db.execute(RESET, {"run_id": run_id, "status": status}).rowcount)
@@ -170,7 +168,7 @@ def get_trace(store: Store, sample_id: str) -> Trace:
         return _trace(db, row_id(db, sample_id))
 
 
-def row_id(db: Database, sample_id: str) -> int:
+def row_id(db: Connection, sample_id: str) -> int:
     """The integer key of a sample's row; InputError if there is none."""
     run_id, _, key = sample_id.rpartition("/")
     found = db.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
@@ -179,11 +177,11 @@ def row_id(db: Database, sample_id: str) -> int:
     return int(found[0])
 
 
-def _add_chunk(db: Database, run_id: str, chunk: list[SampleInput], run_seed: int) -> int:
+def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: int) -> int:
     return sum(_add(db, run_id, one, run_seed) for one in chunk)
 
 
-def _add(db: Database, run_id: str, one: SampleInput, run_seed: int) -> int:
+def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
     row |= _persona(one.persona) | _texts(db, one.query, one.response, None)
     return int(db.execute(ADD, row).rowcount)
@@ -197,7 +195,7 @@ ADD = """
     ON CONFLICT (run_id, key) DO NOTHING"""
 
 
-def _take(db: Database, run_id: str, limit: int) -> list[Trace]:
+def _take(db: Connection, run_id: str, limit: int) -> list[Trace]:
     taken = db.execute(TAKE, {"now": now(), "run_id": run_id, "limit": limit}).fetchall()
     return [_trace(db, sample) for sample in sorted(row[0] for row in taken)]
 
@@ -208,7 +206,7 @@ TAKE = """
     RETURNING id"""
 
 
-def _record(db: Database, sample_id: str, state: Mapping[str, Any], end: dict[str, Any]) -> None:
+def _record(db: Connection, sample_id: str, state: Mapping[str, Any], end: dict[str, Any]) -> None:
     sample = row_id(db, sample_id)
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
@@ -233,7 +231,7 @@ RECORD = """
     WHERE id = :id"""
 
 
-def _record_judgements(db: Database, sample: int, state: Mapping[str, Any]) -> None:
+def _record_judgements(db: Connection, sample: int, state: Mapping[str, Any]) -> None:
     db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
     db.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
     for position, value in enumerate(state.get("critiques") or ()):
@@ -258,7 +256,7 @@ def _persona(persona: Persona | None) -> dict[str, Any]:
 
 
 def _texts(
-    db: Database, query: str | None, response: Response | None, refinement: Refinement | None
+    db: Connection, query: str | None, response: Response | None, refinement: Refinement | None
 ) -> dict[str, int | None]:
     return {
         "query_id": None if query is None else put_text(db, query),
@@ -269,13 +267,13 @@ def _texts(
     }
 
 
-def _rows(db: Database, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+def _rows(db: Connection, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     cursor = db.execute(sql, parameters)
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _trace(db: Database, sample: int) -> Trace:
+def _trace(db: Connection, sample: int) -> Trace:
     row = _rows(db, "SELECT * FROM samples WHERE id = ?", sample)[0]
     critiques = _rows(db, "SELECT * FROM critiques WHERE sample_id = ? ORDER BY round, position", sample)
     grades = _rows(db, "SELECT * FROM grades WHERE sample_id = ? ORDER BY item", sample)

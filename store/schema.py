@@ -1,25 +1,18 @@
-"""The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added."""
+"""The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added.
 
-from datetime import UTC, datetime
+Imported only when there is a step to take: sqlite-utils imports pandas where that is installed, which takes a second.
+"""
+
+from sqlite3 import Connection
 
 from sqlite_utils import Database, Migrations
-
-APPLICATION_ID = 0x4D755352
-"""Marks a file as muser's in SQLite's header: the letters MuSR."""
 
 migrations = Migrations("muser")
 
 
-def now() -> str:
-    """This moment as every time column has it: UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
-def migrate(db: Database) -> None:
-    """Apply the steps that the file lacks and mark it as ours, inside the caller's transaction."""
-    migrations.apply(db)
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {VERSION}")
+def migrate(connection: Connection) -> None:
+    """Apply the steps that the file lacks, inside the caller's transaction."""
+    migrations.apply(Database(connection, execute_plugins=False))
 
 
 @migrations()
@@ -173,7 +166,3 @@ def create_views(db: Database) -> None:
         LEFT JOIN texts reasoning ON reasoning.id = c.reasoning_id
         """,
     )
-
-
-VERSION = len(migrations._migrations)
-"""Kept in SQLite's `user_version`: a higher one in a file means a newer muser."""

@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from sqlite3 import Connection
 from typing import Any
-
-from sqlite_utils import Database
 
 from ..core.types import Message
 
@@ -16,7 +15,7 @@ WORTH_SHARING = 120
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
-def put_text(db: Database, text: str) -> int:
+def put_text(db: Connection, text: str) -> int:
     """The id of `text`, which is stored if it is new."""
     try:
         data = text.encode()
@@ -25,14 +24,14 @@ def put_text(db: Database, text: str) -> int:
         data = text.encode("utf-8", "surrogatepass")
         odd = True
     key = hashlib.sha256(data).digest()
-    found = db.conn.execute("SELECT id FROM texts WHERE hash = ?", (key,)).fetchone()
+    found = db.execute("SELECT id FROM texts WHERE hash = ?", (key,)).fetchone()
     if found is None:
         row = (key, readable(text), data) if odd else (key, text, None)
-        found = db.conn.execute("INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id", row).fetchone()
+        found = db.execute("INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id", row).fetchone()
     return int(found[0])
 
 
-def put_json(db: Database, value: Any) -> int:
+def put_json(db: Connection, value: Any) -> int:
     """The id of a JSON value's text."""
     return put_text(db, json.dumps(value, ensure_ascii=False, sort_keys=True))
 
@@ -42,14 +41,14 @@ def readable(text: str) -> str:
     return UNSTORABLE.sub("\ufffd", text)
 
 
-def get_texts(db: Database, ids: Iterable[int | None]) -> dict[int, str]:
+def get_texts(db: Connection, ids: Iterable[int | None]) -> dict[int, str]:
     """The texts with these ids, exactly as they were put."""
     wanted = json.dumps(sorted({i for i in ids if i is not None}))
-    rows = db.conn.execute("SELECT id, body, raw FROM texts WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
+    rows = db.execute("SELECT id, body, raw FROM texts WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
     return {i: body if raw is None else raw.decode("utf-8", "surrogatepass") for i, body, raw in rows}
 
 
-def put_messages(db: Database, messages: Iterable[Message], known: Sequence[str] = ()) -> str:
+def put_messages(db: Connection, messages: Iterable[Message], known: Sequence[str] = ()) -> str:
     """JSON with the texts of each message. Where a message quotes a `known` text, that text is referred to."""
     return json.dumps(
         [[m.role, *(put_text(db, piece) for piece in cut(m.content, known))] for m in messages], separators=(",", ":")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlite_utils import Database
-
 from ..core.errors import StoreError
 from . import connections
 
@@ -27,7 +25,7 @@ POLL = 0.002
 
 @dataclass
 class _Job:
-    change: Callable[[Database], Any]
+    change: Callable[[sqlite3.Connection], Any]
     future: "Future[Any]"
     result: Any = None
     failure: BaseException | None = None
@@ -46,7 +44,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[Database], T]) -> "Future[T]":
+    def submit(self, change: Callable[[sqlite3.Connection], T]) -> "Future[T]":
         """Queue a change; the future has its result once it is on disk, or the StoreError or bug that stopped it."""
         future: Future[T] = Future()
         if threading.current_thread() is self._thread:
@@ -85,7 +83,7 @@ class Writer:
             self._begin()
             for job in jobs:
                 self._apply(job)
-            self._db.conn.execute("COMMIT")
+            self._db.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._roll_back()
             for job in jobs:
@@ -99,25 +97,24 @@ class Writer:
     def _begin(self) -> None:
         """Take the write lock before anything is read, so that no change is refused in its middle."""
         deadline = time.monotonic() + connections.PATIENCE
-        while not self._db.conn.in_transaction:
+        while not self._db.in_transaction:
             try:
-                self._db.conn.execute("BEGIN IMMEDIATE")
+                self._db.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF not in connections.BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(POLL)
 
     def _apply(self, job: _Job) -> None:
-        connection = self._db.conn
-        connection.execute("SAVEPOINT change")
+        self._db.execute("SAVEPOINT change")
         try:
             job.result = job.change(self._db)
         except BaseException as error:
-            if not connection.in_transaction:
+            if not self._db.in_transaction:
                 raise  # SQLite gave up the whole transaction, as it does on a full disk: nobody's change is left.
             job.failure = error
-            connection.execute("ROLLBACK TO change")
-        connection.execute("RELEASE change")
+            self._db.execute("ROLLBACK TO change")
+        self._db.execute("RELEASE change")
 
     def _roll_back(self) -> None:
         # The first error is the one to report; SQLite drops the transaction itself where it cannot roll back.
