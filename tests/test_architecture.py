@@ -64,18 +64,7 @@ OWNERS = {
     "rich": "cli",
     "typer": "cli",
 }
-HEAVY = {
-    "datasets",
-    "datasketch",
-    "langchain_openai",
-    "langgraph",
-    "matplotlib",
-    "numpy",
-    "scipy",
-    "torch",
-    "transformers",
-    "trl",
-}
+HEAVY = {"datasets", "datasketch", "langchain_openai", "langgraph", "matplotlib", "numpy", "scipy", "torch", "trl"}
 SAYS_NOTHING = {"base", "common", "helpers", "manager", "misc", "utils"}
 
 

@@ -14,7 +14,6 @@ import pytest
 pytestmark = pytest.mark.timeout(300)
 ROOT = Path(__file__).parents[1]
 UV = Path(sysconfig.get_path("scripts")) / "uv"
-FOLDERS = "agents cli core endpoints evals graph pipeline prompts recipes screens store trainer viewer".split()
 NOT_PACKED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist")
 
 
@@ -45,7 +44,8 @@ def scripts(wheel: Path) -> Path:
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
     source = wheel.parent / "source"
-    files = [path for folder in FOLDERS for path in (source / folder).rglob("*") if path.is_file()]
+    folders = [source / "recipes", *(path.parent for path in source.glob("*/__init__.py"))]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     expected = {f"muser/{path.relative_to(source)}" for path in files} | {"muser/__init__.py", "muser/py.typed"}
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == expected
