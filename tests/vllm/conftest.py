@@ -17,25 +17,22 @@ from muser.trainer.tiny import build_tiny_model
 START_SECONDS = 300
 ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 OPTIONS = [
-    "--max-model-len=2048",
+    "--max-model-len=8192",
     "--enforce-eager",
     "--gpu-memory-utilization=0.3",
     "--reasoning-parser=qwen3",
     "--enable-prompt-tokens-details",
     '--structured-outputs-config={"backend":"xgrammar","disable_any_whitespace":true}',
 ]
-# What a vocabulary of medical English is learned from.
-TEXTS = [
-    "You are a careful physician. Which details would change your advice? Ask for them before you answer.",
-    "I have had chest pain since yesterday and I am pregnant. Should I go to the emergency department tonight?",
-    "Persona, symptom, region, dose, allergy, medication, follow-up, uncertainty, warning signs, emergency.",
-]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny untrained model."""
-    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny", texts=TEXTS)
+    # Its vocabulary is learned from what it will read, so that whole prompts fit.
+    texts = [path.read_text() for path in [*ROOT.glob("prompts/*.md"), ROOT / "recipes" / "questions.jsonl"]]
+    return build_tiny_model(tmp_path_factory.mktemp("models") / "tiny", texts=texts, positions=8192)
 
 
 @pytest.fixture(scope="session")
