@@ -1,0 +1,87 @@
+"""Keeps the training libraries' chatter in a log file, and says their failures in muser's words."""
+
+import errno
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.errors import MuserError, TrainingError
+
+LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub", "py.warnings")
+FULL = re.compile(
+    r"No space left|Disk quota exceeded|File too large|PytorchStreamWriter failed|file write failed", re.IGNORECASE
+)
+MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+
+
+@contextmanager
+def quiet(log: Path) -> Iterator[logging.Logger]:
+    """While it is open, what the libraries log or warn of goes to `log`; yields the logger for muser's own lines."""
+    handler = logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    own = logging.getLogger("muser.trainer.log")
+    loggers = [own, *(logging.getLogger(name) for name in LIBRARIES)]
+    # transformers hangs a handler of its own on its logger, which writes to the terminal.
+    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    with warnings.catch_warnings(), without_bars():
+        warnings.simplefilter("default")
+        logging.captureWarnings(True)
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
+        own.setLevel(logging.INFO)
+        try:
+            yield own
+        finally:
+            for logger, handlers, level, propagate in before:
+                logger.handlers, logger.propagate = handlers, propagate
+                logger.setLevel(level)
+            logging.captureWarnings(False)
+            handler.close()
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """While it is open, transformers and datasets draw no progress bars."""
+    import datasets
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        datasets.enable_progress_bars()
+        transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def translated(where: Path) -> Iterator[None]:
+    """Raises TrainingError for a full disk and for memory that ran out; everything else passes."""
+    try:
+        yield
+    except MuserError:
+        raise
+    except MemoryError as error:
+        raise _no_memory(where) from error
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+        if full or FULL.search(str(error)):
+            raise TrainingError(
+                "the disk is full or read-only, so training stopped",
+                where=str(where),
+                todo="make room and run the same command again: it goes on from the last complete checkpoint",
+            ) from error
+        if MEMORY.search(str(error)):
+            raise _no_memory(where) from error
+        raise
+
+
+def _no_memory(where: Path) -> TrainingError:
+    return TrainingError(
+        "memory ran out while training",
+        where=str(where),
+        todo="lower the stage's batch_size (and raise gradient_accumulation by as much) or max_length; or method: lora",
+    )

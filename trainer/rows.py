@@ -1,0 +1,245 @@
+"""Training rows: read and checked, measured, and turned into the tokens that the student is trained on."""
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from pydantic import Field, ValidationError, field_validator
+
+from ..core.errors import InputError, TrainingError
+from ..core.types import Message, Value
+
+
+class ChatTokenizer(Protocol):
+    """The part of a transformers tokenizer that rows need."""
+
+    all_special_tokens: list[str]
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Any: ...
+    def apply_chat_template(self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool) -> Any: ...
+    def decode(self, token_ids: Any) -> Any: ...
+
+
+class Row(Value):
+    """One line of an exported file: what is asked, what the student shall answer, and where that comes from."""
+
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    completion: tuple[Message, ...] = Field(min_length=1, max_length=1)
+    run: str = ""
+    sample: str = ""
+    checkpoint: str | None = None
+    prompts: dict[str, str] = {}
+    line: int = Field(0, exclude=True, description="in its file, counted from 1")
+
+    @field_validator("prompt")
+    @classmethod
+    def _asks(cls, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
+        if prompt[-1].role != "user":
+            raise ValueError("the last message must be the user's")
+        return prompt
+
+    @field_validator("completion")
+    @classmethod
+    def _answers(cls, completion: tuple[Message, ...]) -> tuple[Message, ...]:
+        if completion[0].role != "assistant":
+            raise ValueError("must be the assistant's")
+        if not completion[0].content.rpartition("</think>")[2].strip():
+            raise ValueError("has no answer, so the row would train on nothing")
+        return completion
+
+
+class Encoded(NamedTuple):
+    """A row's tokens; those from `start` on carry loss."""
+
+    ids: list[int]
+    start: int
+
+
+class Span(Value):
+    """A stretch of a row as the student reads it."""
+
+    text: str
+    tokens: int
+    loss: bool
+
+
+class DroppedRow(Value):
+    """A row that is not trained on."""
+
+    line: int
+    sample: str
+    tokens: int
+    reason: str
+
+
+class RowReport(Value):
+    """What a file of rows holds for one tokenizer. `lengths` has the tokens a kept row: min, p50, p90, p99, max."""
+
+    rows: int
+    kept: int
+    tokens: int
+    loss_tokens: int
+    lengths: dict[str, int]
+    max_length: int
+    longest: int
+    dropped: tuple[DroppedRow, ...]
+
+
+@dataclass
+class Tally:
+    """Counts rows as they are encoded, in memory that grows by four bytes a row."""
+
+    max_length: int
+    rows: int = 0
+    loss_tokens: int = 0
+    longest: int = 0
+    lengths: "array[int]" = field(default_factory=lambda: array("I"))
+    dropped: list[DroppedRow] = field(default_factory=list)
+    runs: Counter[str] = field(default_factory=Counter)
+
+    def report(self) -> RowReport:
+        """Raises InputError when no row is left."""
+        if not self.lengths:
+            raise InputError(
+                f"all {self.rows} rows are dropped, so there is nothing to train on: {_reasons(self.dropped)}",
+                todo=f"raise the stage's max_length (now {self.max_length}); the longest row has {self.longest} tokens",
+            )
+        ordered = sorted(self.lengths)
+        marks = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+        return RowReport(
+            rows=self.rows,
+            kept=len(ordered),
+            tokens=sum(ordered),
+            loss_tokens=self.loss_tokens,
+            lengths={name: ordered[round(share * (len(ordered) - 1))] for name, share in marks.items()},
+            max_length=self.max_length,
+            longest=self.longest,
+            dropped=tuple(self.dropped),
+        )
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The file's rows, each checked as it is read. Raises InputError that names file and line, or an empty file."""
+    line, file = 0, str(path)
+    try:
+        with Path(path).open(encoding="utf-8") as lines:
+            for line, text in enumerate(lines, start=1):
+                yield _read_row(text, f"{file}:{line}", line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the rows cannot be read: {error}", where=f"{file}:{line + 1}" if line else file) from error
+    if not line:
+        raise InputError("the file holds no row", where=file, todo="export the rows of a finished run")
+
+
+def measure_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, max_length: int) -> RowReport:
+    """What would be trained on and what would be dropped. Raises InputError, and TrainingError as `encode` does."""
+    tally = Tally(max_length)
+    for _ in encode_rows(rows, tokenizer, tally):
+        pass
+    return tally.report()
+
+
+def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> Iterator[Encoded]:
+    """The rows that are kept, as tokens; `tally` counts them all. Longer rows are dropped whole, never cut."""
+    for row in rows:
+        tally.rows += 1
+        reason = _stray_markup(row, tokenizer)
+        encoded = None if reason else encode(row, tokenizer)
+        length = len(encoded.ids) if encoded else 0
+        tally.longest = max(tally.longest, length)
+        if encoded is None or length > tally.max_length:
+            reason = reason or f"longer than {tally.max_length} tokens"
+            tally.dropped.append(DroppedRow(line=row.line, sample=row.sample, tokens=length, reason=reason))
+            continue
+        tally.lengths.append(length)
+        tally.loss_tokens += length - encoded.start
+        tally.runs[row.run] += 1
+        yield encoded
+
+
+def encode(row: Row, tokenizer: ChatTokenizer) -> Encoded:
+    """A row as a server would render it. Raises TrainingError when the chat template would train another text."""
+    prompt = _render(row.prompt, tokenizer, generation=True)
+    whole = _render(row.prompt + row.completion, tokenizer, generation=False)
+    where = f"line {row.line}" + (f", sample {row.sample}" if row.sample else "")
+    prompt_ids, ids = _tokenize(prompt, tokenizer), _tokenize(whole, tokenizer)
+    if ids[: len(prompt_ids)] != prompt_ids:
+        raise TrainingError(
+            "the chat template renders a prompt otherwise for training than for serving, so the student would be "
+            f"trained behind a text it never sees: served …{prompt[-60:]!r}, trained …{_parting(prompt, whole)!r}",
+            where=where,
+            todo="give the base model a chat template whose generation prompt starts the assistant's turn",
+        )
+    reasoning, _, answer = row.completion[0].content.rpartition("</think>")
+    trained = whole.removeprefix(prompt)
+    for part, text in (("reasoning", reasoning.replace("<think>", "")), ("answer", answer)):
+        if text.strip() not in trained:
+            raise TrainingError(
+                f"the chat template leaves out the {part} of the assistant's turn, so it would not be trained",
+                where=where,
+                todo="give the base model a chat template that keeps <think>…</think> of the last turn",
+            )
+    return Encoded(ids, len(prompt_ids))
+
+
+def loss_spans(row: Row, tokenizer: ChatTokenizer) -> tuple[Span, ...]:
+    """What a row looks like to the student, and which part carries loss."""
+    ids, start = encode(row, tokenizer)
+    parts = ((ids[:start], False), (ids[start:], True))
+    return tuple(Span(text=tokenizer.decode(part), tokens=len(part), loss=loss) for part, loss in parts)
+
+
+def _read_row(text: str, where: str, line: int) -> Row:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"this is not JSON: {error}", where=where, todo="write one JSON object a line") from error
+    if not isinstance(data, dict):
+        raise InputError("this is not a JSON object", where=where)
+    try:
+        return Row.model_validate(data | {"line": line})
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"this is not a training row: {faults}", where=where) from error
+
+
+def _stray_markup(row: Row, tokenizer: ChatTokenizer) -> str:
+    """Why a text would break out of its turn: models write such things, and one of them must not end a training."""
+    content = row.completion[0].content
+    texts = [message.content for message in row.prompt] + [content]
+    for token in tokenizer.all_special_tokens:
+        if any(token in text for text in texts):
+            return f"holds the control token {token}"
+    if content.count("<think>") > 1 or content.count("</think>") > 1:
+        return "holds more than one think block"
+    return ""
+
+
+def _render(messages: tuple[Message, ...], tokenizer: ChatTokenizer, *, generation: bool) -> str:
+    turns = [message.model_dump() for message in messages]
+    try:
+        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
+    except Exception as error:
+        # A template is code of the model's author and may raise anything.
+        raise TrainingError(f"the base model's chat template cannot render a row: {error}") from error
+    return text
+
+
+def _tokenize(text: str, tokenizer: ChatTokenizer) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _parting(prompt: str, whole: str) -> str:
+    """The training text around the place where it leaves the prompt."""
+    at = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole)))
+    return whole[max(0, at - 40) : at + 20]
+
+
+def _reasons(dropped: list[DroppedRow]) -> str:
+    counts = Counter(row.reason for row in dropped)
+    return "; ".join(f"{n} × {reason}" for reason, n in counts.most_common())

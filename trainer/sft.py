@@ -1,0 +1,290 @@
+"""One stage of supervised fine-tuning with TRL: rows and a base model in, a model to serve out; a kill loses little."""
+
+import json
+import logging
+import resource
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import TrainingError
+from ..core.hashing import digest
+from ..core.recipe import StageSettings, TrainingSettings
+from ..core.types import Stage
+from .card import write_card
+from .folders import appearing, finish, finished, last_checkpoint, locked, write_whole
+from .quiet import quiet, translated
+from .rows import RowReport, Tally, encode_rows, read_rows
+from .trained import TrainedModel, TrainingProgress, file_digest, folder_digest, identity, stage_settings
+
+OnProgress = Callable[[TrainingProgress], None]
+OnRows = Callable[[RowReport], None]
+DrawLoss = Callable[[list[dict[str, Any]], Path], None]
+
+
+def train_stage(
+    settings: TrainingSettings,
+    stage: Stage,
+    *,
+    base: str | Path,
+    rows: Path,
+    output: Path,
+    on_rows: OnRows | None = None,
+    on_progress: OnProgress | None = None,
+    draw_loss: DrawLoss | None = None,
+) -> TrainedModel:
+    """Train `base` (a folder or hub name) on a file of rows, on the GPU if there is one.
+
+    Works in `output/STAGE-DIGEST`, named by all that decides the weights: the same call again goes on from the last
+    complete checkpoint or returns what is finished, and a changed input starts afresh beside it. Leaves there `model/`,
+    or `adapter/` and `merged/`; `history.json`, and `loss.png` if `draw_loss` is given; the libraries' words go to
+    `output/training.log`. `on_rows` is told what is dropped before training starts. Raises InputError for the rows,
+    TrainingError for the rest.
+    """
+    if stage == "base":
+        raise TrainingError("the stage base is what training starts from", todo="train distill or refine")
+    with translated(output):
+        next(read_rows(rows))  # an absent or empty file is said so before anything is loaded
+        output.mkdir(parents=True, exist_ok=True)
+        with quiet(output / "training.log") as log:
+            inputs = identity(settings, stage) | {"base": _base_digest(base), "rows": file_digest(rows)}
+            folder = output / f"{stage}-{digest(inputs)[:12]}"
+            with locked(folder):
+                if (trained := finished(folder)) is not None:
+                    return trained
+                log.info("%s: training %s on %s", folder.name, base, rows)
+                training = _Training(settings, stage, str(base), rows, folder, log)
+                trained, report = training.run(inputs, on_rows, on_progress)
+                training.document(trained, report, draw_loss)
+                finish(folder, trained)
+                return trained
+
+
+@dataclass
+class _Training:
+    """The steps of one training, and what they share."""
+
+    settings: TrainingSettings
+    stage: Stage
+    base: str
+    rows: Path
+    folder: Path
+    log: logging.Logger
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tally = Tally(self.own.max_length)
+
+    @property
+    def own(self) -> StageSettings:
+        return stage_settings(self.settings, self.stage)
+
+    def run(
+        self, inputs: dict[str, Any], on_rows: OnRows | None, on_progress: OnProgress | None
+    ) -> tuple[TrainedModel, RowReport]:
+        from .watch import Watch, check_weights
+
+        tokenizer = self.load_tokenizer()
+        dataset = self.encode(tokenizer)
+        report = self.tally.report()
+        for row in report.dropped:
+            self.log.warning("line %d (%s) dropped: %s, %d tokens", row.line, row.sample, row.reason, row.tokens)
+        if on_rows is not None:
+            on_rows(report)
+        trainer = self.make_trainer(tokenizer, dataset, Watch(self.stage, on_progress))
+        checkpoint = last_checkpoint(self.folder)
+        self.log.info("starting from %s", checkpoint.name if checkpoint else "the base model")
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        check_weights(trainer.model, trainer.state.global_step)
+        self.history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        adapter, path = self.save(trainer.model, tokenizer)
+        trained = TrainedModel(
+            stage=self.stage,
+            path=path,
+            adapter=adapter,
+            base=self.base,
+            base_digest=inputs["base"],
+            digest=folder_digest(path, weights_only=True),
+            rows_digest=inputs["rows"],
+            rows=report.kept,
+            rows_dropped=len(report.dropped),
+            steps=trainer.state.global_step,
+            loss_first=self.history[0]["loss"],
+            loss_last=self.history[-1]["loss"],
+            seconds=self.history[-1]["seconds"],
+            tokens=self.history[-1]["tokens"],
+            peak_memory_mb=_peak_memory_mb(),
+        )
+        return trained, report
+
+    def load_tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self.base)
+        except (OSError, ValueError) as error:
+            raise _unloadable(self.base, error) from error
+        if not tokenizer.chat_template:
+            raise TrainingError(
+                "the base model has no chat template, so its conversations have no form",
+                where=self.base,
+                todo="start from an instruction-tuned model, or add chat_template.jinja to its folder",
+            )
+        return tokenizer
+
+    def encode(self, tokenizer: Any) -> Any:
+        """The rows as a memory-mapped dataset with labels already made: what loss_spans shows is what is trained."""
+        from datasets import Dataset, Features, List, Value
+        from datasets.exceptions import DatasetGenerationError
+
+        def examples() -> Iterator[dict[str, list[int]]]:
+            for ids, start in encode_rows(read_rows(self.rows), tokenizer, self.tally):
+                yield {"input_ids": ids, "labels": [-100] * start + ids[start:]}
+            self.tally.report()
+
+        features = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
+        cache = self.folder / "encoded"
+        shutil.rmtree(cache, ignore_errors=True)
+        try:
+            # The fingerprint spares datasets from pickling the tokenizer to make one.
+            return Dataset.from_generator(examples, features, str(cache), fingerprint=self.folder.name)
+        except DatasetGenerationError as error:
+            raise error.__cause__ or error from None
+
+    def make_trainer(self, tokenizer: Any, dataset: Any, watch: Any) -> Any:
+        import torch
+        from peft import LoraConfig
+        from transformers import PrinterCallback
+        from trl import SFTConfig, SFTTrainer
+
+        own, gpu = self.own, torch.cuda.is_available()
+        half = gpu and self.settings.precision == "bf16"
+        args = SFTConfig(
+            output_dir=str(self.folder / "checkpoints"),
+            seed=self.settings.seed,
+            data_seed=self.settings.seed,
+            num_train_epochs=own.epochs,
+            learning_rate=own.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=own.warmup_steps,
+            weight_decay=own.weight_decay,
+            max_grad_norm=1.0,
+            per_device_train_batch_size=own.batch_size,
+            gradient_accumulation_steps=own.gradient_accumulation,
+            # Longer rows are gone by now; given without packing, TRL would go through all rows for it once more.
+            max_length=own.max_length if own.packing else None,
+            packing=own.packing,
+            use_cpu=not gpu,
+            bf16=half,
+            gradient_checkpointing=gpu,
+            dataloader_pin_memory=gpu,
+            # Frozen weights need no more than half precision; weights that are trained keep all of it.
+            model_init_kwargs={"dtype": "bfloat16" if half and self.settings.method == "lora" else "float32"},
+            eos_token=self.closing_token(tokenizer, dataset),
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=own.save_steps,
+            save_total_limit=2,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        shape = self.settings.lora
+        lora = LoraConfig(
+            r=shape.r,
+            lora_alpha=shape.alpha,
+            lora_dropout=shape.dropout,
+            target_modules=shape.target_modules,
+            task_type="CAUSAL_LM",
+        )
+        try:
+            trainer = SFTTrainer(
+                model=self.base,
+                args=args,
+                train_dataset=dataset,
+                processing_class=tokenizer,
+                peft_config=lora if self.settings.method == "lora" else None,
+                callbacks=[watch],
+            )
+        except (OSError, ValueError) as error:
+            raise _unloadable(self.base, error) from error
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def closing_token(self, tokenizer: Any, dataset: Any) -> str | None:
+        """The token that ends the trained turn, where the base model does not stop at it yet (base models do not)."""
+        from transformers import GenerationConfig
+
+        special = set(tokenizer.all_special_ids)
+        closing = next((i for i in reversed(dataset[0]["labels"]) if i in special), None)
+        if closing is None:
+            raise TrainingError(
+                "the chat template ends the assistant's turn with no control token, so the student would never stop",
+                where=self.base,
+                todo="give the base model a chat template that closes each turn with a special token",
+            )
+        try:
+            stops = GenerationConfig.from_pretrained(self.base).eos_token_id
+        except OSError:
+            stops = None
+        known = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])}
+        return None if closing in known else str(tokenizer.convert_ids_to_tokens(closing))
+
+    def save(self, model: Any, tokenizer: Any) -> tuple[Path | None, Path]:
+        """(the adapter's folder if there is one, the folder to serve), in the base model's own precision."""
+        import torch
+        from transformers import AutoConfig
+
+        adapter = None
+        if self.settings.method == "lora":
+            adapter = self.folder / "adapter"
+            with appearing(adapter) as partial:
+                model.save_pretrained(partial)
+                tokenizer.save_pretrained(partial)
+            model = model.merge_and_unload()
+        path = self.folder / ("merged" if adapter else "model")
+        with appearing(path) as partial:
+            model.to(AutoConfig.from_pretrained(self.base).dtype or torch.float32).save_pretrained(partial)
+            tokenizer.save_pretrained(partial)
+        return adapter, path
+
+    def document(self, trained: TrainedModel, report: RowReport, draw_loss: DrawLoss | None) -> None:
+        write_whole(self.folder / "history.json", json.dumps(self.history, indent=1))
+        if draw_loss is not None:
+            draw_loss(self.history, self.folder / "loss.png")
+        facts = {"rows_file": self.rows.name, "runs": self.tally.runs, "lengths": report.lengths}
+        for folder in (trained.path, trained.adapter):
+            if folder is not None:
+                write_whole(folder / "README.md", write_card(trained, self.settings, facts))
+
+
+def _base_digest(base: str | Path) -> str:
+    """Of a folder's files; of a hub model, its commit."""
+    if Path(base).is_dir():
+        return folder_digest(Path(base))
+    from transformers import AutoConfig
+
+    try:
+        return str(AutoConfig.from_pretrained(str(base))._commit_hash)
+    except (OSError, ValueError) as error:
+        raise _unloadable(str(base), error) from error
+
+
+def _unloadable(base: str, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"training cannot start from this model: {error}",
+        where=base,
+        todo="name a folder in transformers' format, or a model of the hub that this machine can reach",
+    )
+
+
+def _peak_memory_mb() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated() // 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)

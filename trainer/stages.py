@@ -1,0 +1,123 @@
+"""A stage of a recipe: which rows it trains on, which model it starts from, and how the result is found again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core.errors import MissingModel, SettingsError
+from ..core.recipe import Recipe, TrainingSettings
+from ..store.artifacts import Artifact, latest_artifact, record_artifact
+from ..store.database import Store
+from ..store.export import export_rows
+from .rows import RowReport
+from .trained import TrainedModel, TrainingProgress, file_digest, identity
+
+
+def run_training(
+    recipe: Recipe,
+    store: Store,
+    stage: Literal["distill", "refine"],
+    *,
+    run_id: str | None = None,
+    rows: Path | None = None,
+    on_rows: Callable[[RowReport], None] | None = None,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+    draw_loss: Callable[[list[dict[str, Any]], Path], None] | None = None,
+) -> TrainedModel:
+    """Train a stage on a run's rows, or on a file of rows, and record the result as the recipe's `MODEL@STAGE`.
+
+    Files go under the recipe's output, rows in `rows/` and models in `models/`. Run again it resumes, or finds what is
+    finished. Raises SettingsError, MissingModel, InputError, TrainingError, StoreError.
+    """
+    settings, base, start = start_model(recipe, store, stage)
+    output = Path(recipe.output)
+    if rows is not None:
+        source = _own_rows(store, rows, stage)
+    elif run_id is not None:
+        source = export_rows(store, run_id, stage, output / "rows" / f"{run_id}.{stage}.jsonl")
+    else:
+        raise SettingsError("say which rows to train on: those of a run, or a file")
+
+    from .sft import train_stage
+
+    trained = train_stage(
+        settings,
+        stage,
+        base=base,
+        rows=Path(source.path),
+        output=output / "models",
+        on_rows=on_rows,
+        on_progress=on_progress,
+        draw_loss=draw_loss,
+    )
+    parents = [one.id for one in (source, start) if one is not None and one.id is not None]
+    record(store, trained, settings, parents=parents, run_id=source.run_id)
+    return trained
+
+
+def start_model(
+    recipe: Recipe, store: Store, stage: Literal["distill", "refine"]
+) -> tuple[TrainingSettings, str, Artifact | None]:
+    """(settings, folder or hub name that a stage starts from, its artifact if training made it).
+
+    Raises SettingsError without a training section, and MissingModel.
+    """
+    if recipe.training is None:
+        raise SettingsError("the recipe has no training section, so there is nothing to train", todo="add training:")
+    name = recipe.training.model
+    if stage == "refine":
+        start = latest_artifact(store, "model", name, "distill")
+        if start is None or not Path(start.path).is_dir():
+            raise MissingModel(
+                f"stage refine starts from {name}@distill, which "
+                f"{'is not trained yet' if start is None else 'is recorded, but its folder is gone'}",
+                where=start.path if start else str(store.path),
+                todo="train it first: muser train RECIPE --stage distill",
+            )
+        return recipe.training, start.path, start
+    model = recipe.models[name].model
+    beside = recipe.folder / model
+    return recipe.training, str(beside) if beside.is_dir() else model, None
+
+
+def record(
+    store: Store, trained: TrainedModel, settings: TrainingSettings, *, parents: list[int], run_id: str | None = None
+) -> int:
+    """The id of the artifact to serve, recorded unless it is the newest already; a LoRA adapter is its parent."""
+    newest = latest_artifact(store, "model", settings.model, trained.stage)
+    if newest is not None and newest.id is not None and _same(newest, trained.path, trained.digest):
+        return newest.id
+    about = trained.model_dump(mode="json", exclude={"path", "adapter", "digest", "stage"})
+    meta = about | {"settings": identity(settings, trained.stage)}
+
+    def made(kind: Literal["adapter", "model"], path: Path, comes_from: list[int]) -> int:
+        artifact = Artifact(
+            kind=kind,
+            name=settings.model,
+            stage=trained.stage,
+            path=str(path),
+            digest=trained.digest,
+            run_id=run_id,
+            meta=meta,
+        )
+        return record_artifact(store, artifact, parents=comes_from)
+
+    if trained.adapter is not None:
+        parents = [made("adapter", trained.adapter, parents)]
+    return made("model", trained.path, parents)
+
+
+def _own_rows(store: Store, rows: Path, stage: Literal["distill", "refine"]) -> Artifact:
+    """The artifact of a file that no run of this store was asked to export."""
+    if not rows.is_file():
+        raise SettingsError("there is no such file of rows", where=str(rows))
+    digest = file_digest(rows)
+    known = latest_artifact(store, "rows", rows.stem, stage)
+    if known is not None and _same(known, rows, digest):
+        return known
+    artifact = Artifact(kind="rows", name=rows.stem, stage=stage, path=str(rows), digest=digest)
+    return artifact.model_copy(update={"id": record_artifact(store, artifact)})
+
+
+def _same(artifact: Artifact, path: Path, digest: str) -> bool:
+    return (artifact.path, artifact.digest) == (str(path), digest)

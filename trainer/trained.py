@@ -1,0 +1,75 @@
+"""What training yields and reports, and the digests that say whether two trainings are the same."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ..core.hashing import digest
+from ..core.recipe import StageSettings, TrainingSettings
+from ..core.types import Stage, Value
+
+WEIGHTS = (".safetensors", ".bin")
+
+
+class TrainingProgress(Value):
+    """Where a training stands. `tokens_per_second` and `eta` (seconds) count from this process's start."""
+
+    stage: Stage
+    step: int
+    total: int
+    loss: float
+    tokens: int
+    tokens_per_second: float
+    eta: float
+
+
+class TrainedModel(Value):
+    """A stage's result. `path` is the folder to serve; `digest` is of its weights; `seconds` leaves out interruptions.
+
+    `peak_memory_mb` is the process's peak resident memory, or on a GPU the peak that torch allocated there.
+    """
+
+    stage: Stage
+    path: Path
+    adapter: Path | None
+    base: str
+    base_digest: str
+    digest: str
+    rows_digest: str
+    rows: int
+    rows_dropped: int
+    steps: int
+    loss_first: float
+    loss_last: float
+    seconds: float
+    tokens: int
+    peak_memory_mb: int
+
+
+def stage_settings(settings: TrainingSettings, stage: Stage) -> StageSettings:
+    """A stage's own settings."""
+    return {"distill": settings.distill, "refine": settings.refine}[stage]
+
+
+def identity(settings: TrainingSettings, stage: Stage) -> dict[str, Any]:
+    """The settings that decide the weights; how often to save does not."""
+    return {
+        "stage": stage,
+        "method": settings.method,
+        "lora": settings.lora.model_dump(mode="json") if settings.method == "lora" else None,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        "settings": stage_settings(settings, stage).model_dump(mode="json", exclude={"save_steps"}),
+    }
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, *, weights_only: bool = False) -> str:
+    """One digest of a model folder's files by name, without its card."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
+    return digest({p.name: file_digest(p) for p in files if p.suffix in WEIGHTS or not weights_only})
