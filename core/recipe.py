@@ -1,5 +1,6 @@
 """The recipe: everything that decides what a run does, as one frozen value with a default wherever one is safe."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -34,7 +35,7 @@ class ServeSettings(Settings):
 class ModelSettings(Settings):
     """One model behind an OpenAI-compatible endpoint: at `base_url`, or served by muser when `serve` is given."""
 
-    model: str = Field(description="the name the endpoint serves, or a folder or hub name when muser serves it")
+    model: str = Field(min_length=1, description="the name the endpoint serves, or a folder or hub name when muser serves it")
     base_url: str | None = None
     api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
@@ -89,7 +90,7 @@ class CriticSettings(Settings):
     def _is_one_kind(self) -> Self:
         if (self.prompt is None) == (self.function is None):
             raise ValueError("give a critic either prompt: FILE or function: module:name")
-        if self.function is not None and self.function.count(":") != 1:
+        if self.function is not None and not re.fullmatch(r"\w+(\.\w+)*:\w+", self.function):
             raise ValueError("function must read module:name")
         return self
 

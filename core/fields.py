@@ -1,0 +1,134 @@
+"""What the recipe's field rules say about plain data, in plain words."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from .checks import Finding
+from .documents import Keys
+from .problems import suggestion
+from .recipe import Recipe
+
+KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+LIMITS = {
+    "greater_than": "greater than {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "at most {le:g}",
+}
+
+
+def field_findings(data: dict[str, Any], folder: Path, name: str | None) -> Iterator[Finding]:
+    """Every broken rule; `name` is the run's name where the data give none."""
+    if "folder" in data:
+        yield ("folder",), _unknown(("folder",))
+    try:
+        read_fields(data, folder, name)
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    else:
+        return
+    places = [_place(data, detail) for detail in details]
+    kinds: dict[Keys, list[str]] = {}
+    for keys, detail in zip(places, details, strict=True):
+        # A value that may be of several kinds has one error for each; one deeper inside it says more.
+        if detail["type"] in KINDS and any(len(other) > len(keys) == _common(keys, other) for other in places):
+            continue
+        if detail["type"] in KINDS:
+            kinds.setdefault(keys, []).append(KINDS[detail["type"]])
+        elif keys == ("name",) and "name" not in data:
+            yield keys, "the file's name cannot be the run's name; give name, letters, digits, - and _"
+        else:
+            yield keys, _in_words(keys, detail)
+    for keys, wanted in kinds.items():
+        yield keys, f"must be {' or '.join(dict.fromkeys(wanted))}, not {shown(_value(data, keys))}"
+
+
+def read_fields(data: dict[str, Any], folder: Path, name: str | None) -> Recipe:
+    """The recipe of plain data. Raises pydantic's ValidationError."""
+    named = data if name is None else {"name": name, **data}
+    # Strict, since a bent value is a wrong one: `samples: true` would be one sample.
+    return Recipe.model_validate({**named, "folder": folder}, strict=True)
+
+
+def known_keys(keys: Keys) -> list[str]:
+    """The keys that may stand in the mapping at a place of a recipe."""
+    current: Any = Recipe
+    for key in keys:
+        inner = get_args(current)[1] if get_origin(current) is dict else current.model_fields[key].annotation
+        current = get_args(inner)[0] if isinstance(inner, UnionType) else inner
+    return [name for name, field in current.model_fields.items() if not field.exclude]
+
+
+def shown(value: Any) -> str:
+    """A value as a message names it."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value[:40]}"' if isinstance(value, str) else str(value)
+
+
+def _in_words(keys: Keys, detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in LIMITS:
+        return f"must be {LIMITS[kind].format(**context)}, not {shown(detail['input'])}"
+    if kind == "literal_error":
+        return f"must be {context['expected'].replace(chr(39), '')}, not {shown(detail['input'])}"
+    match kind:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return _unknown(keys)
+        case "string_pattern_mismatch":
+            return "must start with a letter and hold only letters, digits, - and _"
+        case "string_too_short":
+            return "must not be empty"
+        case "too_short":
+            return "must hold at least one entry"
+        case "value_error":
+            return str(context["error"])
+    return re.sub("^Input should be", "must be", detail["msg"])
+
+
+def _unknown(keys: Keys) -> str:
+    return f"unknown key{suggestion(str(keys[-1]), known_keys(keys[:-1]))}"
+
+
+def _place(data: Any, detail: ErrorDetails) -> Keys:
+    """Where the error is in the data: without the marks that pydantic adds for the members of a union."""
+    keys: list[str | int] = []
+    for part in detail["loc"]:
+        there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if there:
+            data = data[part]  # type: ignore[index]
+            keys.append(part)
+    if detail["type"] == "missing" or not keys:
+        keys.append(detail["loc"][-1])
+    return tuple(keys)
+
+
+def _value(data: Any, keys: Keys) -> Any:
+    for key in keys:
+        data = data[key]
+    return data
+
+
+def _common(keys: Keys, other: Keys) -> int:
+    return len(keys) if other[: len(keys)] == keys else -1

@@ -1,0 +1,111 @@
+"""From a YAML file and `--set` flags to a recipe, and back. Every problem is reported at once, with its line."""
+
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .checks import Need, cross_check
+from .documents import Document, Keys, dotted, dump_yaml, parse_document, read_document
+from .errors import SettingsError
+from .fields import field_findings, read_fields, shown
+from .problems import Problem, nearest, raise_problems, suggestion
+from .recipe import Recipe, Settings
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, needs: Collection[Need] = ()) -> Recipe:
+    """The recipe in a file. `overrides` are texts `a.b=value`. Raises SettingsError with all problems."""
+    path = Path(path)
+    if not path.exists():
+        close = nearest(path.name, (file.name for file in path.parent.glob("*.y*ml")))
+        raise SettingsError(f"{path}: there is no such recipe" + (f"; did you mean {path.parent / close}?" if close else ""))
+    return _build(read_document(path, "recipe"), path.parent, path.stem, overrides, needs)
+
+
+def parse_recipe(
+    text: str, folder: str | Path, overrides: Sequence[str] = (), *, source: str = "recipe", needs: Collection[Need] = ()
+) -> Recipe:
+    """The recipe in a text, such as the one that a run was stored with; its input paths start at `folder`."""
+    return _build(parse_document(text, source), Path(folder), None, overrides, needs)
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that loads again, from the same folder, to an equal recipe."""
+    return dump_yaml(_plain(recipe))
+
+
+def _plain(value: Any) -> Any:
+    """Settings as plain data, without optional keys that are not given and without the folder."""
+    if isinstance(value, Settings):
+        fields = type(value).model_fields.items()
+        given = {name: getattr(value, name) for name, field in fields if not field.exclude}
+        return {name: _plain(item) for name, item in given.items() if item is not None}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _build(
+    document: Document, folder: Path, name: str | None, overrides: Sequence[str], needs: Collection[Need]
+) -> Recipe:
+    data = document.data
+    if not isinstance(data, dict):
+        raise SettingsError(f"{document.source}:{document.line(())}: must be a mapping, not {shown(data)}")
+    changes = _Changes(document)
+    problems = [*document.problems, *changes.apply(data, overrides)]
+    spoilt = {problem.key for problem in problems}
+    findings = [*field_findings(data, folder, name), *cross_check(data, folder, needs)]
+    problems += [changes.place(keys, what) for keys, what in findings if dotted(keys) not in spoilt]
+    raise_problems(problems, document.source)
+    return read_fields(data, folder, name)
+
+
+class _Changes:
+    """The `--set` flags: changes a file's data, and knows which of its places they changed."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._made: list[Keys] = []
+
+    def apply(self, data: dict[str, Any], overrides: Sequence[str]) -> Iterator[Problem]:
+        """Makes every change that can be made."""
+        for text in overrides:
+            key, given, value_text = text.partition("=")
+            keys, flag = tuple(part.strip() for part in key.split(".")), f"--set {key.strip()}"
+            if not given or not all(keys):
+                yield Problem(flag, 0, "", "must read KEY=VALUE, for example models.teacher.max_tokens=4096")
+                continue
+            try:
+                value = parse_document(value_text, "")
+            except SettingsError:
+                yield Problem(flag, 0, "", "the value is not YAML; quote it")
+                continue
+            yield from (Problem(flag, 0, "", problem.what) for problem in value.problems)
+            self._made.append(keys)
+            what = _change(data, keys, value.data)
+            if what:
+                yield Problem(flag, 0, "", what)
+
+    def place(self, keys: Keys, what: str) -> Problem:
+        """A finding with its source: the flag that made it, else the line of the file."""
+        for made in reversed(self._made):
+            above = made[: len(keys)] == keys and keys not in self._document.lines
+            if above or keys[: len(made)] == made:
+                return Problem(f"--set {dotted(made)}", 0, "" if keys == made else dotted(keys), what)
+        return Problem(self._document.source, self._document.line(keys), dotted(keys), what)
+
+
+def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> str:
+    """Sets one value, and the mappings around it where there are none yet. Returns what is wrong, if anything."""
+    for depth, key in enumerate(keys[:-1]):
+        inner = data.get(key)
+        if isinstance(inner, str) and keys[0] == "roles" and depth:
+            inner = data[key] = {"model": inner}
+        if inner is None:
+            if keys[:depth] in (("models",), ("critics",)):
+                return f"there is no {keys[0][:-1]} {key}{suggestion(key, data)}"
+            inner = data[key] = {}
+        if not isinstance(inner, dict):
+            return f"{dotted(keys[: depth + 1])} is {shown(inner)} and has no keys"
+        data = inner
+    data[keys[-1]] = value
+    return ""

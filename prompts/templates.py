@@ -1,0 +1,217 @@
+"""Prompt files: Markdown with Jinja variables, compiled once, checked as they are loaded, rendered into messages."""
+
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ..core.documents import PACKAGED, find_file
+from ..core.errors import PromptError
+from ..core.hashing import digest
+from ..core.problems import nearest, suggestion
+from ..core.recipe import Recipe
+from ..core.types import Critique, Message
+
+# The variables of each role's file, then those that it must use: a review of an answer that was left out reads like one.
+VARIABLES: dict[str, tuple[str, str]] = {
+    "persona": ("identity region condition intent vagueness completeness style", ""),
+    "responder": ("query", "query"),
+    "shared": ("query answer", "query answer"),
+    "critics": ("critic", ""),
+    "refiner": ("critiques", "critiques"),
+    "judge": ("conversation points criterion", "conversation points criterion"),
+}
+TAILS = frozenset({"critics", "refiner"})
+# What a template is tried on as it is loaded, so that it does not fail in the middle of a run.
+PROBES: dict[str, Any] = {"points": 1.0, "critiques": [Critique(critic="x", verdict="pass", rationale="x").model_dump()]}
+
+HEADING = re.compile(r"^# (System|User)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+OPENING_COMMENT = re.compile(r"\s*\{#.*?#\}", re.DOTALL)
+
+# Values are only ever values: they are not parsed, cannot reach Python's internals and change nothing.
+_JINJA = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+)
+_JINJA.globals.clear()
+
+
+@dataclass(frozen=True)
+class Section:
+    """One message of a prompt: its template, and the line of the file that the template begins in."""
+
+    role: Literal["system", "user"]
+    template: jinja2.Template
+    line: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One compiled file. Its sections start with the lines `# System` and `# User`; without them all is the user's."""
+
+    name: str
+    file: Path
+    digest: str
+    sections: tuple[Section, ...]
+
+    def render(self, **values: Any) -> tuple[Message, ...]:
+        """The messages, the user's last. Raises PromptError where a template cannot deal with the values."""
+        return tuple(Message(role=section.role, content=self._fill(section, values)) for section in self.sections)
+
+    def _fill(self, section: Section, values: dict[str, Any]) -> str:
+        try:
+            return section.template.render(values)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            lines = [frame.lineno for frame in frames if frame.filename == str(self.file) and frame.lineno]
+            line = section.line + (lines[-1] - 1 if lines else 0)
+            raise PromptError(f"{self.file}:{line}: cannot be rendered: {error}") from error
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Every prompt of a recipe; `critics` holds those that have a file, each the tail after `shared`."""
+
+    persona: Prompt
+    responder: Prompt
+    shared: Prompt
+    refiner: Prompt
+    judge: Prompt
+    critics: dict[str, Prompt]
+
+    def digests(self) -> dict[str, str]:
+        """`persona` → digest of its file, …, `critics.safety` → digest."""
+        single = (self.persona, self.responder, self.shared, self.refiner, self.judge)
+        return {prompt.name: prompt.digest for prompt in (*single, *self.critics.values())}
+
+    def critic_messages(self, name: str, *, query: str, answer: str) -> tuple[Message, ...]:
+        """What the critic of this name is asked."""
+        tail = self.critics[name].render(critic=name)
+        return with_tail(self.shared.render(query=query, answer=answer), tail[0].content)
+
+    def refiner_messages(self, *, query: str, answer: str, critiques: Sequence[Critique]) -> tuple[Message, ...]:
+        """What the refiner is asked."""
+        # Plain data, so that a template reaches no method of a model class.
+        tail = self.refiner.render(critiques=[critique.model_dump() for critique in critiques])
+        return with_tail(self.shared.render(query=query, answer=answer), tail[0].content)
+
+
+def with_tail(shared: tuple[Message, ...], tail: str) -> tuple[Message, ...]:
+    """The shared messages with `tail` after the last of them: a prefix that a server's cache holds once for all."""
+    *before, last = shared
+    return (*before, Message(role=last.role, content=f"{last.content}\n\n{tail}"))
+
+
+def load_prompts(recipe: Recipe) -> PromptSet:
+    """Every prompt of the recipe. Raises one PromptError for all that is wrong with any of them."""
+    files = {role: getattr(recipe.prompts, role) for role in ("persona", "responder", "shared", "refiner", "judge")}
+    tails = {f"critics.{name}": critic.prompt for name, critic in recipe.critics.items() if critic.prompt}
+    prompts: dict[str, Prompt] = {}
+    problems: list[str] = []
+    for role, file in (files | tails).items():
+        try:
+            prompts[role] = load_prompt(file, recipe.folder, role)
+        except PromptError as error:
+            problems.append(error.what)
+    if problems:
+        raise PromptError("\n".join(problems))
+    critics = {role.removeprefix("critics."): prompts.pop(role) for role in tails}
+    return PromptSet(**prompts, critics=critics)
+
+
+def load_prompt(file: str, folder: Path, role: str) -> Prompt:
+    """A role's prompt: the file in `folder`, else the one that ships with muser. `role` may read `critics.NAME`.
+
+    Raises PromptError with file and line of everything that is wrong.
+    """
+    path = find_file(file, folder)
+    if path is None:
+        near = suggestion(file, sorted(own.name for own in PACKAGED.glob("*.md")))
+        raise PromptError(f"there is no prompt {file}: neither {folder / file} nor {PACKAGED / file} is a file{near}")
+    try:
+        source = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"{path}: cannot be read ({error})") from error
+    kind = role.partition(".")[0]
+    parts = list(_split(source, path, is_tail=kind in TAILS))
+    allowed, required = (names.split() for names in VARIABLES[kind])
+    _check_variables(parts, path, allowed, required)
+    sections = [Section(speaker, _compile(text, path, line), line) for speaker, line, text in parts]
+    prompt = Prompt(name=role, file=path, digest=digest(source), sections=tuple(sections))
+    if not all(message.content.strip() for message in prompt.render(**{name: PROBES.get(name, "x") for name in allowed})):
+        raise PromptError(f"{path}: a section is empty")
+    return prompt
+
+
+Part = tuple[Literal["system", "user"], int, str]
+"""(role, the file's line that the text begins in, text)."""
+
+
+def _split(source: str, path: Path, *, is_tail: bool) -> Iterator[Part]:
+    """The sections of a file; a comment at its top belongs to none."""
+    comment = OPENING_COMMENT.match(source)
+    start = comment.end() if comment else 0
+    marks = list(HEADING.finditer(source, start))
+    roles = [mark[1].lower() for mark in marks]
+
+    def part(role: Literal["system", "user"], begin: int, end: int) -> Part:
+        text = source[begin:end]
+        return role, _line(source, begin + len(text) - len(text.lstrip())), text.strip()
+
+    if is_tail and marks:
+        line = _line(source, marks[0].start())
+        raise PromptError(f"{path}:{line}: this file is read after the shared prompt and has no sections of its own")
+    if not marks:
+        yield part("user", start, len(source))
+        return
+    if roles not in (["system", "user"], ["user"]):
+        line = _line(source, marks[-1].start())
+        raise PromptError(f"{path}:{line}: a prompt has the sections # System (if any) and then # User, each once")
+    if source[start : marks[0].start()].strip():
+        raise PromptError(f"{path}:{_line(source, start)}: there is text above the first section")
+    ends = [*(mark.start() for mark in marks[1:]), len(source)]
+    for mark, end in zip(marks, ends, strict=True):
+        yield part("system" if mark[1].lower() == "system" else "user", mark.end(), end)
+
+
+def _line(source: str, position: int) -> int:
+    return source.count("\n", 0, position) + 1
+
+
+def _check_variables(parts: list[Part], path: Path, allowed: list[str], required: list[str]) -> None:
+    """Every unknown variable with its line, and every one that is needed and not used."""
+    problems, used = [], set()
+    for _, first, text in parts:
+        tree = _parse(text, path, first)
+        free = meta.find_undeclared_variables(tree)
+        used |= free
+        for name in sorted(free.difference(allowed)):
+            line = first - 1 + next(node.lineno for node in tree.find_all(nodes.Name) if node.name == name)
+            near = nearest(name, allowed)
+            known = f"did you mean {near}? known" if near else "known"
+            problems.append(f"{path}:{line}: unknown variable {name}; {known}: {', '.join(allowed)}")
+        if any(True for _ in meta.find_referenced_templates(tree)):
+            problems.append(f"{path}: a prompt cannot include another file")
+    problems += [f"{path}: does not use {{{{ {name} }}}}" for name in required if name not in used]
+    if problems:
+        raise PromptError("\n".join(problems))
+
+
+def _parse(text: str, path: Path, first: int) -> nodes.Template:
+    try:
+        return _JINJA.parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(f"{path}:{first - 1 + error.lineno}: {error.message}") from error
+
+
+def _compile(text: str, path: Path, first: int) -> jinja2.Template:
+    try:
+        code = _JINJA.compile(text, filename=str(path))
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(f"{path}:{first - 1 + error.lineno}: {error.message}") from error
+    return jinja2.Template.from_code(_JINJA, code, {})
