@@ -19,7 +19,7 @@ class Call(Value):
     """One request to a model and what came back. `role` is persona, responder, critics.NAME, refiner or judge.
 
     `model` is the recipe's name for the model; the name that the endpoint gave is in the reply. `id`, `superseded`
-    and `created_at` are the store's.
+    and `created_at` are the store's: above 0, `superseded` is the try of the sample that asked again.
     """
 
     id: int | None = None
@@ -34,7 +34,7 @@ class Call(Value):
     reply: Reply
     outcome: Outcome
     reused_from: int | None = None
-    superseded: bool = False
+    superseded: int = 0
     created_at: str = ""
 
 
@@ -99,7 +99,7 @@ OTHER = """
     JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
     WHERE mine.id = ?1 AND (calls.outcome = 'ok' OR NOT EXISTS (
         SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = ?2 AND tried.round = ?3
-            AND tried.attempt = ?4 AND tried.superseded = 1))
+            AND tried.attempt = ?4 AND tried.request_hash = ?5 AND tried.superseded > 0))
     ORDER BY calls.id LIMIT 1"""
 
 REUSE = """
@@ -119,13 +119,13 @@ async def record_call(store: Store, call: Call) -> int:
 def calls_of(store: Store, sample_id: str) -> list[Call]:
     """A sample's calls in the order in which they were recorded, the superseded ones included."""
     with store.reader() as db:
-        rows = [
-            dict(row)
-            for row in db.execute("SELECT * FROM calls WHERE sample_id = ? ORDER BY id", (row_id(db, sample_id),))
-        ]
+        rows = [dict(row) for row in db.execute(ALL, (row_id(db, sample_id),))]
         ids = [row[name] for row in rows for name in ("parameters_id", "reply_id", "reasoning_id")]
         texts = get_texts(db, [*ids, *(i for row in rows for i in text_ids(row["messages"]))])
     return [_call(sample_id, row, texts) for row in rows]
+
+
+ALL = "SELECT * FROM calls WHERE sample_id = ? ORDER BY id"
 
 
 def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
@@ -234,12 +234,21 @@ def _call(sample_id: str, row: dict[str, Any], texts: dict[int, str]) -> Call:
     return Call(
         **{
             name: row[name]
-            for name in ("id", "role", "round", "attempt", "model", "outcome", "reused_from", "created_at")
+            for name in (
+                "id",
+                "role",
+                "round",
+                "attempt",
+                "model",
+                "outcome",
+                "reused_from",
+                "superseded",
+                "created_at",
+            )
         },
         sample_id=sample_id,
         request_hash=row["request_hash"].hex(),
         messages=build_messages(row["messages"], texts),
         parameters=parameters if row["seed"] is None else parameters | {"seed": row["seed"]},
         reply=_reply(row, texts),
-        superseded=bool(row["superseded"]),
     )

@@ -112,7 +112,8 @@ RESET = """
         tries = tries + (status = 'failed') WHERE run_id = :run_id AND status = :status"""
 
 SUPERSEDE = """
-    UPDATE calls SET superseded = 1 WHERE outcome <> 'ok' AND superseded = 0
+    UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
+    WHERE outcome <> 'ok' AND superseded = 0
     AND sample_id IN (SELECT id FROM samples WHERE run_id = ? AND status = 'failed')
     AND NOT EXISTS (SELECT 1 FROM calls good WHERE good.sample_id = calls.sample_id AND good.role = calls.role
         AND good.round = calls.round AND good.outcome = 'ok' AND good.superseded = 0)"""
@@ -159,7 +160,7 @@ def find_sample(store: Store, text: str) -> str:
 
 FIND = """
     SELECT run_id || '/' || key AS id FROM samples WHERE key = :key AND (:run_id = '' OR run_id = :run_id)
-    ORDER BY id DESC LIMIT 6"""
+    ORDER BY samples.id DESC LIMIT 6"""
 
 
 def get_trace(store: Store, sample_id: str) -> Trace:

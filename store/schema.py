@@ -81,7 +81,7 @@ def create_calls(db: Database) -> None:
     """The ledger. `messages` is JSON: [role, text id, text id, …] for each message, whose texts follow one another.
 
     `parameters_id` is the request without messages and seed, so that it is the same text for many calls.
-    `superseded` rows were paid for and are of no use: a retry asks again instead of finding them.
+    A row with `superseded` above 0 was paid for and is of no use: that try of the sample asked again.
     """
     db.execute("""
         CREATE TABLE calls (
@@ -96,8 +96,7 @@ def create_calls(db: Database) -> None:
             superseded INTEGER NOT NULL DEFAULT 0, created_at TEXT NOT NULL
         ) STRICT""")
     db.execute("""
-        CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash)
-        WHERE superseded = 0""")
+        CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash, superseded)""")
     db.execute("CREATE INDEX calls_by_request ON calls (request_hash) WHERE reused_from IS NULL AND superseded = 0")
 
 
