@@ -19,7 +19,9 @@ Need = Literal["inputs", "critics", "training", "evaluation"]
 
 ROLES = ("persona", "responder", "critic", "refiner", "judge")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SECRET_KEY = re.compile(r"api[-_]?key|authorization|password|secret|(?:access|auth|bearer|hf|hub)[-_]?token", re.IGNORECASE)
+SECRET_KEY = re.compile(
+    r"api[-_]?key|authorization|password|secret|(?:access|auth|bearer|hf|hub)[-_]?token", re.IGNORECASE
+)
 SECRET_VALUE = re.compile(r"\bsk-\w")
 
 
@@ -132,12 +134,14 @@ def _unbound(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _files(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
-    for keys in (("queries",), ("evaluation", "file")):
+    plain: list[tuple[str, ...]] = [("queries",), ("evaluation", "file")]
+    for keys in plain:
         name = _text(data, *keys)
         if name is not None and not (folder / name).is_file():
             yield keys, f"there is no file {folder / name}"
     prompts: list[tuple[str, ...]] = [("prompts", key) for key in _at(data, "prompts")]
-    for keys in [*prompts, *(("critics", name, "prompt") for name in _at(data, "critics"))]:
+    prompts += [("critics", name, "prompt") for name in _at(data, "critics")]
+    for keys in prompts:
         yield from _packaged(keys, _text(data, *keys), folder, "prompt", ".md")
     yield from _packaged(("attributes",), _text(data, "attributes"), folder, "table", ".yaml")
 

@@ -32,11 +32,11 @@ PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in (*CORE, "str", "seq", "map
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own attribute
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes so that YAML 1.1 and 1.2 readers agree: what either would take for a number, a date or a truth is quoted."""
+    """Writes so that YAML 1.1 and 1.2 readers agree: what either takes for more than text is quoted."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
@@ -134,7 +134,8 @@ class _Builder:
         if id(node) in inside:
             return self._problem(node, keys, "an alias here leads back to itself")
         if node.tag not in PLAIN_TAGS:
-            return self._problem(node, keys, f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not for settings")
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            return self._problem(node, keys, f"the tag {tag} is not for settings")
         inside = (*inside, id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, keys, inside)

@@ -24,6 +24,12 @@ KINDS = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
 }
+SAID = {
+    "missing": "is required",
+    "string_pattern_mismatch": "must start with a letter and hold only letters, digits, - and _",
+    "string_too_short": "must not be empty",
+    "too_short": "must hold at least one entry",
+}
 LIMITS = {
     "greater_than": "greater than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -87,23 +93,16 @@ def shown(value: Any) -> str:
 
 def _in_words(keys: Keys, detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind in SAID:
+        return SAID[kind]
     if kind in LIMITS:
         return f"must be {LIMITS[kind].format(**context)}, not {shown(detail['input'])}"
     if kind == "literal_error":
         return f"must be {context['expected'].replace(chr(39), '')}, not {shown(detail['input'])}"
-    match kind:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return _unknown(keys)
-        case "string_pattern_mismatch":
-            return "must start with a letter and hold only letters, digits, - and _"
-        case "string_too_short":
-            return "must not be empty"
-        case "too_short":
-            return "must hold at least one entry"
-        case "value_error":
-            return str(context["error"])
+    if kind == "extra_forbidden":
+        return _unknown(keys)
+    if kind == "value_error":
+        return str(context["error"])
     return re.sub("^Input should be", "must be", detail["msg"])
 
 
@@ -117,7 +116,7 @@ def _place(data: Any, detail: ErrorDetails) -> Keys:
     for part in detail["loc"]:
         there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
         if there:
-            data = data[part]  # type: ignore[index]
+            data = data[part]
             keys.append(part)
     if detail["type"] == "missing" or not keys:
         keys.append(detail["loc"][-1])

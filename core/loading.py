@@ -17,12 +17,18 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, needs: Colle
     path = Path(path)
     if not path.exists():
         close = nearest(path.name, (file.name for file in path.parent.glob("*.y*ml")))
-        raise SettingsError(f"{path}: there is no such recipe" + (f"; did you mean {path.parent / close}?" if close else ""))
+        near = f"; did you mean {path.parent / close}?" if close else ""
+        raise SettingsError(f"{path}: there is no such recipe{near}")
     return _build(read_document(path, "recipe"), path.parent, path.stem, overrides, needs)
 
 
 def parse_recipe(
-    text: str, folder: str | Path, overrides: Sequence[str] = (), *, source: str = "recipe", needs: Collection[Need] = ()
+    text: str,
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    source: str = "recipe",
+    needs: Collection[Need] = (),
 ) -> Recipe:
     """The recipe in a text, such as the one that a run was stored with; its input paths start at `folder`."""
     return _build(parse_document(text, source), Path(folder), None, overrides, needs)

@@ -35,7 +35,7 @@ class ServeSettings(Settings):
 class ModelSettings(Settings):
     """One model behind an OpenAI-compatible endpoint: at `base_url`, or served by muser when `serve` is given."""
 
-    model: str = Field(min_length=1, description="the name the endpoint serves, or a folder or hub name when muser serves it")
+    model: str = Field(min_length=1, description="the name the endpoint serves, or what muser is to serve")
     base_url: str | None = None
     api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")

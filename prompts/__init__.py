@@ -1,1 +1,1 @@
-"""What is said to the models: one Markdown/Jinja file a role, and the tables that personas are drawn from. Knows no model."""
+"""What is said to the models: a Markdown/Jinja file for each role, and the tables of personas. Knows no model."""

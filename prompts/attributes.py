@@ -36,7 +36,7 @@ class AttributeTables(Value):
 
 
 def draw_persona(tables: AttributeTables, seed: int) -> Persona:
-    """One value of every attribute by its weight, each drawn by itself, so one table's change leaves the others' draws."""
+    """One value of every attribute by its weight; each is drawn by itself, so a changed table changes no other draw."""
     return Persona(**{name: _draw(tables.choices[name], derive_seed(seed, name)) for name in ATTRIBUTES})
 
 

@@ -18,7 +18,7 @@ from ..core.problems import nearest, suggestion
 from ..core.recipe import Recipe
 from ..core.types import Critique, Message
 
-# The variables of each role's file, then those that it must use: a review of an answer that was left out reads like one.
+# The variables of each role's file, then those it must use: a review of an answer it never saw reads like any other.
 VARIABLES: dict[str, tuple[str, str]] = {
     "persona": ("identity region condition intent vagueness completeness style", ""),
     "responder": ("query", "query"),
@@ -29,7 +29,10 @@ VARIABLES: dict[str, tuple[str, str]] = {
 }
 TAILS = frozenset({"critics", "refiner"})
 # What a template is tried on as it is loaded, so that it does not fail in the middle of a run.
-PROBES: dict[str, Any] = {"points": 1.0, "critiques": [Critique(critic="x", verdict="pass", rationale="x").model_dump()]}
+PROBES: dict[str, Any] = {
+    "points": 1.0,
+    "critiques": [Critique(critic="x", verdict="pass", rationale="x").model_dump()],
+}
 
 HEADING = re.compile(r"^# (System|User)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 OPENING_COMMENT = re.compile(r"\s*\{#.*?#\}", re.DOTALL)
@@ -143,7 +146,8 @@ def load_prompt(file: str, folder: Path, role: str) -> Prompt:
     _check_variables(parts, path, allowed, required)
     sections = [Section(speaker, _compile(text, path, line), line) for speaker, line, text in parts]
     prompt = Prompt(name=role, file=path, digest=digest(source), sections=tuple(sections))
-    if not all(message.content.strip() for message in prompt.render(**{name: PROBES.get(name, "x") for name in allowed})):
+    tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
+    if not all(message.content.strip() for message in tried):
         raise PromptError(f"{path}: a section is empty")
     return prompt
 
