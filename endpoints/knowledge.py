@@ -46,6 +46,7 @@ class Identity:
 class Region:
     """Where, and whom to call there."""
 
+    name: str
     place: str
     number: str
     match: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ class Wording:
     templates: dict[str, list[str]]
     places: list[str]
     details: dict[str, list[str]]
+    openings: dict[str, list[str]]
     asks: dict[str, str]
     cues: dict[str, dict[str, list[str]]]
     answers: list[str]
@@ -96,18 +98,22 @@ class Wording:
 
 
 class Finder(Generic[Item]):
-    """Finds the item whose phrase stands in a text: the longest phrase wins, then the first."""
+    """Finds the item whose phrase stands in a text: the longest wins, then the first. A number stands for any number."""
 
     def __init__(self, phrases: Iterable[tuple[str, Item]]) -> None:
         self._items: dict[str, Item] = {}
         for phrase, item in phrases:
-            self._items.setdefault(phrase.lower(), item)
+            self._items.setdefault(_fold(phrase), item)
         longest_first = sorted(self._items, key=len, reverse=True)
-        self.pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+        self._pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)")
 
     def find(self, text: str) -> Item | None:
-        found = max(self.pattern.findall(text), key=len, default=None)
-        return None if found is None else self._items[found.lower()]
+        found = max(self._pattern.findall(_fold(text)), key=len, default=None)
+        return None if found is None else self._items[found]
+
+    def drop(self, text: str) -> str:
+        """The text without the phrases."""
+        return self._pattern.sub(" ", _fold(text))
 
 
 class Knowledge:
@@ -122,13 +128,13 @@ class Knowledge:
         self._by_keyword = Finder((word, c) for c in self.conditions for word in (c.name, *c.keywords))
         self._by_cue = Finder((word, i) for i in self.identities for word in i.keywords)
         self._by_role = Finder((word, i) for i in self.identities for word in (i.name, *i.match))
-        self._by_place = Finder((word, r) for r in self.regions for word in (r.place, *r.match))
+        self._by_place = Finder((word, r) for r in self.regions for word in (r.name, r.place, *r.match))
 
     def read(self, query: str) -> Topic:
         """The topic of a query, from its words alone."""
         identity = self._by_cue.find(query)
         # "I am pregnant" says who asks; only where nothing else is named is it also what the question is about.
-        condition = self._by_keyword.find(self._by_cue.pattern.sub(" ", query)) or self._by_keyword.find(query)
+        condition = self._by_keyword.find(self._by_cue.drop(query)) or self._by_keyword.find(query)
         region = self._by_place.find(query)
         return Topic(condition or self.fallback, identity or self.identities[0], region or self.elsewhere)
 
@@ -169,3 +175,7 @@ def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:
 
 def _tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+
+
+def _fold(text: str) -> str:
+    return re.sub(r"\d+", "9", text.lower())

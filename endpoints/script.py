@@ -41,9 +41,11 @@ def write_query(attributes: dict[str, str], pick: Pick) -> str:
     known, given = knowledge(), attributes
     topic = known.topic(given["condition"], given["identity"], given["region"])
     wording = known.wording
-    complaint = topic.condition.vague if wording.cue("vagueness", given) == "vague" else topic.condition.complaint
+    vagueness, style = wording.cue("vagueness", given), wording.cue("style", given)
+    complaint = topic.condition.complaint if vagueness == "specific" else topic.condition.vague
     place = topic.region.place or given["region"]
-    query = pick("template", wording.templates[wording.cue("style", given)]).format(
+    query = pick("template", wording.templates[style]).format(
+        opening=pick("opening", wording.openings[vagueness]),
         intro=topic.identity.intro,
         subject=topic.identity.subject,
         complaint=complaint.format(condition=given["condition"]),
@@ -51,7 +53,8 @@ def write_query(attributes: dict[str, str], pick: Pick) -> str:
         place=pick("place", wording.places).format(place=place),
         ask=wording.asks[wording.cue("intent", given)],
     )
-    return " ".join(query.split())
+    query = " ".join(query.split())
+    return query.lower() if style == "phone typing" else query
 
 
 def respond(query: str, pick: Pick) -> Spoken:
