@@ -11,9 +11,8 @@ from pathlib import Path
 from ..core.errors import MuserError, TrainingError
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub", "py.warnings")
-FULL = re.compile(
-    r"No space left|Disk quota exceeded|File too large|PytorchStreamWriter failed|file write failed", re.IGNORECASE
-)
+FULL = re.compile(r"no space left|quota exceeded|file too large|\w*writer? failed", re.IGNORECASE)
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
 
@@ -59,7 +58,7 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def translated(where: Path) -> Iterator[None]:
-    """Raises TrainingError for a full disk and for memory that ran out; everything else passes."""
+    """Raises TrainingError for files that cannot be written and for memory that ran out; everything else passes."""
     try:
         yield
     except MuserError:
@@ -67,8 +66,7 @@ def translated(where: Path) -> Iterator[None]:
     except MemoryError as error:
         raise _no_memory(where) from error
     except Exception as error:
-        full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-        if full or FULL.search(str(error)):
+        if FULL.search(str(error)) or (isinstance(error, OSError) and error.errno in NO_ROOM):
             raise TrainingError(
                 "the disk is full or read-only, so training stopped",
                 where=str(where),
@@ -76,6 +74,8 @@ def translated(where: Path) -> Iterator[None]:
             ) from error
         if MEMORY.search(str(error)):
             raise _no_memory(where) from error
+        if isinstance(error, OSError):
+            raise TrainingError(f"training cannot use a file: {error}", where=str(where)) from error
         raise
 
 

@@ -17,7 +17,7 @@ from ..core.types import Message, Value
 class ChatTokenizer(Protocol):
     """The part of a transformers tokenizer that rows need."""
 
-    all_special_tokens: list[str]
+    added_tokens_decoder: dict[int, Any]
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> Any: ...
     def apply_chat_template(self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool) -> Any: ...
@@ -145,9 +145,10 @@ def measure_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, max_length: int)
 
 def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> Iterator[Encoded]:
     """The rows that are kept, as tokens; `tally` counts them all. Longer rows are dropped whole, never cut."""
+    control = control_tokens(tokenizer)
     for row in rows:
         tally.rows += 1
-        reason = _stray_markup(row, tokenizer)
+        reason = _stray_markup(row, control)
         encoded = None if reason else encode(row, tokenizer)
         length = len(encoded.ids) if encoded else 0
         tally.longest = max(tally.longest, length)
@@ -193,6 +194,11 @@ def loss_spans(row: Row, tokenizer: ChatTokenizer) -> tuple[Span, ...]:
     return tuple(Span(text=tokenizer.decode(part), tokens=len(part), loss=loss) for part, loss in parts)
 
 
+def control_tokens(tokenizer: ChatTokenizer) -> dict[int, str]:
+    """The tokens that are no text, by id: more than those a tokenizer names for a purpose."""
+    return {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
 def _read_row(text: str, where: str, line: int) -> Row:
     try:
         data = json.loads(text)
@@ -207,12 +213,11 @@ def _read_row(text: str, where: str, line: int) -> Row:
         raise InputError(f"this is not a training row: {faults}", where=where) from error
 
 
-def _stray_markup(row: Row, tokenizer: ChatTokenizer) -> str:
+def _stray_markup(row: Row, control: dict[int, str]) -> str:
     """Why a text would break out of its turn: models write such things, and one of them must not end a training."""
     content = row.completion[0].content
-    texts = [message.content for message in row.prompt] + [content]
-    for token in tokenizer.all_special_tokens:
-        if any(token in text for text in texts):
+    for token in control.values():
+        if any(token in message.content for message in row.prompt + row.completion):
             return f"holds the control token {token}"
     if content.count("<think>") > 1 or content.count("</think>") > 1:
         return "holds more than one think block"

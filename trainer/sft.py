@@ -17,7 +17,7 @@ from ..core.types import Stage
 from .card import write_card
 from .folders import appearing, finish, finished, last_checkpoint, locked, write_whole
 from .quiet import quiet, translated
-from .rows import RowReport, Tally, encode_rows, read_rows
+from .rows import RowReport, Tally, control_tokens, encode_rows, read_rows
 from .trained import TrainedModel, TrainingProgress, file_digest, folder_digest, identity, stage_settings
 
 OnProgress = Callable[[TrainingProgress], None]
@@ -218,8 +218,8 @@ class _Training:
         """The token that ends the trained turn, where the base model does not stop at it yet (base models do not)."""
         from transformers import GenerationConfig
 
-        special = set(tokenizer.all_special_ids)
-        closing = next((i for i in reversed(dataset[0]["labels"]) if i in special), None)
+        control = control_tokens(tokenizer)
+        closing = next((i for i in reversed(dataset[0]["labels"]) if i in control), None)
         if closing is None:
             raise TrainingError(
                 "the chat template ends the assistant's turn with no control token, so the student would never stop",
@@ -231,7 +231,7 @@ class _Training:
         except OSError:
             stops = None
         known = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])}
-        return None if closing in known else str(tokenizer.convert_ids_to_tokens(closing))
+        return None if closing in known else control[closing]
 
     def save(self, model: Any, tokenizer: Any) -> tuple[Path | None, Path]:
         """(the adapter's folder if there is one, the folder to serve), in the base model's own precision."""
