@@ -63,5 +63,5 @@ def test_help_lists_the_commands(scripts: Path) -> None:
 def test_a_recipe_is_written_checked_and_run(scripts: Path, simulate: Callable[..., str], tmp_path: Path) -> None:
     succeed(scripts / "muser", "init", ".", "--endpoint", simulate(), cwd=tmp_path)
     succeed(scripts / "muser", "check", "recipe.yaml", cwd=tmp_path)
-    succeed(scripts / "muser", "run", "recipe.yaml", "--set", "samples=2", cwd=tmp_path)
+    succeed(scripts / "muser", "run", "recipe.yaml", "--set", "samples=2", "--set", "queries=null", cwd=tmp_path)
     assert (tmp_path / "muser.db").is_file()
