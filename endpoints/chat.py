@@ -75,6 +75,8 @@ class Endpoint:
             use_responses_api=False,
             cache=False,
         )
+        # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
+        self._chat.root_async_client.organization = self._chat.root_async_client.project = None
 
     def parameters(self, request: Request, role: RoleSettings, seed: int) -> dict[str, JsonValue]:
         """All that is sent besides the messages; with them it is the request's whole body."""
@@ -173,13 +175,13 @@ class Endpoint:
             ) from error
         except openai.APIConnectionError as error:
             raise EndpointUnreachable(
-                f"nothing answers ({error.__cause__ or error})",
+                f"cannot reach the server ({error.__cause__ or error})",
                 where=self.where,
                 todo="start the server, or correct base_url",
             ) from error
         except openai.APIStatusError as error:
             raise self._refusal(error) from error
-        except (openai.APIError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (openai.APIError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise EndpointRefused(
                 f"what answered is no chat completion ({self._hide_key(str(error))[:300]})",
                 where=self.where,

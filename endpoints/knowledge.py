@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
+from ..core.documents import read_document
 
 FILE = Path(__file__).with_name("simulated.yaml")
 Item = TypeVar("Item")
@@ -98,7 +98,7 @@ class Wording:
 
 
 class Finder(Generic[Item]):
-    """Finds the item whose phrase stands in a text: the longest wins, then the first. A number stands for any number."""
+    """Finds the item whose phrase stands in a text: the longest wins, then the first; a number is any number."""
 
     def __init__(self, phrases: Iterable[tuple[str, Item]]) -> None:
         self._items: dict[str, Item] = {}
@@ -150,7 +150,7 @@ class Knowledge:
 @cache
 def knowledge() -> Knowledge:
     """The packaged file, read on first use."""
-    return Knowledge(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    return Knowledge(read_document(FILE).data)
 
 
 def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:
