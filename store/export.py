@@ -93,18 +93,12 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
 
 
 DISTILL = """
-    SELECT s.id, s.run_id || '/' || s.key AS sample, s.checkpoint_id, query.body AS query, reasoning.body AS reasoning,
-        answer.body AS answer
-    FROM samples s JOIN texts query ON query.id = s.query_id JOIN texts answer ON answer.id = s.answer_id
-    LEFT JOIN texts reasoning ON reasoning.id = s.reasoning_id
-    WHERE s.run_id = ? AND s.status = 'done' ORDER BY s.id"""
+    SELECT id, sample, checkpoint_id, query, reasoning, answer FROM traces
+    WHERE run = ? AND status = 'done' AND query IS NOT NULL AND answer IS NOT NULL ORDER BY id"""
 
 REFINE = """
-    SELECT s.id, s.run_id || '/' || s.key AS sample, s.checkpoint_id, query.body AS query, reasoning.body AS reasoning,
-        answer.body AS answer
-    FROM samples s JOIN texts query ON query.id = s.query_id JOIN texts answer ON answer.id = s.refined_answer_id
-    LEFT JOIN texts reasoning ON reasoning.id = s.refined_reasoning_id
-    WHERE s.run_id = ? AND s.status = 'done' ORDER BY s.id"""
+    SELECT id, sample, checkpoint_id, query, refined_reasoning AS reasoning, refined_answer AS answer FROM traces
+    WHERE run = ? AND status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL ORDER BY id"""
 
 
 def _nothing_to_write(store: Store, run_id: str, stage: RowStage) -> InputError:

@@ -1,7 +1,7 @@
 """The call ledger: a call is finished when its row is committed, and no finished call is made again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from sqlite3 import Connection
 from typing import Any
@@ -12,7 +12,17 @@ from ..core.hashing import digest
 from ..core.types import Message, Outcome, Reply, Usage, Value
 from .database import Store, now
 from .samples import row_id
-from .texts import WORTH_SHARING, build_messages, get_texts, put_json, put_messages, put_text, readable, text_ids
+from .texts import (
+    build_messages,
+    build_rope,
+    get_texts,
+    put_json,
+    put_messages,
+    put_rope,
+    put_text,
+    readable,
+    rope_ids,
+)
 
 
 class Call(Value):
@@ -81,7 +91,9 @@ async def find_call(
         other = None if row else db.execute(OTHER, (sample, *place)).fetchone()
         found = row or other
         reply = (
-            None if found is None else _reply(dict(found), get_texts(db, (found["reply_id"], found["reasoning_id"])))
+            None
+            if found is None
+            else _reply(dict(found), get_texts(db, (*rope_ids(found["reply"]), found["reasoning_id"])))
         )
     if other is not None:
         source = other["id"]
@@ -104,9 +116,9 @@ OTHER = """
 
 REUSE = """
     INSERT INTO calls (sample_id, reused_from, created_at, role, round, attempt, request_hash, model, messages,
-        parameters_id, seed, reply_id, reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out,
+        parameters_id, seed, reply, reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out,
         tokens_cached, seconds)
-    SELECT ?, id, ?, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id, reasoning_id,
+    SELECT ?, id, ?, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply, reasoning_id,
         outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds FROM calls WHERE id = ?
     ON CONFLICT DO NOTHING"""
 
@@ -120,8 +132,9 @@ def calls_of(store: Store, sample_id: str) -> list[Call]:
     """A sample's calls in the order in which they were recorded, the superseded ones included."""
     with store.reader() as db:
         rows = [dict(row) for row in db.execute(ALL, (row_id(db, sample_id),))]
-        ids = [row[name] for row in rows for name in ("parameters_id", "reply_id", "reasoning_id")]
-        texts = get_texts(db, [*ids, *(i for row in rows for i in text_ids(row["messages"]))])
+        ids = [row[name] for row in rows for name in ("parameters_id", "reasoning_id")]
+        ropes = [row[name] for row in rows for name in ("messages", "reply")]
+        texts = get_texts(db, [*ids, *(i for rope in ropes for i in rope_ids(rope))])
     return [_call(sample_id, row, texts) for row in rows]
 
 
@@ -169,7 +182,7 @@ def _record(db: Connection, call: Call) -> int:
         "messages": put_messages(db, call.messages, _quotable(db, sample)),
         "parameters_id": put_json(db, parameters),
         "seed": seed if apart else None,
-        "reply_id": put_text(db, reply.text),
+        "reply": put_rope(db, reply.text, _strings(reply.text)),
         "reasoning_id": put_text(db, reply.reasoning) if reply.reasoning else None,
         "outcome": call.outcome,
         "finish_reason": readable(reply.finish_reason),
@@ -185,42 +198,47 @@ def _record(db: Connection, call: Call) -> int:
 
 
 RECORD = """
-    INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply_id,
+    INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply,
         reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, reused_from,
         created_at)
-    VALUES (:sample_id, :role, :round, :attempt, :request_hash, :model, :messages, :parameters_id, :seed, :reply_id,
+    VALUES (:sample_id, :role, :round, :attempt, :request_hash, :model, :messages, :parameters_id, :seed, :reply,
         :reasoning_id, :outcome, :finish_reason, :served, :tokens_in, :tokens_out, :tokens_cached, :seconds,
         :reused_from, :created_at)
     RETURNING id"""
 
 
-def _quotable(db: Connection, sample: int) -> list[str]:
-    """Texts of this sample that its messages are likely to quote, longest first.
+def _quotable(db: Connection, sample: int) -> Iterator[str]:
+    """Texts of this sample that its messages are likely to quote.
 
     Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a
     prompt of several thousand characters costs a few bytes a call.
     """
-    parts: set[str] = set()
-    for (body,) in db.execute(QUOTABLE, (sample,)):
-        parts.add(body.strip())
-        if body.lstrip().startswith("{"):
-            with suppress(ValueError, RecursionError):
-                parts.update(v for v in json.loads(body).values() if isinstance(v, str))
-    return sorted((part for part in parts if len(part) >= WORTH_SHARING), key=lambda part: (-len(part), part))
+    started = db.execute("SELECT query_id, reasoning_id, answer_id FROM samples WHERE id = ?", (sample,)).fetchone()
+    calls = db.execute(QUOTABLE, (sample,)).fetchall()
+    ropes = [rope_ids(call["reply"]) for call in calls]
+    texts = get_texts(db, [*started, *(call["reasoning_id"] for call in calls), *(i for rope in ropes for i in rope)])
+    yield from (texts[i].strip() for i in (*started, *(call["reasoning_id"] for call in calls)) if i is not None)
+    for rope in ropes:
+        reply = "".join(texts[i] for i in rope)
+        yield reply.strip()
+        yield from _strings(reply)
 
 
-QUOTABLE = """
-    SELECT body FROM texts WHERE raw IS NULL AND id IN (
-        SELECT reply_id FROM calls WHERE sample_id = ?1 AND outcome = 'ok' AND role <> 'judge'
-        UNION SELECT reasoning_id FROM calls WHERE sample_id = ?1 AND outcome = 'ok' AND role <> 'judge'
-        UNION SELECT query_id FROM samples WHERE id = ?1 UNION SELECT answer_id FROM samples WHERE id = ?1
-        UNION SELECT reasoning_id FROM samples WHERE id = ?1)"""
+QUOTABLE = "SELECT reply, reasoning_id FROM calls WHERE sample_id = ? AND outcome = 'ok' AND role <> 'judge'"
+
+
+def _strings(reply: str) -> list[str]:
+    """The strings in a reply that is a JSON object: what is taken from it, and quoted elsewhere."""
+    if reply.lstrip().startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return [value.strip() for value in json.loads(reply).values() if isinstance(value, str)]
+    return []
 
 
 def _reply(row: dict[str, Any], texts: dict[int, str]) -> Reply:
     usage = Usage(tokens_in=row["tokens_in"], tokens_out=row["tokens_out"], tokens_cached=row["tokens_cached"])
     return Reply(
-        text=texts[row["reply_id"]],
+        text=build_rope(row["reply"], texts),
         reasoning="" if row["reasoning_id"] is None else texts[row["reasoning_id"]],
         finish_reason=row["finish_reason"],
         model=row["served"],

@@ -10,7 +10,7 @@ from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
 from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
 from .database import Store, now
-from .texts import get_texts, put_text, readable
+from .texts import build_rope, get_texts, put_rope, put_text, readable, rope_ids
 
 PERSONA = tuple(Persona.model_fields)
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
@@ -184,7 +184,7 @@ def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: 
 
 def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
-    row |= _persona(one.persona) | _texts(db, one.query, one.response, None)
+    row |= _persona(one.persona) | _texts(db, one.query, one.response)
     return int(db.execute(ADD, row).rowcount)
 
 
@@ -212,37 +212,34 @@ def _record(db: Connection, sample_id: str, state: Mapping[str, Any], end: dict[
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
     row |= _persona(Persona.model_validate(persona) if persona else None)
-    row |= _texts(
-        db,
-        state.get("query"),
-        Response.model_validate(response) if response else None,
-        Refinement.model_validate(refinement) if refinement else None,
-    )
+    row |= _texts(db, state.get("query"), Response.model_validate(response) if response else None)
+    row |= {"refined_reasoning": None, "refined_answer_id": None}
+    critiques = [Critique.model_validate(value) for value in state.get("critiques") or ()]
+    if refinement:
+        refined = Refinement.model_validate(refinement)
+        # It is composed of the response's reasoning and the rationales.
+        parts = [response["reasoning"] if response else "", *(c.rationale for c in critiques)]
+        row["refined_reasoning"] = put_rope(db, refined.reasoning, [part.strip() for part in parts])
+        row["refined_answer_id"] = put_text(db, refined.answer)
     db.execute(RECORD, row)
-    _record_judgements(db, sample, state)
+    db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
+    for position, c in enumerate(critiques):
+        judged = (sample, c.round, c.critic, position, c.verdict, put_text(db, c.rationale))
+        db.execute("INSERT INTO critiques VALUES (?, ?, ?, ?, ?, ?)", judged)
+    db.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
+    for g in (Grade.model_validate(value) for value in state.get("grades") or ()):
+        graded = (sample, g.item, g.points, g.met, put_text(db, g.explanation))
+        db.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?)", graded)
 
 
 RECORD = """
     UPDATE samples SET status = :status, identity = :identity, region = :region, condition = :condition,
         intent = :intent, vagueness = :vagueness, completeness = :completeness, style = :style, query_id = :query_id,
-        reasoning_id = :reasoning_id, answer_id = :answer_id, refined_reasoning_id = :refined_reasoning_id,
+        reasoning_id = :reasoning_id, answer_id = :answer_id, refined_reasoning = :refined_reasoning,
         refined_answer_id = :refined_answer_id, score = :score, rounds = :rounds, checkpoint_id = :checkpoint_id,
         cause_kind = :cause_kind, cause = :cause, failed_node = :failed_node, finished_at = :finished_at,
         seconds = round((julianday(:finished_at) - julianday(started_at)) * 86400, 3)
     WHERE id = :id"""
-
-
-def _record_judgements(db: Connection, sample: int, state: Mapping[str, Any]) -> None:
-    db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
-    db.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
-    for position, value in enumerate(state.get("critiques") or ()):
-        c = Critique.model_validate(value)
-        row: tuple[Any, ...] = (sample, c.round, c.critic, position, c.verdict, put_text(db, c.rationale))
-        db.execute("INSERT INTO critiques VALUES (?, ?, ?, ?, ?, ?)", row)
-    for value in state.get("grades") or ():
-        g = Grade.model_validate(value)
-        row = (sample, g.item, g.points, g.met, put_text(db, g.explanation))
-        db.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?)", row)
 
 
 def _kind(cause: BaseException | None) -> str | None:
@@ -256,15 +253,11 @@ def _persona(persona: Persona | None) -> dict[str, Any]:
     return {name: None if persona is None else readable(getattr(persona, name)) for name in PERSONA}
 
 
-def _texts(
-    db: Connection, query: str | None, response: Response | None, refinement: Refinement | None
-) -> dict[str, int | None]:
+def _texts(db: Connection, query: str | None, response: Response | None) -> dict[str, int | None]:
     return {
         "query_id": None if query is None else put_text(db, query),
         "reasoning_id": put_text(db, response.reasoning) if response else None,
         "answer_id": put_text(db, response.answer) if response else None,
-        "refined_reasoning_id": put_text(db, refinement.reasoning) if refinement else None,
-        "refined_answer_id": put_text(db, refinement.answer) if refinement else None,
     }
 
 
@@ -278,19 +271,19 @@ def _trace(db: Connection, sample: int) -> Trace:
     row = _rows(db, "SELECT * FROM samples WHERE id = ?", sample)[0]
     critiques = _rows(db, "SELECT * FROM critiques WHERE sample_id = ? ORDER BY round, position", sample)
     grades = _rows(db, "SELECT * FROM grades WHERE sample_id = ? ORDER BY item", sample)
-    names = ("query_id", "reasoning_id", "answer_id", "refined_reasoning_id", "refined_answer_id")
-    ids = [row.pop(name) for name in names]
-    texts = get_texts(db, [*ids, *(c["rationale_id"] for c in critiques), *(g["explanation_id"] for g in grades)])
-    query, reasoning, answer, refined_reasoning, refined_answer = (None if i is None else texts[i] for i in ids)
+    ids = [row.pop(name) for name in ("query_id", "reasoning_id", "answer_id", "refined_answer_id")]
+    rope = row.pop("refined_reasoning")
+    texts = get_texts(
+        db, [*ids, *rope_ids(rope), *(c["rationale_id"] for c in critiques), *(g["explanation_id"] for g in grades)]
+    )
+    query, reasoning, answer, refined = (None if i is None else texts[i] for i in ids)
     persona = {name: row.pop(name) for name in PERSONA}
     return Trace(
         **row | {"id": f"{row['run_id']}/{row['key']}"},
         persona=None if persona["identity"] is None else Persona(**persona),
         query=query,
         response=None if answer is None else Response(reasoning=reasoning or "", answer=answer),
-        refinement=None
-        if refined_answer is None
-        else Refinement(reasoning=refined_reasoning or "", answer=refined_answer),
+        refinement=None if refined is None else Refinement(reasoning=build_rope(rope, texts), answer=refined),
         critiques=tuple(
             Critique(critic=c["critic"], verdict=c["verdict"], rationale=texts[c["rationale_id"]], round=c["round"])
             for c in critiques

@@ -17,7 +17,11 @@ def migrate(connection: Connection) -> None:
 
 @migrations()
 def create_texts(db: Database) -> None:
-    """Every text once. `body` can always be read; `raw` has the exact bytes where UTF-8 or a NUL stands in the way."""
+    """Every text once. `body` can always be read; `raw` has the exact bytes where UTF-8 or a NUL stands in the way.
+
+    A column that ends in _id refers to one text. One without, such as `reply`, is a rope: a JSON list of the ids of
+    texts that follow one another, so that a text which quotes another one does not repeat it.
+    """
     db.execute(
         "CREATE TABLE texts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body TEXT NOT NULL, raw BLOB) STRICT"
     )
@@ -46,7 +50,7 @@ def create_samples(db: Database) -> None:
             identity TEXT, region TEXT, condition TEXT, intent TEXT, vagueness TEXT, completeness TEXT, style TEXT,
             query_id INTEGER REFERENCES texts (id),
             reasoning_id INTEGER REFERENCES texts (id), answer_id INTEGER REFERENCES texts (id),
-            refined_reasoning_id INTEGER REFERENCES texts (id), refined_answer_id INTEGER REFERENCES texts (id),
+            refined_reasoning TEXT, refined_answer_id INTEGER REFERENCES texts (id),
             score REAL, rounds INTEGER NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
             cause_kind TEXT, cause TEXT, failed_node TEXT, checkpoint_id TEXT,
             started_at TEXT, finished_at TEXT, seconds REAL,
@@ -78,7 +82,7 @@ def create_critiques_and_grades(db: Database) -> None:
 
 @migrations()
 def create_calls(db: Database) -> None:
-    """The ledger. `messages` is JSON: [role, text id, text id, …] for each message, whose texts follow one another.
+    """The ledger. `reply` is a rope, `messages` a list of [role, id, id, …] in the same manner.
 
     `parameters_id` is the request without messages and seed, so that it is the same text for many calls.
     A row with `superseded` above 0 was paid for and is of no use: that try of the sample asked again.
@@ -89,7 +93,7 @@ def create_calls(db: Database) -> None:
             role TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, request_hash BLOB NOT NULL,
             model TEXT NOT NULL, messages TEXT NOT NULL,
             parameters_id INTEGER NOT NULL REFERENCES texts (id), seed INTEGER,
-            reply_id INTEGER NOT NULL REFERENCES texts (id), reasoning_id INTEGER REFERENCES texts (id),
+            reply TEXT NOT NULL, reasoning_id INTEGER REFERENCES texts (id),
             outcome TEXT NOT NULL, finish_reason TEXT NOT NULL, served TEXT NOT NULL,
             tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, tokens_cached INTEGER NOT NULL,
             seconds REAL NOT NULL, reused_from INTEGER REFERENCES calls (id),
@@ -130,19 +134,21 @@ def create_views(db: Database) -> None:
     db.create_view(
         "traces",
         """
-        SELECT s.run_id || '/' || s.key AS sample, s.run_id AS run, s.key, s.status, s.identity, s.region, s.condition,
-            s.intent, s.vagueness, s.completeness, s.style, query.body AS query, reasoning.body AS reasoning,
-            answer.body AS answer,
+        SELECT s.id, s.run_id || '/' || s.key AS sample, s.run_id AS run, s.key, s.status, s.identity, s.region,
+            s.condition, s.intent, s.vagueness, s.completeness, s.style,
+            query.body AS query, reasoning.body AS reasoning, answer.body AS answer,
             (SELECT group_concat(critic || ': ' || verdict, ', ') FROM (
                 SELECT critic, verdict FROM critiques WHERE sample_id = s.id ORDER BY round, position)) AS verdicts,
-            refined_reasoning.body AS refined_reasoning, refined_answer.body AS refined_answer,
+            (SELECT group_concat(body, '') FROM (
+                SELECT body FROM json_each(s.refined_reasoning) piece JOIN texts ON texts.id = piece.value
+                ORDER BY piece.key)) AS refined_reasoning,
+            refined_answer.body AS refined_answer,
             s.score, s.rounds, s.cause_kind, s.cause, s.failed_node, s.origin, s.checkpoint_id,
             s.started_at, s.finished_at, s.seconds
         FROM samples s
         LEFT JOIN texts query ON query.id = s.query_id
         LEFT JOIN texts reasoning ON reasoning.id = s.reasoning_id
         LEFT JOIN texts answer ON answer.id = s.answer_id
-        LEFT JOIN texts refined_reasoning ON refined_reasoning.id = s.refined_reasoning_id
         LEFT JOIN texts refined_answer ON refined_answer.id = s.refined_answer_id
         """,
     )
@@ -155,13 +161,16 @@ def create_views(db: Database) -> None:
                     SELECT texts.body FROM json_each(message.value) piece JOIN texts ON texts.id = piece.value
                     WHERE piece.key > 0 ORDER BY piece.key)) AS line
                 FROM json_each(c.messages) message ORDER BY message.key)) AS messages,
-            parameters.body AS parameters, c.seed, reply.body AS reply, reasoning.body AS reasoning, c.outcome,
+            parameters.body AS parameters, c.seed,
+            (SELECT group_concat(body, '') FROM (
+                SELECT body FROM json_each(c.reply) piece JOIN texts ON texts.id = piece.value
+                ORDER BY piece.key)) AS reply,
+            reasoning.body AS reasoning, c.outcome,
             c.finish_reason, c.served, c.tokens_in, c.tokens_out, c.tokens_cached, c.seconds, c.reused_from,
             c.superseded, c.created_at
         FROM calls c
         JOIN samples s ON s.id = c.sample_id
         JOIN texts parameters ON parameters.id = c.parameters_id
-        JOIN texts reply ON reply.id = c.reply_id
         LEFT JOIN texts reasoning ON reasoning.id = c.reasoning_id
         """,
     )

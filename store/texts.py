@@ -10,7 +10,7 @@ from typing import Any
 from ..core.types import Message
 
 WORTH_SHARING = 120
-"""Characters from which a reference to a part of a message takes less room than the part."""
+"""Characters from which referring to a part of a text takes less room than repeating it."""
 
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
@@ -48,27 +48,45 @@ def get_texts(db: Connection, ids: Iterable[int | None]) -> dict[int, str]:
     return {i: body if raw is None else raw.decode("utf-8", "surrogatepass") for i, body, raw in rows}
 
 
-def put_messages(db: Connection, messages: Iterable[Message], known: Sequence[str] = ()) -> str:
-    """JSON with the texts of each message. Where a message quotes a `known` text, that text is referred to."""
-    return json.dumps(
-        [[m.role, *(put_text(db, piece) for piece in cut(m.content, known))] for m in messages], separators=(",", ":")
-    )
+def put_rope(db: Connection, text: str, known: Iterable[str] = ()) -> str:
+    """A text as JSON: the ids of texts that follow one another. Where it quotes a `known` text, that one is shared."""
+    return json.dumps([put_text(db, piece) for piece in cut(text, _worth_sharing(known))], separators=(",", ":"))
 
 
-def text_ids(messages: str) -> list[int]:
-    """The ids that a call's stored messages refer to."""
-    return [i for message in json.loads(messages) for i in message[1:]]
+def put_messages(db: Connection, messages: Iterable[Message], known: Iterable[str] = ()) -> str:
+    """Messages as JSON: [role, id, id, …] for each, cut like ropes."""
+    shared = _worth_sharing(known)
+    cut_up = [[m.role, *(put_text(db, piece) for piece in cut(m.content, shared))] for m in messages]
+    return json.dumps(cut_up, separators=(",", ":"))
+
+
+def rope_ids(rope: str | None) -> list[int]:
+    """The ids in a rope, or in messages."""
+    ids: list[int] = []
+    for part in json.loads(rope or "[]"):
+        ids += [part] if isinstance(part, int) else part[1:]
+    return ids
+
+
+def build_rope(rope: str, texts: dict[int, str]) -> str:
+    """The text, exactly as it was put."""
+    return "".join(texts[i] for i in json.loads(rope))
 
 
 def build_messages(messages: str, texts: dict[int, str]) -> tuple[Message, ...]:
-    """Stored messages as they were sent."""
+    """The messages, exactly as they were put."""
     return tuple(Message(role=role, content="".join(texts[i] for i in ids)) for role, *ids in json.loads(messages))
 
 
 def cut(text: str, known: Sequence[str]) -> list[str]:
-    """Cut `text` around the known texts in it, the longest first; the pieces joined are `text`."""
+    """Cut `text` around the known texts in it, the first known one first; the pieces joined are `text`."""
     for i, part in enumerate(known):
-        if len(part) >= WORTH_SHARING and (start := text.find(part)) >= 0:
+        if (start := text.find(part)) >= 0:
             before, after = text[:start], text[start + len(part) :]
             return [*(cut(before, known[i + 1 :]) if before else []), part, *(cut(after, known[i:]) if after else [])]
     return [text]
+
+
+def _worth_sharing(known: Iterable[str]) -> list[str]:
+    """The longest first, so that a text which holds another one is found whole."""
+    return sorted({text for text in known if len(text) >= WORTH_SHARING}, key=lambda text: (-len(text), text))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from muser.core.types import Message
 from muser.store.database import Store
-from muser.store.texts import build_messages, cut, get_texts, put_messages, put_text, text_ids
+from muser.store.texts import build_messages, cut, get_texts, put_messages, put_text, rope_ids
 
 HOSTILE = [
     "",
@@ -61,9 +61,9 @@ def test_a_message_that_quotes_a_known_text_refers_to_it(store: Store) -> None:
         return put_text(db, answer), put_messages(db, messages, [answer])  # type: ignore[arg-type]
 
     known, stored = store.write_now(change)
-    assert text_ids(stored).count(known) == 2
+    assert rope_ids(stored).count(known) == 2
     with store.reader() as db:
-        assert build_messages(stored, get_texts(db, text_ids(stored))) == messages
+        assert build_messages(stored, get_texts(db, rope_ids(stored))) == messages
     assert max(len(row["body"]) for row in store.read("SELECT body FROM texts WHERE id <> ?", (known,))) < 50
 
 
