@@ -108,7 +108,7 @@ def _bindings(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _bound(data: dict[str, Any], models: dict[str, Any], bound: str | None) -> Iterator[str]:
-    model, staged, stage = (bound or "").strip().partition("@")
+    model, staged, stage = (bound or "").partition("@")
     if model not in models:
         yield f"there is no model {model}{suggestion(model, models)}"
     if not staged:
@@ -125,9 +125,9 @@ def _unbound(data: dict[str, Any]) -> Iterator[Finding]:
         return
     called = ["persona"] if data.get("samples") else []
     called += ["responder", *(["refiner"] if critics else []), *(["judge"] if data.get("evaluation") else [])]
-    alone = [name for name in critics if not _at(roles, "critics").get(name)]
-    free: list[tuple[str, ...]] = [("roles", role) for role in called if not roles.get(role)]
-    if alone and not roles.get("critic"):
+    alone = [name for name in critics if _at(roles, "critics").get(name) is None]
+    free: list[tuple[str, ...]] = [("roles", role) for role in called if roles.get(role) is None]
+    if alone and roles.get("critic") is None:
         free += [("roles", "critic")] if len(alone) == len(critics) else [("roles", "critics", name) for name in alone]
     for keys in free:
         yield keys, f"is not given, and there are several models to choose from: {', '.join(models)}"

@@ -1,7 +1,7 @@
 """YAML files as plain data that knows the line of each of its keys.
 
-Scalars are read by YAML 1.2's core schema, in which `on` and `2026-01-01` are text and `1e-4` is a number: what people
-expect, and not what PyYAML does by itself.
+Scalars are read as YAML 1.2's core schema says, with decimal numbers only: `on`, `2026-01-01` and `0123` are text and
+`1e-4` is a number, which is what people expect and not what PyYAML does by itself.
 """
 
 import re
@@ -25,7 +25,10 @@ CORE = {
     "null": (re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     "bool": (re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
     "int": (re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789")),
-    "float": (re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"), list("-+.0123456789")),
+    "float": (
+        re.compile(r"^[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)$"),
+        list("-+.0123456789"),
+    ),
     "merge": (re.compile(r"^<<$"), ["<"]),
 }
 PLAIN_TAGS = {f"tag:yaml.org,2002:{name}" for name in (*CORE, "str", "seq", "map")}
@@ -40,6 +43,14 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # PyYAML writes these as they are and reads them back as line breaks.
+        style = '"' if set(data) & set("\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 for _name, (_pattern, _first) in CORE.items():
@@ -86,7 +97,8 @@ def parse_document(text: str, source: str) -> Document:
             document.data = _Builder(loader, document).build(node, (), ())
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
-        raise SettingsError(f"{source}:{line}: holds a control character ({error.character!r})") from error
+        character = f"U+{ord(text[error.position]):04X}"
+        raise SettingsError(f"{source}:{line}: holds the control character {character}") from error
     except yaml.MarkedYAMLError as error:
         raise SettingsError(f"{source}:{_line(error)}: not YAML: {_plainly(error)}") from error
     except RecursionError as error:
@@ -148,7 +160,7 @@ class _Builder:
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError):
-            return self._problem(node, keys, f"{node.value[:40]} is not a {node.tag.rpartition(':')[2]}")
+            return self._problem(node, keys, f"{node.value[:40]} is not what its tag says")
         return self._problem(node, keys, "this number is too large") if value in (inf, -inf) else value
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys, inside: tuple[int, ...]) -> dict[str, Any]:

@@ -85,11 +85,9 @@ class _Changes:
             except SettingsError:
                 yield Problem(flag, 0, "", "the value is not YAML; quote it")
                 continue
-            yield from (Problem(flag, 0, "", problem.what) for problem in value.problems)
             self._made.append(keys)
-            what = _change(data, keys, value.data)
-            if what:
-                yield Problem(flag, 0, "", what)
+            wrong = [problem.what for problem in value.problems] or _change(data, keys, value.data)
+            yield from (Problem(flag, 0, "", what) for what in wrong)
 
     def place(self, keys: Keys, what: str) -> Problem:
         """A finding with its source: the flag that made it, else the line of the file."""
@@ -100,18 +98,18 @@ class _Changes:
         return Problem(self._document.source, self._document.line(keys), dotted(keys), what)
 
 
-def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> str:
-    """Sets one value, and the mappings around it where there are none yet. Returns what is wrong, if anything."""
+def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> list[str]:
+    """Sets one value, and the mappings around it where there are none yet. Returns what is wrong."""
     for depth, key in enumerate(keys[:-1]):
         inner = data.get(key)
         if isinstance(inner, str) and keys[0] == "roles" and depth:
             inner = data[key] = {"model": inner}
         if inner is None:
             if keys[:depth] in (("models",), ("critics",)):
-                return f"there is no {keys[0][:-1]} {key}{suggestion(key, data)}"
+                return [f"there is no {keys[0][:-1]} {key}{suggestion(key, data)}"]
             inner = data[key] = {}
         if not isinstance(inner, dict):
-            return f"{dotted(keys[: depth + 1])} is {shown(inner)} and has no keys"
+            return [f"{dotted(keys[: depth + 1])} is {shown(inner)} and has no keys"]
         data = inner
     data[keys[-1]] = value
-    return ""
+    return []

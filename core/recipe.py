@@ -19,7 +19,7 @@ RESERVED_CRITICS = frozenset({"persona", "respond", "refine", "grade"})
 class Settings(BaseModel):
     """A part of a recipe: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ServeSettings(Settings):
@@ -229,7 +229,9 @@ class Recipe(Settings):
             )
             for role in bound.values()
         }
-        kept = {"name", "seed", "repairs"} | (set() if roles else {"queries", "critics", "refine_when", "rounds"})
+        kept = {"name", "seed", "repairs"} | (set() if roles else {"queries"})
+        if not roles or any(role.startswith("critics.") for role in roles):
+            kept |= {"critics", "refine_when", "rounds"}
         return self.model_dump(mode="json", include=kept) | {
             "models": used,
             "roles": {role: settings.model_dump(mode="json") for role, settings in bound.items()},
