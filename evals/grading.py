@@ -7,10 +7,9 @@ from itertools import count
 from typing import Any
 
 from ..agents.judge import grade
-from ..agents.responder import respond
 from ..core.errors import EvaluationError, SettingsError
 from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
-from ..core.types import Grade, Response, SampleInput
+from ..core.types import Grade, Request, Response, SampleInput
 from ..graph.build import build_line
 from ..graph.calls import Calls
 from ..graph.opening import describe_run, open_run
@@ -21,7 +20,7 @@ from ..graph.state import Asker, State, bind
 from ..prompts.templates import Prompt, load_prompts
 from ..store import samples
 from ..store.database import Store
-from ..store.runs import find_run
+from ..store.runs import Run, find_run
 from .healthbench import Example, conversation_text, file_digest, load_examples
 from .scores import ExampleScore, score_grades
 
@@ -39,10 +38,12 @@ class Grading:
 
 
 async def answer_example(state: State, context: Grading) -> dict[str, Any]:
-    """Example → response. The conversation goes to the model as it stands: no system prompt cues the facets."""
-    ask = bind(state, context.asker, "responder")
-    response = await respond(context.examples[_key(state)].prompt, ask, context.repairs)
-    return {"response": response.model_dump()}
+    """Example → response. The conversation goes to the model as it stands: no system prompt cues the facets.
+
+    What came back is graded, cut off or empty as it may be: another attempt would make a weak model look better.
+    """
+    reply = await bind(state, context.asker, "responder")(Request(messages=context.examples[_key(state)].prompt))
+    return {"response": Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip()).model_dump()}
 
 
 async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
@@ -81,15 +82,9 @@ async def evaluate(
     stop: asyncio.Event | None = None,
 ) -> Summary:
     """Answers the recipe's benchmark with its responder and grades the answers with its judge; see `run_recipe`."""
-    settings = benchmark_of(recipe)
     examples = dict(keyed_examples(recipe))
     prompts = load_prompts(recipe)
-    identity = recipe.identity(ROLES) | {
-        "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
-        "texts": {"benchmark": file_digest(recipe.folder / settings.file), "prompts.judge": prompts.judge.digest},
-        "revisions": dict(revisions or {}),
-    }
-    described = describe_run(recipe, identity, {"judge": prompts.judge.digest}, kind="evaluation")
+    described = describe_evaluation(recipe, prompts.judge, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new)
     await asyncio.to_thread(samples.add_samples, store, run.id, _inputs(examples), recipe.seed)
     if retry:
@@ -112,6 +107,17 @@ async def evaluate(
         revisions=revisions or {},
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
+
+
+def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str, str] | None = None) -> Run:
+    """The run that `evaluate` works on when it is given the same."""
+    settings = benchmark_of(recipe)
+    identity = recipe.identity(ROLES) | {
+        "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
+        "texts": {"benchmark": file_digest(recipe.folder / settings.file), "prompts.judge": judge.digest},
+        "revisions": dict(revisions or {}),
+    }
+    return describe_run(recipe, identity, {"judge": judge.digest}, kind="evaluation")
 
 
 def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:

@@ -1,7 +1,8 @@
 """A recipe's run from end to end: open it, add its samples, run them, and say how it ended."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..prompts.attributes import AttributeTables, load_attributes
 from ..prompts.templates import PromptSet, load_prompts
 from ..store import samples
 from ..store.database import Store
+from ..store.runs import Run
 from .build import build_machine
 from .calls import Calls, node_of
 from .inputs import read_queries, simulated_inputs
@@ -22,11 +24,31 @@ from .runner import Job, OnProgress, run_job
 from .state import Context
 
 
+@dataclass(frozen=True)
+class Materials:
+    """What a recipe's run is made from besides its settings; `brought` are the queries of the recipe's file."""
+
+    prompts: PromptSet
+    tables: AttributeTables
+    brought: list[SampleInput]
+
+    @classmethod
+    def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
+        """Raises PromptError, SettingsError, InputError."""
+        return cls(
+            prompts=load_prompts(recipe),
+            tables=load_attributes(recipe.attributes, recipe.folder),
+            brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else [],
+        )
+
+
 async def run_recipe(
     recipe: Recipe,
     store: Store,
     *,
     inputs: Iterable[SampleInput] | None = None,
+    source: str = "",
+    roles: Sequence[str] | None = None,
     models: Mapping[str, ModelSettings] | None = None,
     revisions: Mapping[str, str] | None = None,
     new: bool = False,
@@ -39,32 +61,44 @@ async def run_recipe(
 
     The run is `run_id`, else the latest of the recipe's name, else a new one.
 
-    `inputs` replaces the recipe's own (the pipeline hands on a stage's responses); `models` are the endpoints by the
-    names that roles are bound to, `revisions` what tells two models of one name apart. Raises RunChanged.
+    `inputs` replaces the recipe's own (the pipeline hands on a stage's responses), `source` tells them from others,
+    and `roles` are those that such inputs leave to be called. `models` are the endpoints by the names that roles are
+    bound to, `revisions` what tells two models of one name apart. Raises RunChanged.
     """
-    prompts = load_prompts(recipe)
-    tables = load_attributes(recipe.attributes, recipe.folder)
-    brought = read_queries(recipe.folder / recipe.queries) if recipe.queries and inputs is None else []
-    identity = recipe.identity() | {
-        "texts": _texts(recipe, prompts, tables, brought),
-        "revisions": dict(revisions or {}),
-    }
-    described = describe_run(recipe, identity, prompts.digests())
+    materials = Materials.load(recipe, own_inputs=inputs is None)
+    tables, called = materials.tables, recipe.call_roles() if roles is None else roles
+    described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    given = chain(simulated_inputs(recipe.samples, tables, recipe.seed), brought) if inputs is None else inputs
+    given = chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
     await asyncio.to_thread(samples.add_samples, store, run.id, given, recipe.seed)
     if retry:
         await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")
     job = Job(
         run=run,
         recipe=recipe,
-        machine=build_machine(list(recipe.critics), node_timeouts(recipe, recipe.call_roles())),
-        context=_context(recipe, prompts, tables),
-        roles=tuple(recipe.call_roles()),
+        machine=build_machine(list(recipe.critics), node_timeouts(recipe, called)),
+        context=_context(recipe, materials),
+        roles=tuple(called),
         models=models or recipe.models,
         revisions=revisions or {},
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
+
+
+def describe_recipe(
+    recipe: Recipe,
+    materials: Materials,
+    *,
+    source: str = "",
+    roles: Sequence[str] | None = None,
+    revisions: Mapping[str, str] | None = None,
+) -> Run:
+    """The run that `run_recipe` works on when it is given the same; its identity is what decides its samples."""
+    texts = dict(_texts(recipe, materials, recipe.call_roles() if roles is None else roles))
+    if source:
+        texts["inputs"] = source
+    identity = recipe.identity(roles) | {"texts": texts, "revisions": dict(revisions or {})}
+    return describe_run(recipe, identity, materials.prompts.digests())
 
 
 def load_critics(recipe: Recipe, prompts: PromptSet) -> dict[str, Critic]:
@@ -82,14 +116,14 @@ def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
     return {node_of(role): 2 * recipe.models[recipe.role(role).name].timeout * (recipe.repairs + 1) for role in roles}
 
 
-def _context(recipe: Recipe, prompts: PromptSet, tables: AttributeTables) -> Any:
-    critics = load_critics(recipe, prompts)
+def _context(recipe: Recipe, materials: Materials) -> Any:
+    critics = load_critics(recipe, materials.prompts)
 
     def context(calls: Calls) -> Context:
         return Context(
             asker=calls.asker,
-            prompts=prompts,
-            tables=tables,
+            prompts=materials.prompts,
+            tables=materials.tables,
             critics=critics,
             refine_when=recipe.refine_when,
             rounds=recipe.rounds,
@@ -99,10 +133,15 @@ def _context(recipe: Recipe, prompts: PromptSet, tables: AttributeTables) -> Any
     return context
 
 
-def _texts(recipe: Recipe, prompts: PromptSet, tables: AttributeTables, brought: list[SampleInput]) -> dict[str, str]:
-    texts = {f"prompts.{name}": value for name, value in prompts.digests().items()}
-    if recipe.samples:
-        texts["attributes"] = tables.digest
-    if brought:
-        texts["queries"] = digest([value.model_dump(mode="json") for value in brought])
-    return texts
+def _texts(recipe: Recipe, materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(name, digest) of every text that the called roles read."""
+    digests = materials.prompts.digests()
+    for role in roles:
+        if role == "refiner" or role.startswith("critics."):
+            yield "prompts.shared", digests["shared"]
+        if role in digests:
+            yield f"prompts.{role}", digests[role]
+    if "persona" in roles:
+        yield "attributes", materials.tables.digest
+    if materials.brought:
+        yield "queries", digest([value.model_dump(mode="json") for value in materials.brought])
