@@ -14,7 +14,7 @@ import openai
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.outputs import ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import JsonValue, SecretStr
+from pydantic import JsonValue
 
 from ..core.errors import (
     EndpointError,
@@ -67,8 +67,7 @@ class Endpoint:
         self._chat = KeptReasoning(
             model=settings.model,
             base_url=settings.base_url,
-            # Without a key of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
-            api_key=SecretStr(key or "none"),
+            api_key=self._give_key,
             http_async_client=client,
             timeout=httpx2.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout), pool=None),
             max_retries=settings.retries,
@@ -145,6 +144,10 @@ class Endpoint:
         """The recipe's name of the model and its address without credentials, for messages."""
         parts = urlsplit(self._url)
         return f"models.{self.name} at {urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))}"
+
+    async def _give_key(self) -> str:
+        # Without one of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
+        return self._key or "none"
 
     async def _get(self, path: str) -> httpx2.Response | None:
         """None where the server has no such page."""
