@@ -8,6 +8,7 @@ prompt that they share.
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -211,7 +212,7 @@ async def _stream(request: web.Request, body: dict[str, Any], completion: dict[s
 
     await send({"role": "assistant", "content": ""})
     for name in ("reasoning", "content", "refusal"):
-        for word in (choice["message"][name] or "").splitlines(keepends=True):
+        for word in re.findall(r"\s*\S+|\s+$", choice["message"][name] or ""):
             await send({name: word})
     await send({}, choice["finish_reason"])
     if (body.get("stream_options") or {}).get("include_usage"):

@@ -1,0 +1,41 @@
+"""What a server says about its own load, on the Prometheus page that vLLM keeps beside its API."""
+
+import re
+from dataclasses import dataclass
+
+LINE = re.compile(r"^(?P<name>vllm:\w+)(?:\{[^}]*\})?\s+(?P<value>\S+)", re.MULTILINE)
+RUNNING, WAITING, KV_USED = "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"
+QUERIES, HITS = "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total"
+
+
+@dataclass(frozen=True)
+class Load:
+    """One server at one moment. Requests and tokens are summed over its engines; `kv_used` is the fullest one's."""
+
+    running: float
+    waiting: float
+    kv_used: float
+    """0 to 1"""
+    prefix_queries: float = 0.0
+    """prompt tokens looked up in the prefix cache since the server started"""
+    prefix_hits: float = 0.0
+    """those that were found there"""
+
+
+def read_load(page: str) -> Load | None:
+    """The load that a page of metrics tells; None where it is no page of vLLM's."""
+    found: dict[str, list[float]] = {}
+    for line in LINE.finditer(page):
+        try:
+            found.setdefault(line["name"], []).append(float(line["value"]))
+        except ValueError:
+            continue
+    if RUNNING not in found or WAITING not in found:
+        return None
+    return Load(
+        running=sum(found[RUNNING]),
+        waiting=sum(found[WAITING]),
+        kv_used=max(found.get(KV_USED, [0.0])),
+        prefix_queries=sum(found.get(QUERIES, [])),
+        prefix_hits=sum(found.get(HITS, [])),
+    )
