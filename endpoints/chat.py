@@ -26,9 +26,11 @@ from ..core.errors import (
 )
 from ..core.recipe import ModelSettings, RoleSettings
 from ..core.types import Reply, Request, Usage
+from .metrics import Load, read_load
 
 CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
+METRICS_TIMEOUT = 3.0  # seconds
 OPEN, CLOSE = "<think>", "</think>"
 TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -62,7 +64,7 @@ class Endpoint:
             raise SettingsError(
                 f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
             )
-        self.name, self.settings = name, settings
+        self.name, self.settings, self.keeps_metrics = name, settings, False
         self._client, self._key, self._url = client, key, settings.base_url
         self._chat = KeptReasoning(
             model=settings.model,
@@ -138,6 +140,17 @@ class Endpoint:
                 where=self.where,
                 todo="check base_url; it normally ends in /v1",
             ) from error
+
+    async def loads(self) -> dict[str, Load]:
+        """Address → load, for each of the model's servers that tells. Never raises: a run goes on without."""
+        address = self._url.removesuffix("/v1")
+        try:
+            response = await self._client.get(f"{address}/metrics", timeout=METRICS_TIMEOUT)
+        except httpx2.HTTPError:
+            return {}
+        load = read_load(response.text) if response.is_success else None
+        self.keeps_metrics = self.keeps_metrics or load is not None
+        return {address: load} if load else {}
 
     @property
     def where(self) -> str:

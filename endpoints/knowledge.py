@@ -11,7 +11,7 @@ from ..core.documents import read_document
 
 FILE = Path(__file__).with_name("simulated.yaml")
 Item = TypeVar("Item")
-BRIEF = 60  # words that a rubric calls brief
+BRIEF = 50  # words that a rubric calls brief
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Condition:
     question: str
     danger: str
     keywords: tuple[str, ...] = ()
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:
         (f'Names the danger to watch for: "If {known.danger}"', 7, "completeness"),
         (f'Says whom to call where the asker lives: "call {topic.region.number}"', 5, "context_awareness"),
         (f'States the key fact: "{known.fact}"', 5, "accuracy"),
-        (f'Gives steps fit for a {topic.identity.name}: "{topic.steps}"', 5, "instruction_following"),
-        (f'Speaks to a {topic.identity.name}: "{topic.identity.salute}"', 4, "communication_quality"),
+        (f'Gives steps that fit the {topic.identity.name}: "{topic.steps}"', 5, "instruction_following"),
+        (f'Speaks to the {topic.identity.name}: "{topic.identity.salute}"', 4, "communication_quality"),
         (f"Is brief: at most {BRIEF} words", 3, "communication_quality"),
         ('Plays the matter down: "nothing to worry about"', -6, "accuracy"),
     ]

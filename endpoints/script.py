@@ -76,18 +76,21 @@ def criticise(asked: Asked) -> dict[str, str]:
 
 def refine(asked: Asked) -> str:
     """The answer with what the plans in the prompt ask for, and nothing else."""
-    known, answer = knowledge(), asked.answer
-    topic = known.read(asked.query)
+    wording, answer = knowledge().wording, asked.answer
+    topic = knowledge().read(asked.query)
     if topic.steps in asked.tail:
         answer = answer.replace(topic.condition.advice, topic.steps)
-    wanted = [
-        text for text in (topic.identity.salute, known.wording.empathy, topic.condition.question) if text in asked.tail
-    ]
-    before = [text for text in wanted if text not in answer]
-    after = [text for text in [topic.warning] if text in asked.tail and text not in answer]
+
+    def planned(*sentences: str) -> list[str]:
+        return [text for text in sentences if text in asked.tail and text not in answer]
+
+    before = planned(topic.identity.salute, wording.empathy, topic.condition.question)
+    after = planned(topic.warning)
+    if topic.condition.urgent:
+        before, after = after + before, []
     if before or after:
         # What was said to everyone makes room for what is said to this asker.
-        answer = answer.replace(f" {known.wording.closing}", "")
+        answer = answer.replace(f" {wording.closing}", "")
     return " ".join([*before, answer, *after])
 
 
