@@ -1,0 +1,1 @@
+"""The commands: read settings, call one folder, print. Nothing heavy is imported before a command needs it."""

@@ -1,0 +1,5 @@
+"""`python -m muser.cli`."""
+
+from .app import main
+
+main()

@@ -1,0 +1,73 @@
+"""The `muser` command: its subcommands, its exit codes, and what becomes of an error."""
+
+import sys
+from pathlib import Path
+
+from typer import Typer
+
+from . import demo, recipes, runs, samples, simulation
+
+EPILOG = """\b
+Exit codes:
+  0    all done
+  1    an error, said in one message
+  2    wrong usage
+  3    finished, and some samples failed
+  4    stopped with samples pending: a limit, or the endpoint went away
+  130  interrupted
+
+Results go to stdout, progress and messages to stderr. Nothing that muser or its models say is medical advice.
+"""
+
+app = Typer(
+    name="muser",
+    help="Simulate askers, draft, critique and refine medical answers, through any OpenAI-compatible endpoint.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Rich doubles the time of --help, and its frames are noise in a pipe.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    demo.demo,
+    recipes.init,
+    recipes.check,
+    recipes.graph,
+    runs.run,
+    runs.retry,
+    runs.runs,
+    samples.show,
+    samples.export,
+    simulation.simulate,
+):
+    app.command()(command)
+
+
+@app.command()
+def version() -> None:
+    """Print muser's version."""
+    from .. import __version__
+
+    sys.stdout.write(f"muser {__version__}\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits. A MuserError is one message; any other traceback is a bug."""
+    # As python -m does: critics named by import path may stand where muser runs.
+    sys.path.append(str(Path.cwd()))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding must not end a command that has done its work.
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        app(arguments, prog_name="muser")
+    except Exception as error:
+        from ..core.errors import MuserError
+        from .console import print_error
+
+        if not isinstance(error, MuserError):
+            raise
+        print_error(error)
+        sys.exit(1)

@@ -1,0 +1,53 @@
+"""Where words go: results to stdout, progress and messages to stderr, nothing in them that steers a terminal."""
+
+import json
+import re
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..core.errors import MuserError
+
+DEFAULT_STORE = "muser.db"
+_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def stdout() -> "Console":
+    """The console of results; made when asked for, since what stdout is may change. It reads no markup in anything."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def stderr() -> "Console":
+    """The console of progress and messages."""
+    from rich.console import Console
+
+    return Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout, with nothing in it that a terminal would act on."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+
+
+def say(text: str) -> None:
+    """A message to the person at the terminal."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def print_error(error: "MuserError") -> None:
+    """What went wrong, where, and what to do about it."""
+    from .text import plain
+
+    say(f"muser: {plain(str(error))}")
+
+
+def command(*words: str, store: str = DEFAULT_STORE) -> str:
+    """A muser command to copy, with the store named where it is not the default."""
+    return shlex.join(["muser", *words, *([] if store == DEFAULT_STORE else ["--store", store])])

@@ -1,0 +1,84 @@
+"""Commands on a recipe: `init` writes one, `check` tries it, `graph` draws its machine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from .console import command, print_json, say, stdout
+from .options import Json, RecipeFile, Set
+
+if TYPE_CHECKING:
+    from ..core.recipe import Recipe
+
+
+def init(
+    folder: Annotated[str, Argument(metavar="DIR", help="Where to write; made if it is not there.")] = ".",
+    endpoint: Annotated[str | None, Option(metavar="URL", help="The model's endpoint; asked what it serves.")] = None,
+) -> None:
+    """Write a recipe to begin with, and questions for it."""
+    from .starting import write_start
+
+    for line in write_start(Path(folder), endpoint):
+        say(line)
+    recipe = str(Path(folder) / "recipe.yaml")
+    say(f"next: {command('check', recipe)}, then {command('run', recipe)}")
+
+
+def check(
+    recipe: RecipeFile,
+    change: Set = None,
+    resolved: Annotated[
+        bool, Option("--resolved", help="Print the whole recipe as YAML, and ask no endpoint.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Try a recipe without running it.
+
+    Reads the settings and queries, imports the critics, renders every prompt, and asks the endpoints what they serve.
+    """
+    import asyncio
+
+    from typer import Exit
+
+    from ..core.loading import load_recipe, recipe_yaml
+    from .checks import ask_endpoints, print_check, rehearse, what_would_run
+
+    settings = load_recipe(recipe, change or [])
+    rehearse(settings)
+    if resolved:
+        stdout().print(recipe_yaml(settings).rstrip("\n"), soft_wrap=True)
+        return
+    facts = what_would_run(settings) | {"endpoints": asyncio.run(ask_endpoints(settings))}
+    if json:
+        print_json(facts)
+    else:
+        print_check(stdout(), recipe, facts)
+    raise Exit(1 if any(endpoint["error"] for endpoint in facts["endpoints"]) else 0)
+
+
+def graph(
+    recipe: RecipeFile,
+    change: Set = None,
+    mermaid: Annotated[bool, Option("--mermaid", help="Print Mermaid source instead.")] = False,
+) -> None:
+    """Draw the recipe's machine, and which model plays each node."""
+    from ..core.loading import load_recipe
+    from ..graph.build import build_machine
+    from .drawing import draw
+
+    settings = load_recipe(recipe, change or [])
+    drawable = build_machine(list(settings.critics)).compile().get_graph()
+    if mermaid:
+        stdout().print(drawable.draw_mermaid().rstrip("\n"), soft_wrap=True)
+        return
+    edges = [(edge.source, edge.target) for edge in drawable.edges]
+    console = stdout()
+    console.print(draw(list(drawable.nodes), edges, _labels(settings), console.width), soft_wrap=True)
+
+
+def _labels(settings: "Recipe") -> dict[str, str]:
+    from ..graph.calls import node_of
+
+    models = {node_of(role): settings.role(role).model for role in settings.call_roles()}
+    return {"__start__": "START", "__end__": "END"} | {node: f"{node}\n{model}" for node, model in models.items()}

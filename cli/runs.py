@@ -1,0 +1,146 @@
+"""Commands that run samples: `run`, `retry`, and the list `runs`."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated
+
+from typer import BadParameter, Exit, Option
+
+from .console import DEFAULT_STORE, command, print_json, say, stderr, stdout
+from .options import Json, RecipeFile, RecipeStore, RunName, Set, StoreFile
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from ..graph.progress import Progress, Summary
+    from ..store.database import Store
+    from ..store.runs import Run
+
+    Work = Callable[[Callable[[Progress], None], asyncio.Event], Awaitable[Summary]]
+
+
+def run(
+    recipe: RecipeFile,
+    change: Set = None,
+    store: RecipeStore = None,
+    samples: Annotated[int | None, Option(min=0, metavar="N", help="How many samples to simulate.")] = None,
+    concurrency: Annotated[int | None, Option(min=1, metavar="N", help="Samples in flight.")] = None,
+    new: Annotated[bool, Option("--new", help="Start a new run, even where one of this name can go on.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a recipe, or resume its run.
+
+    What the recipe asks for and is not finished is run; a changed recipe is refused and takes --new.
+    Ctrl-C once lets the samples in flight end, twice stops at once. Neither loses a finished call.
+    """
+    from json import dumps
+
+    from ..core.loading import load_recipe
+    from ..graph.run import run_recipe
+    from ..store.database import Store
+
+    flags = {"store": store, "samples": samples, "concurrency": concurrency}
+    given = {name: value for name, value in flags.items() if value is not None}
+    changes = change or []
+    # A change is read as YAML: in quotes, a path of whatever letters stays a path.
+    settings = load_recipe(recipe, [*changes, *(f"{k}={dumps(v)}" for k, v in given.items())], needs=["inputs"])
+    words = [word for each in changes for word in ("--set", each)]
+    again = command("run", recipe, *words, *(word for k, v in given.items() for word in (f"--{k}", str(v))))
+    with Store.open(settings.store) as opened:
+        finish(
+            lambda follow, stop: run_recipe(settings, opened, new=new, on_progress=follow, stop=stop),
+            again=again,
+            store=settings.store,
+            json=json,
+        )
+
+
+def retry(
+    run: RunName,
+    failed: Annotated[bool, Option("--failed", help="The samples that failed.")] = False,
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Try a run's failed samples again, by the run's own recipe."""
+    from ..core.loading import parse_recipe
+    from ..graph.run import run_recipe
+    from ..store.database import Store
+
+    if not failed:
+        raise BadParameter("say what to try again: --failed")
+    with Store.open(store, create=False) as opened:
+        before = named_run(opened, run)
+        settings = parse_recipe(before.recipe, before.folder)
+        finish(
+            lambda follow, stop: run_recipe(settings, opened, run_id=run, retry=True, on_progress=follow, stop=stop),
+            again=command("retry", run, "--failed", store=store),
+            store=store,
+            json=json,
+        )
+
+
+def runs(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
+    """List the runs of a store, newest first."""
+    from ..store.database import Store
+    from ..store.runs import list_runs
+
+    with Store.open(store, create=False) as opened:
+        lines = list_runs(opened)
+    if json:
+        print_json([line.model_dump(mode="json") for line in lines])
+        return
+    from .summaries import print_runs
+
+    if lines:
+        print_runs(stdout(), lines)
+    else:
+        say(f"no run yet in {store}")
+
+
+def named_run(store: "Store", name: str) -> "Run":
+    """The run with this id. Raises InputError, naming those that exist."""
+    from ..core.errors import InputError
+    from ..store.runs import find_run, list_runs
+
+    found = find_run(store, name)
+    if found is None:
+        there = [line.id for line in list_runs(store)]
+        shown = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
+        raise InputError(f"there is no run {name}", where=str(store.path), todo=f"there are: {shown}" if there else "")
+    return found
+
+
+def finish(work: "Work", *, again: str, store: str, json: bool) -> None:
+    """Takes a run to its end, prints how it ended, and exits by that. `again` is the command that goes on with it."""
+    from .summaries import exit_code, print_summary
+
+    summary = take_to_end(work, again)
+    if json:
+        print_json(summary.to_dict())
+    else:
+        print_summary(stdout(), summary, again, store)
+    raise Exit(exit_code(summary))
+
+
+def take_to_end(work: "Work", again: str) -> "Summary":
+    """Does the work with its progress shown on stderr; exits where a second signal stops it."""
+    from .interrupts import Stopped, run_stoppable
+    from .progress import shown_progress
+    from .summaries import Code
+
+    seen: list[Progress] = []
+
+    def warn() -> None:
+        flight = f" ({seen[0].in_flight} samples)" if seen else ""
+        say(f"stopping once what is in flight{flight} has ended; press Ctrl-C again to stop at once")
+
+    try:
+        with shown_progress(stderr()) as follow:
+
+            def note(progress: "Progress") -> None:
+                seen[:] = [progress]
+                follow(progress)
+
+            return run_stoppable(lambda stop: work(note, stop), warn)
+    except Stopped:
+        say(f"stopped at once; every finished call is kept, go on with: {again}")
+        raise Exit(Code.INTERRUPTED) from None

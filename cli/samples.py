@@ -1,0 +1,59 @@
+"""Commands on finished work: `show` one sample, `export` a run's training rows."""
+
+from typing import Annotated, Literal
+
+from typer import Option
+
+from .console import DEFAULT_STORE, print_json, stdout
+from .options import Json, RunName, SampleName, StoreFile
+
+
+def show(
+    sample: SampleName,
+    reasoning: Annotated[bool, Option("--reasoning", help="Print the reasoning in full.")] = False,
+    calls: Annotated[bool, Option("--calls", help="Print each call's exact messages and reply.")] = False,
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Show all that happened to one sample.
+
+    Persona, query, response, critiques, the refinement as a word diff against the response, and the calls.
+    """
+    from ..store.database import Store
+    from ..store.ledger import calls_of
+    from ..store.samples import find_sample, get_trace
+
+    with Store.open(store, create=False) as opened:
+        found = find_sample(opened, sample)
+        trace, made = get_trace(opened, found), calls_of(opened, found)
+    if json:
+        print_json(trace.model_dump(mode="json") | {"calls": [call.model_dump(mode="json") for call in made]})
+        return
+    from .traces import print_trace
+
+    print_trace(stdout(), trace, made, reasoning=reasoning, messages=calls)
+
+
+def export(
+    run: RunName,
+    stage: Annotated[
+        Literal["distill", "refine"],
+        Option(help="distill: query and the teacher's response; refine: query, composed reasoning, refined answer."),
+    ],
+    out: Annotated[str | None, Option(metavar="FILE", help="RUN-STAGE.jsonl by default.")] = None,
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Write a run's training rows, as JSONL in TRL's conversational form."""
+    from pathlib import Path
+
+    from ..store.database import Store
+    from ..store.export import export_rows
+    from .runs import named_run
+
+    with Store.open(store, create=False) as opened:
+        artifact = export_rows(opened, named_run(opened, run).id, stage, Path(out or f"{run}-{stage}.jsonl"))
+    if json:
+        print_json(artifact.model_dump(mode="json"))
+    else:
+        stdout().print(f"{artifact.meta.get('rows')} rows of stage {stage} in {artifact.path}", soft_wrap=True)

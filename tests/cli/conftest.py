@@ -1,0 +1,68 @@
+"""The real command line, called in this process against a real simulated endpoint."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from muser.cli.app import main
+
+QUESTIONS = ("My chest feels tight when I climb stairs.", "Is honey good for a sore throat?")
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Muser = Callable[..., Ended]
+
+
+@pytest.fixture
+def muser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Muser:
+    """Runs `muser ARGUMENTS` in a folder of its own, 80 columns wide."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return Ended(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def write_recipe(folder: Path, url: str, *, extra: str = "", samples: int = 2) -> Path:
+    """A small recipe: simulated askers and two questions, two critics."""
+    lines = [json.dumps({"query": question}) + "\n" for question in QUESTIONS]
+    (folder / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
+    path = folder / "small.yaml"
+    path.write_text(
+        f"""\
+name: small
+samples: {samples}
+queries: questions.jsonl
+models:
+  main: {{base_url: "{url}", model: simulated, timeout: 20, retries: 1}}
+critics:
+  decision: {{prompt: decision.md}}
+  safety: {{prompt: safety.md}}
+{extra}""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, simulated: str) -> Path:
+    """The small recipe at a simulated endpoint without faults."""
+    return write_recipe(tmp_path, simulated)

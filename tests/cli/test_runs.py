@@ -1,0 +1,174 @@
+"""`run`, `retry` and `runs` as one types them, against a real endpoint and a real database."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Muser, write_recipe
+
+
+def test_a_run_shows_progress_and_ends_with_a_summary(muser: Muser, recipe: Path) -> None:
+    ended = muser("run", recipe)
+    assert ended.code == 0
+    assert re.search(r"small: 0/4 done.*\n(.*\n)*.*small: 4/4 done", ended.err)
+    assert re.match(r"small: 4 of 4 samples done, in [\d.]+ s\n", ended.out)
+    table = {line.split()[0]: line.split()[1] for line in ended.out.splitlines() if line.startswith(("critics", "all"))}
+    assert table == {"critics.decision": "4", "critics.safety": "4", "all": "18"}
+    assert "    muser export small --stage refine\n" in ended.out
+    assert max(len(line) for line in ended.out.splitlines()) <= 80
+
+
+def test_the_same_command_again_has_nothing_to_do(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe)
+    ended = muser("run", recipe, "--json")
+    assert ended.code == 0
+    assert (ended.json()["done"], ended.json()["pending"]) == (4, 0)
+    assert "· 0 calls" in ended.err
+
+
+def test_json_leaves_stdout_to_the_summary(muser: Muser, recipe: Path) -> None:
+    summary = muser("run", recipe, "--json").json()
+    assert summary["run_id"] == "small"
+    assert summary["failures"] == []
+    assert {usage["role"] for usage in summary["usage"]} >= {"persona", "responder", "refiner", "critics.safety"}
+
+
+def test_flags_change_the_recipe(muser: Muser, recipe: Path, tmp_path: Path) -> None:
+    store = tmp_path / "other: place" / "store.db"
+    store.parent.mkdir()
+    ended = muser(
+        "run",
+        recipe,
+        "--samples",
+        1,
+        "--concurrency",
+        1,
+        "--store",
+        store,
+        "--set",
+        "critics={safety: {prompt: safety.md}}",
+    )
+    assert ended.code == 0
+    assert "3 of 3 samples done" in ended.out
+    assert "critics.decision" not in ended.out
+    assert f"muser export small --stage refine --store '{store}'" in ended.out
+    assert not (tmp_path / "muser.db").exists()
+
+
+def test_failed_samples_are_grouped_and_tried_again(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+) -> None:
+    recipe = write_recipe(tmp_path, simulate(faults={"malformed": 1.0}))
+    ended = muser("run", recipe)
+    assert ended.code == 3
+    assert "0 of 4 samples done, 4 failed" in ended.out
+    assert re.search(r"[1-4] x ReplyError\S* at (decision|safety), for example small/", ended.out)
+    assert "Traceback" not in ended.err
+    assert "    muser retry small --failed\n" in ended.out
+    example = re.search(r"for example (\S+)", ended.out)
+    assert example
+    assert " · failed" in muser("show", example[1]).out
+    again = muser("retry", "small", "--failed", "--json")
+    assert again.code == 3, "the endpoint is as it was"
+    assert again.json()["failed"] == 4
+
+
+def test_retry_finishes_what_an_endpoint_that_recovered_can_answer(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str]
+) -> None:
+    url = simulate(faults={"malformed": 0.3, "500": 0.1})
+    recipe = write_recipe(tmp_path, url, extra="repairs: 0\n")
+    first = muser("run", recipe, "--json")
+    assert first.code == 3
+    last = first
+    for _ in range(8):
+        last = muser("retry", "small", "--failed", "--json")
+        if last.code == 0:
+            break
+        assert last.json()["failed"] <= first.json()["failed"]
+    assert (last.code, last.json()["done"]) == (0, 4)
+
+
+def test_retry_wants_to_know_what(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe)
+    ended = muser("retry", "small")
+    assert ended.code == 2
+    assert "--failed" in ended.err
+
+
+def test_a_limit_stops_the_run_and_the_same_command_goes_on(muser: Muser, recipe: Path) -> None:
+    ended = muser("run", recipe, "--concurrency", 1, "--set", "limits.tokens=100")
+    assert ended.code == 4
+    assert "stopped at the limit of tokens; go on with:" in ended.out
+    assert f"    muser run {recipe} --set limits.tokens=100 --concurrency 1\n" in ended.out
+    assert muser("run", recipe).code == 0
+
+
+def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe, "--samples", 0)
+    muser("run", recipe, "--new")
+    assert [line.split()[0] for line in muser("runs").out.splitlines()] == ["run", "small-2", "small"]
+    listed = muser("runs", "--json").json()
+    assert [(run["id"], run["done"]) for run in listed] == [("small-2", 4), ("small", 2)]
+
+
+def start(folder: Path, url: str, *more: str) -> "subprocess.Popen[str]":
+    """A run in a process of its own, whose first critic says so when it is called and has one sample in flight."""
+    recipe = write_recipe(folder, url, extra="concurrency: 1\n")
+    recipe.write_text(recipe.read_text().replace("{prompt: decision.md}", "{function: telling:tell}"))
+    (folder / "telling.py").write_text(TELLING)
+    command = [sys.executable, "-m", "muser.cli", "run", recipe.name, *more]
+    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+TELLING = """\
+import sys
+from muser.core.types import Critique
+
+async def tell(query, answer, ask):
+    print("the critic is called", file=sys.stderr, flush=True)
+    return Critique(verdict="pass", rationale="")
+"""
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
+    assert process.stderr
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the command ended before it said {text!r}")
+
+
+def test_one_signal_lets_what_is_in_flight_end(muser: Muser, tmp_path: Path, simulate: Callable[..., str]) -> None:
+    process = start(tmp_path, simulate(latency=0.2), "--json")
+    wait_for(process, "the critic is called")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "stopping once what is in flight (1 samples) has ended; press Ctrl-C again to stop at once" in err
+    assert json.loads(out)["stopped_by"] == "interrupt"
+    listed = muser("runs", "--json").json()[0]
+    assert (listed["done"], listed["running"], listed["status"]) == (1, 0, "stopped")
+
+
+def test_two_signals_stop_at_once_and_the_run_can_go_on(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str]
+) -> None:
+    process = start(tmp_path, simulate(latency=1.0))
+    wait_for(process, "the critic is called")
+    process.send_signal(signal.SIGTERM)
+    wait_for(process, "press Ctrl-C again")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130, err
+    assert not out
+    assert "stopped at once; every finished call is kept, go on with: muser run small.yaml" in err
+    assert "Traceback" not in err
+    assert muser("runs", "--json").json()[0]["done"] == 0
+    assert muser("run", "small.yaml", "--set", f"models.main.base_url={simulate()}").code == 0

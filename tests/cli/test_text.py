@@ -1,0 +1,69 @@
+"""What of a model's text reaches a terminal, and word diffs."""
+
+import pytest
+
+from muser.cli.text import one_line, plain, word_diff
+
+
+@pytest.mark.parametrize(
+    ("hostile", "harmless"),
+    [
+        ("a\x1b[31mred\x1b[0m", "ared"),
+        ("\x9b31mred", "red"),
+        ("\x1b]0;new title\x07text", "text"),
+        ("\x1b]8;;http://evil.example\x1b\\click\x1b]8;;\x1b\\", "click"),
+        ("\x1bP$q\x1b\\dcs", "dcs"),
+        ("\x1b]52;c;never closed", "52;c;never closed"),
+        ("\x1bc\x1b(B\x1b7reset", "reset"),
+        ("hidden\roverwritten", "hidden\noverwritten"),
+        ("a\r\nb\x85c\u2028d\x0be", "a\nb\nc\nd\ne"),
+        ("bell\x07 back\b\b\x00\x7f", "bell back"),
+        ("\u202edesrever\u202c \u2066isolate\u2069\u200f\u061c", "desrever isolate"),
+        ("lone \ud800 surrogate", "lone \ufffd surrogate"),
+        ("tabs\tand\nlines stay, as do 火 and é and 👩‍⚕️", "tabs\tand\nlines stay, as do 火 and é and 👩‍⚕️"),
+    ],
+)
+def test_control_codes_and_bidi_marks_are_stripped(hostile: str, harmless: str) -> None:
+    assert plain(hostile) == harmless
+
+
+def test_no_control_code_survives_whatever_precedes_it() -> None:
+    every = [chr(n) for n in range(0x110000) if n < 0x100 or 0x2000 <= n < 0x2070]
+    left = set(plain("".join(every))) | {c for a in ("\x1b", "\x9b") for b in every for c in plain(f"{a}{b}x")}
+    assert not {c for c in left if (ord(c) < 0x20 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0}
+
+
+def test_one_line_is_cut_where_it_is_too_long() -> None:
+    assert one_line("a  b\nc", 10) == "a b c"
+    assert one_line("one two three", 8) == "one two…"
+
+
+def words(before: str, after: str) -> str:
+    marks = {"same": "{}", "out": "[-{}-]", "in": "{{+{}+}}"}
+    return "".join(marks[change].format(text) for change, text in word_diff(before, after))
+
+
+def test_a_word_diff_shows_what_went_and_what_came() -> None:
+    assert (
+        words(
+            "Rest today and drink enough. Call your doctor tomorrow.",
+            "Rest today and drink enough. Call your doctor now.",
+        )
+        == "Rest today and drink enough. Call your doctor [-tomorrow.-] {+now.+} "
+    )
+
+
+def test_changes_with_few_words_between_them_are_one() -> None:
+    assert words("red and blue then it is over", "green and white then it is over").startswith(
+        "[-red and blue-] {+green and white+} then"
+    )
+
+
+def test_lines_stay_where_the_new_text_has_them() -> None:
+    assert words("one two three", "one two three\n\nfour").strip() == "one two three\n\n{+four+}"
+
+
+def test_equal_texts_have_no_change_and_empty_ones_no_word() -> None:
+    assert words("a b", "a b") == "a b"
+    assert words("", "") == ""
+    assert words("", "new words").strip() == "{+new words+}"
