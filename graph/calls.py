@@ -68,16 +68,22 @@ class Calls:
                         outcome=classify(reply, request.output_schema),
                     ),
                 )
-                self._progress.count(reply.usage)
+                self._progress.count(reply.usage, reply.seconds)
                 return reply
 
             # When a sibling critic fails LangGraph cancels this node; the reply that is being paid for is still kept.
             task = asyncio.create_task(call())
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(self._forget)
             return await asyncio.shield(task)
 
         return ask
+
+    def _forget(self, task: asyncio.Task[Reply]) -> None:
+        self._under_way.discard(task)
+        # A failure that the cancelled node cannot receive must not be reported by asyncio as lost.
+        if not task.cancelled():
+            task.exception()
 
     async def settle(self) -> None:
         """Waits for the calls whose nodes were cancelled."""

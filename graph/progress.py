@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +12,9 @@ from ..store.ledger import RoleUsage
 from ..store.samples import Failure
 
 StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint"]
+
+Limiter = Literal["samples", "client", "queue", "kv", "latency", "concurrency", "unknown"]
+"""What kept a run from being faster. `unknown`: fixed concurrency, and a server that says nothing of itself."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Progress:
     tokens_in: int = 0
     tokens_out: int = 0
     tokens_cached: int = 0
+    call_seconds: float = 0.0
     ended_here: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -45,9 +49,10 @@ class Progress:
         finally:
             self.nodes[node] -= 1
 
-    def count(self, usage: Usage) -> None:
-        """Adds a call that came back."""
+    def count(self, usage: Usage, seconds: float = 0.0) -> None:
+        """Adds a call that came back after so many seconds."""
         self.calls += 1
+        self.call_seconds += seconds
         self.tokens_in += usage.tokens_in
         self.tokens_out += usage.tokens_out
         self.tokens_cached += usage.tokens_cached
@@ -89,6 +94,10 @@ class Summary:
     stop_cause: str = ""
     failures: tuple[Failure, ...] = ()
     usage: tuple[RoleUsage, ...] = ()
+    concurrency: int = 0
+    """samples that might be in flight at the end"""
+    limited_by: Mapping[Limiter, float] = field(default_factory=dict)
+    """seconds that each limiter had, the longest first; of this command, and empty where it was over too soon"""
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""

@@ -1,6 +1,7 @@
 """Takes many samples through a machine: bounded concurrency, budgets, clean stops, and resuming what is unfinished."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from ..store import ledger, runs, samples
 from ..store.checkpoints import open_checkpointer
 from ..store.database import Store
 from .calls import Calls
+from .pace import Pacer
 from .progress import Progress, StoppedBy, Summary
 from .state import initial_state
 
@@ -45,7 +47,7 @@ async def run_job(
     """Runs every sample that is not finished. Setting `stop` lets those in flight end and takes no further ones."""
     needed = {job.recipe.role(role).model for role in job.roles}
     models = {name: settings for name, settings in job.models.items() if name in needed}
-    async with open_endpoints(models) as endpoints, open_checkpointer(store.path) as saver:
+    async with open_endpoints(models) as endpoints, open_checkpointer(store) as saver:
         # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
         await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
         return await _Running(store, job, endpoints, saver, on_progress, stop or asyncio.Event()).to_the_end()
@@ -75,6 +77,10 @@ class _Running:
         self.stopped_by: StoppedBy = ""
         self.stop_cause = ""
         self.faults_in_a_row = 0
+        self.pacer = Pacer(job.recipe, endpoints.values(), self.progress)
+        self.watching: asyncio.Task[None] | None = None
+        self.workers = 0
+        self.all_taken = False
 
     async def to_the_end(self) -> Summary:
         store, run_id, progress = self.store, self.job.run.id, self.progress
@@ -83,11 +89,10 @@ class _Running:
         progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
         runs.set_run_status(store, run_id, "running")
         self.on_progress(progress)
-        workers = min(self.job.recipe.concurrency, max(counts["pending"], 1))
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._work())
+                self._staff(group, min(self.pacer.pace.limit, max(counts["pending"], 1)))
+                self.watching = group.create_task(self.pacer.watch(lambda limit: self._staff(group, limit)))
             await self.calls.settle()
         except ExceptionGroup as group:
             # The first worker that could not go on (a full disk, say) speaks for all.
@@ -108,6 +113,8 @@ class _Running:
             stop_cause=self.stop_cause,
             failures=tuple(samples.failures(store, run_id)),
             usage=tuple(ledger.usage_by_role(store, run_id)),
+            concurrency=self.pacer.pace.limit,
+            limited_by=dict(self.pacer.spent.most_common()),
         )
 
     async def _repair(self) -> None:
@@ -118,17 +125,32 @@ class _Running:
                 await self._record(sample_id, snapshot, status="done")
         samples.reset_samples(self.store, self.job.run.id, "running")
 
+    def _staff(self, group: asyncio.TaskGroup, limit: int) -> None:
+        """Starts workers up to the limit; those above it leave by themselves once their sample has ended."""
+        while self.workers < limit and not self.all_taken:
+            self.workers += 1
+            group.create_task(self._work())
+
     async def _work(self) -> None:
-        while not self._must_stop():
-            taken = await samples.take_pending(self.store, self.job.run.id, 1)
-            if not taken:
-                return
-            self.progress.in_flight += 1
-            try:
-                await self._run_sample(taken[0])
-            finally:
-                self.progress.in_flight -= 1
-            self.on_progress(self.progress)
+        try:
+            while self.workers <= self.pacer.pace.limit and not self._must_stop():
+                taken = await samples.take_pending(self.store, self.job.run.id, 1)
+                if not taken:
+                    self.all_taken = True
+                    return
+                await self._count_sample(taken[0])
+        finally:
+            self.workers -= 1
+            if not self.workers and self.watching is not None:
+                self.watching.cancel()
+
+    async def _count_sample(self, trace: samples.Trace) -> None:
+        self.progress.in_flight += 1
+        try:
+            await self._run_sample(trace)
+        finally:
+            self.progress.in_flight -= 1
+        self.on_progress(self.progress)
 
     def _must_stop(self) -> bool:
         limits, progress = self.limits, self.progress
@@ -163,6 +185,7 @@ class _Running:
         self.progress.ended_here += 1
 
     async def _fail(self, sample_id: str, error: MuserError | NodeTimeoutError) -> None:
+        node = _node_that_raised(error)
         if isinstance(error, NodeTimeoutError):
             error = EndpointTimeout(str(error), todo="raise the model's timeout, or lower concurrency")
         snapshot = await self.app.aget_state(_config(sample_id))
@@ -173,14 +196,23 @@ class _Running:
             self.stopped_by, self.stop_cause = self.stopped_by or "endpoint", str(error)
             await self._record(sample_id, snapshot, status="pending")
             return
-        node = next((task.name for task in snapshot.tasks if task.error), None)
         await self._record(sample_id, snapshot, status="failed", cause=error, failed_node=node)
         self.progress.failed += 1
         self.progress.ended_here += 1
 
     async def _record(self, sample_id: str, snapshot: Any, **outcome: Any) -> None:
         checkpoint = snapshot.config["configurable"].get("checkpoint_id")
-        await samples.record_sample(self.store, sample_id, state=snapshot.values, checkpoint_id=checkpoint, **outcome)
+        order = list(self.job.recipe.critics)
+        # Parallel nodes write in the order of their names; people read in the order of the recipe.
+        critiques = sorted(snapshot.values.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
+        state = {**snapshot.values, "critiques": critiques}
+        await samples.record_sample(self.store, sample_id, state=state, checkpoint_id=checkpoint, **outcome)
+
+
+def _node_that_raised(error: BaseException) -> str | None:
+    """As LangGraph noted it. The snapshot's tasks also hold the errors of cancelled siblings and of earlier tries."""
+    found = re.search(r"During task with name '(.+?)' and id", "\n".join(getattr(error, "__notes__", ())))
+    return found[1] if found else None
 
 
 def _config(sample_id: str) -> RunnableConfig:

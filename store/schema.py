@@ -101,6 +101,10 @@ def create_calls(db: Database) -> None:
         ) STRICT""")
     db.execute("""
         CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash, superseded)""")
+    # Holds all that accounts ask for, so that they do not read the calls themselves.
+    db.execute("""
+        CREATE INDEX calls_by_cost ON calls (sample_id, role, outcome, attempt, reused_from, tokens_in, tokens_out,
+            tokens_cached, seconds)""")
     db.execute("CREATE INDEX calls_by_request ON calls (request_hash) WHERE reused_from IS NULL AND superseded = 0")
 
 
@@ -126,6 +130,29 @@ def create_artifacts(db: Database) -> None:
             parent_id INTEGER NOT NULL REFERENCES artifacts (id), PRIMARY KEY (artifact_id, parent_id)
         ) STRICT, WITHOUT ROWID""")
     db.execute("CREATE INDEX artifact_parents_by_parent ON artifact_parents (parent_id)")
+
+
+@migrations()
+def create_checkpoints(db: Database) -> None:
+    """LangGraph's state of every superstep (store/checkpoints.py): values once a thread, references to them, writes."""
+    db.execute(
+        "CREATE TABLE threads (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ns TEXT NOT NULL, UNIQUE (name, ns)) STRICT"
+    )
+    thread = "thread INTEGER NOT NULL REFERENCES threads (id) ON DELETE CASCADE"
+    db.execute(f"""
+        CREATE TABLE checkpoints (
+            {thread}, id TEXT NOT NULL, parent TEXT, run TEXT, metadata TEXT NOT NULL, state BLOB NOT NULL,
+            PRIMARY KEY (thread, id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX checkpoints_by_run ON checkpoints (run) WHERE run IS NOT NULL")
+    # With rowids: values of a few thousand bytes would each take a page of their own in a table without.
+    db.execute(f"CREATE TABLE checkpoint_values ({thread}, digest BLOB NOT NULL, data BLOB NOT NULL) STRICT")
+    db.execute("CREATE UNIQUE INDEX checkpoint_values_by_digest ON checkpoint_values (thread, digest)")
+    db.execute(f"""
+        CREATE TABLE writes (
+            {thread}, checkpoint TEXT NOT NULL, task TEXT NOT NULL, idx INTEGER NOT NULL, path TEXT NOT NULL,
+            channel TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (thread, checkpoint, task, idx)
+        ) STRICT, WITHOUT ROWID""")
 
 
 @migrations()

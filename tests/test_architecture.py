@@ -43,7 +43,6 @@ OWNERS = {
     "openai": "endpoints",
     "jsonschema": "agents",
     "datasketch": "screens",
-    "aiosqlite": "store",
     "langgraph.checkpoint": "store/checkpoints.py",
     "langgraph.checkpoint.base": "store/checkpoints.py graph",
     "ormsgpack": "store",

@@ -61,7 +61,9 @@ async def test_a_response_of_ones_own_goes_straight_to_the_critics(
     assert trace.refinement.reasoning.startswith("Tight chest.")
 
 
-async def test_without_critics_the_response_ends_the_sample(simulated: str, make_recipe: MakeRecipe, store: Store) -> None:
+async def test_without_critics_the_response_ends_the_sample(
+    simulated: str, make_recipe: MakeRecipe, store: Store
+) -> None:
     await run_recipe(make_recipe(simulated, samples=2, critics={}), store)
     trace = get_trace(store, "trial/s000002")
     assert trace.status == "done"

@@ -26,10 +26,12 @@ MakeRecipe = Callable[..., Recipe]
 def bodies(log: Path) -> Counter[str]:
     """How often the endpoint saw each request body."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    return Counter(line["sha256"] for line in lines)
+    return Counter(line["body"] for line in lines)
 
 
-async def test_samples_in_flight_never_pass_the_concurrency(simulated: str, make_recipe: MakeRecipe, store: Store) -> None:
+async def test_samples_in_flight_never_pass_the_concurrency(
+    simulated: str, make_recipe: MakeRecipe, store: Store
+) -> None:
     seen: list[int] = []
     recipe = make_recipe(simulated, samples=24, concurrency=3)
     summary = await run_recipe(recipe, store, on_progress=lambda progress: seen.append(progress.in_flight))
@@ -193,8 +195,8 @@ async def test_a_failed_critic_alone_is_retried(
         "sim": {"base_url": url, "model": "simulated", "retries": 0},
         "bad": {"base_url": simulate(faults={"malformed": 1.0}), "model": "simulated", "retries": 0},
     }
-    roles = {role: {"model": "sim"} for role in ("persona", "responder", "critic", "refiner")}
-    roles["critics"] = {"safety": {"model": "bad"}}
+    bound = {role: {"model": "sim"} for role in ("persona", "responder", "critic", "refiner")}
+    roles = bound | {"critics": {"safety": {"model": "bad"}}}
     recipe = make_recipe(url, samples=1, models=models, roles=roles, repairs=1)
     summary = await run_recipe(recipe, store)
     trace = get_trace(store, "trial/s000001")
@@ -202,7 +204,7 @@ async def test_a_failed_critic_alone_is_retried(
     assert (trace.failed_node, trace.cause_kind) == ("safety", "ReplyError.malformed")
     assert [c.outcome for c in calls_of(store, trace.id) if c.role == "critics.safety"] == ["malformed", "malformed"]
     failure = summary.failures[0]
-    assert (failure.node, failure.count, failure.example) == ("safety", 1, "trial/s000001")
+    assert (failure.node, failure.samples, failure.example) == ("safety", 1, "trial/s000001")
 
     models["bad"]["base_url"] = url
     healed = make_recipe(url, samples=1, models=models, roles=roles, repairs=1)
@@ -210,7 +212,9 @@ async def test_a_failed_critic_alone_is_retried(
     summary = await run_recipe(healed, store, retry=True)
     assert (summary.done, summary.failed) == (1, 0)
     by_role = Counter(c.role for c in calls_of(store, trace.id) if not c.superseded)
-    assert by_role == {r: 1 for r in ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner")}
+    assert by_role == dict.fromkeys(
+        ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner"), 1
+    )
 
 
 async def test_a_run_whose_every_call_fails_alike_stops_early(

@@ -3,18 +3,22 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypedDict
+from uuid import uuid4
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.checkpoint.conformance.capabilities import Capability
 from langgraph.graph import END, START, StateGraph
 
 from muser.core.errors import ForeignDatabase, StoreBusy
 from muser.core.types import Usage
 from muser.store import connections
-from muser.store.checkpoints import open_checkpointer
+from muser.store.checkpoints import Checkpointer, open_checkpointer
 from muser.store.database import Store
 from muser.store.texts import put_text
 
@@ -48,7 +52,7 @@ async def test_every_step_is_in_the_stores_own_file_beside_our_tables(store: Sto
     async with open_checkpointer(path) as saver:
         state = await machine().compile(checkpointer=saver).aget_state(config("demo/s1"))  # type: ignore[arg-type]
     assert state.values == {"text": "hi", "steps": ["first", "second"]}
-    assert len(store.read("SELECT DISTINCT checkpoint_id FROM checkpoints WHERE thread_id = 'demo/s1'")) == 4
+    assert len(store.read("SELECT id FROM checkpoints")) == 4
     assert [file.name for file in path.parent.iterdir() if file.suffix == ".db"] == [path.name]
 
 
@@ -73,12 +77,40 @@ def test_a_database_of_another_program_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-async def test_checkpoints_are_flushed_at_each_commit(path: Path) -> None:
-    async with open_checkpointer(path) as saver:
-        connection = saver.conn  # type: ignore[attr-defined]
-        for pragma, value in (("synchronous", 2), ("busy_timeout", connections.PATIENCE * 1000)):
-            async with connection.execute(f"PRAGMA {pragma}") as cursor:
-                assert (await cursor.fetchone())[0] == value
+async def test_langgraphs_own_conformance_suite_passes_whole(tmp_path: Path) -> None:
+    @checkpointer_test(name="muser")
+    async def fresh() -> AsyncIterator[Checkpointer]:
+        async with open_checkpointer(tmp_path / f"{uuid4()}.db") as saver:
+            yield saver
+
+    report = await validate(fresh)
+    failed = {name: result.failures for name, result in report.results.items() if not result.passed}
+    assert not failed
+    assert set(report.results) == {capability.value for capability in Capability}
+
+
+async def test_a_value_is_stored_once_however_many_checkpoints_and_writes_hold_it(store: Store) -> None:
+    text = "A long answer. " * 40
+    async with open_checkpointer(store) as saver:
+        app = machine().compile(checkpointer=saver)
+        await app.ainvoke({"text": text}, config("demo/s1"), durability="sync")  # type: ignore[call-overload]
+        history = [found async for found in saver.alist(config("demo/s1"))]  # type: ignore[arg-type]
+    assert sum("text" in found.checkpoint["channel_values"] for found in history) == 3
+    stored = store.read("SELECT length(data) AS n FROM checkpoint_values ORDER BY n DESC")
+    # The graph's input is one value that holds the text, the channel another.
+    assert len([row for row in stored if row["n"] > 30]) == 2
+    assert stored[0]["n"] < len(text) / 5
+
+
+async def test_forks_of_one_thread_keep_their_values_apart(store: Store) -> None:
+    long = "x" * 100
+    async with open_checkpointer(store) as saver:
+        app: Any = machine().compile(checkpointer=saver)
+        await app.ainvoke({"text": "hi"}, config("demo/s1"), durability="sync")
+        first = [h async for h in app.aget_state_history(config("demo/s1")) if h.next == ("second",)][0]
+        forks = [await app.aupdate_state(first.config, {"steps": [f"{long}{n}"]}, as_node="first") for n in range(3)]
+        ends = [await app.ainvoke(None, fork, durability="sync") for fork in forks]
+    assert [end["steps"] for end in ends] == [[f"{long}{n}", "second"] for n in range(3)]
 
 
 async def test_the_saver_and_the_writer_share_the_file_under_load(store: Store, path: Path) -> None:
@@ -93,7 +125,7 @@ async def test_the_saver_and_the_writer_share_the_file_under_load(store: Store, 
 
         await asyncio.gather(*(sample(n) for n in range(30)))
     assert store.read("SELECT count(*) AS n FROM texts") == [{"n": 30}]
-    assert store.read("SELECT count(DISTINCT thread_id) AS n FROM checkpoints") == [{"n": 30}]
+    assert store.read("SELECT count(DISTINCT thread) AS n FROM checkpoints") == [{"n": 30}]
 
 
 async def test_a_cancelled_write_is_made_whole_and_locks_nobody_out(store: Store, path: Path) -> None:

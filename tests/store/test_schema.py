@@ -35,11 +35,6 @@ def test_the_version_counts_the_steps() -> None:
     assert len(migrations._migrations) == VERSION
 
 
-def test_the_names_that_the_checkpointer_takes_are_free(store: Store) -> None:
-    names = {row["name"] for row in store.read("SELECT name FROM sqlite_master")}
-    assert not names & {"checkpoints", "writes"}
-
-
 def test_commits_are_flushed_and_readers_do_not_wait_for_the_writer(store: Store) -> None:
     assert store.read("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
     assert store.write_now(lambda db: db.execute("PRAGMA synchronous").fetchone()[0]) == 2
