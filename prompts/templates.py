@@ -3,6 +3,7 @@
 import re
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -191,8 +192,9 @@ def _check_variables(parts: list[Part], path: Path, allowed: list[str], required
     """Every unknown variable with its line, and every one that is needed and not used."""
     problems, used = [], set()
     for _, first, text in parts:
-        tree = _parse(text, path, first)
-        free = meta.find_undeclared_variables(tree)
+        with _syntax(path, first):
+            tree = _JINJA.parse(text)
+            free = meta.find_undeclared_variables(tree)
         used |= free
         for name in sorted(free.difference(allowed)):
             line = first - 1 + next(node.lineno for node in tree.find_all(nodes.Name) if node.name == name)
@@ -206,16 +208,16 @@ def _check_variables(parts: list[Part], path: Path, allowed: list[str], required
         raise PromptError("\n".join(problems))
 
 
-def _parse(text: str, path: Path, first: int) -> nodes.Template:
-    try:
-        return _JINJA.parse(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"{path}:{first - 1 + error.lineno}: {error.message}") from error
-
-
 def _compile(text: str, path: Path, first: int) -> jinja2.Template:
-    try:
+    with _syntax(path, first):
         code = _JINJA.compile(text, filename=str(path))
+    return jinja2.Template.from_code(_JINJA, code, {})
+
+
+@contextmanager
+def _syntax(path: Path, first: int) -> Iterator[None]:
+    """Translates what Jinja says about a text that begins in line `first`; its last passes find errors too."""
+    try:
+        yield
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"{path}:{first - 1 + error.lineno}: {error.message}") from error
-    return jinja2.Template.from_code(_JINJA, code, {})
