@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import TrainingError
-from ..core.hashing import digest
 from ..core.recipe import StageSettings, TrainingSettings
 from ..core.types import Stage
 from .card import write_card
 from .folders import appearing, finish, finished, last_checkpoint, locked, write_whole
 from .quiet import quiet, translated
 from .rows import RowReport, Tally, control_tokens, encode_rows, read_rows
-from .trained import TrainedModel, TrainingProgress, file_digest, folder_digest, identity, stage_settings
+from .trained import (
+    TrainedModel,
+    TrainingProgress,
+    file_digest,
+    folder_digest,
+    folder_name,
+    stage_settings,
+    training_inputs,
+)
 
 OnProgress = Callable[[TrainingProgress], None]
 OnRows = Callable[[RowReport], None]
@@ -50,8 +57,8 @@ def train_stage(
         next(read_rows(rows))  # an absent or empty file is said so before anything is loaded
         output.mkdir(parents=True, exist_ok=True)
         with quiet(output / "training.log") as log:
-            inputs = identity(settings, stage) | {"base": _base_digest(base), "rows": file_digest(rows)}
-            folder = output / f"{stage}-{digest(inputs)[:12]}"
+            inputs = training_inputs(settings, stage, base=_base_digest(base), rows=file_digest(rows))
+            folder = output / folder_name(stage, inputs)
             with locked(folder):
                 if (trained := finished(folder)) is not None:
                     return trained

@@ -63,6 +63,16 @@ def identity(settings: TrainingSettings, stage: Stage) -> dict[str, Any]:
     }
 
 
+def training_inputs(settings: TrainingSettings, stage: Stage, *, base: str, rows: str) -> dict[str, Any]:
+    """All that decides the weights, given the digests of the base model and of the rows."""
+    return identity(settings, stage) | {"base": base, "rows": rows}
+
+
+def folder_name(stage: Stage, inputs: dict[str, Any]) -> str:
+    """The folder that a training works in: another one for every difference in its inputs."""
+    return f"{stage}-{digest(inputs)[:12]}"
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as file:
