@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from muser.core.checks import Need
 from muser.core.errors import SettingsError
+from muser.core.fields import known_keys
 from muser.core.loading import load_recipe, parse_recipe, recipe_yaml
 from muser.core.recipe import Recipe
 
@@ -33,6 +34,7 @@ training: {model: student, distill: {learning_rate: 1e-4}}
 """
 
 ONE_MODEL = "name: one\nmodels:\n  main:\n    base_url: http://x/v1\n    model: m\n"
+KEYS = ", ".join(known_keys(()))
 TWO_MODELS = "name: two\nmodels:\n  big: {base_url: http://x, model: m}\n  small: {base_url: http://y, model: m}\n"
 
 ODD = ["on", "1e-4", "0123", "~", "", "2026-01-01", "<<", "1_0", "0o7", ".inf", "=", "a: b", " a ", "\n\n"]
@@ -61,7 +63,7 @@ def bad_recipes() -> Iterator[tuple[str, str]]:
         text = "".join(f"{line}\n" for line in lines if not line.startswith("> "))
         if said:
             text = re.sub("^ONE\n", ONE_MODEL, text, flags=re.MULTILINE)
-            yield re.sub("^TWO\n", TWO_MODELS, text, flags=re.MULTILINE), "\n".join(said)
+            yield re.sub("^TWO\n", TWO_MODELS, text, flags=re.MULTILINE), "\n".join(said).replace("KEYS", KEYS)
 
 
 @pytest.mark.parametrize(
