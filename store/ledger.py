@@ -84,11 +84,11 @@ async def find_call(
 
     In the second case the reply is recorded in this sample too, as reused. None: the request has to be made.
     """
-    place = (role, round, attempt, bytes.fromhex(request_hash))
+    place = {"role": role, "round": round, "attempt": attempt, "hash": bytes.fromhex(request_hash)}
     with store.reader() as db:
         sample = row_id(db, sample_id)
-        row = db.execute(OWN, (sample, *place)).fetchone()
-        other = None if row else db.execute(OTHER, (sample, *place)).fetchone()
+        row = db.execute(OWN, place | {"sample": sample}).fetchone()
+        other = None if row else db.execute(OTHER, place | {"sample": sample}).fetchone()
         found = row or other
         reply = (
             None
@@ -103,15 +103,16 @@ async def find_call(
 
 OWN = """
     SELECT * FROM calls WHERE superseded = 0
-    AND sample_id = ? AND role = ? AND round = ? AND attempt = ? AND request_hash = ?"""
+    AND sample_id = :sample AND role = :role AND round = :round AND attempt = :attempt AND request_hash = :hash"""
 
 OTHER = """
-    SELECT calls.* FROM samples mine JOIN calls ON calls.role = ?2 AND calls.round = ?3 AND calls.attempt = ?4
-        AND calls.request_hash = ?5 AND calls.reused_from IS NULL AND calls.superseded = 0
+    SELECT calls.* FROM samples mine
+    JOIN calls ON calls.request_hash = :hash AND calls.role = :role AND calls.round = :round
+        AND calls.attempt = :attempt AND calls.reused_from IS NULL AND calls.superseded = 0
     JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
-    WHERE mine.id = ?1 AND (calls.outcome = 'ok' OR NOT EXISTS (
-        SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = ?2 AND tried.round = ?3
-            AND tried.attempt = ?4 AND tried.request_hash = ?5 AND tried.superseded > 0))
+    WHERE mine.id = :sample AND (calls.outcome = 'ok' OR NOT EXISTS (
+        SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = :role AND tried.round = :round
+            AND tried.attempt = :attempt AND tried.request_hash = :hash AND tried.superseded > 0))
     ORDER BY calls.id LIMIT 1"""
 
 REUSE = """
@@ -157,16 +158,18 @@ def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
 USAGE = """
     SELECT role, outcome, sum(made) calls, sum(1 - made) reused, sum(made * (attempt > 1)) repairs,
         sum(made * tokens_in) tokens_in, sum(made * tokens_out) tokens_out, sum(made * tokens_cached) tokens_cached,
-        sum(made * calls.seconds) seconds
-    FROM (SELECT *, reused_from IS NULL AS made FROM calls) calls
-    WHERE sample_id IN (SELECT id FROM samples WHERE run_id = ?)
-    GROUP BY role, outcome ORDER BY min(calls.id)"""
+        sum(made * seconds) seconds
+    FROM (
+        SELECT calls.id, role, outcome, attempt, tokens_in, tokens_out, tokens_cached, calls.seconds,
+            reused_from IS NULL AS made
+        FROM samples CROSS JOIN calls ON samples.id = sample_id WHERE run_id = ?)
+    GROUP BY role, outcome ORDER BY min(id)"""
 
 
 def _record(db: Connection, call: Call) -> int:
     sample = row_id(db, call.sample_id)
-    place = (sample, call.role, call.round, call.attempt, bytes.fromhex(call.request_hash))
-    if found := db.execute(OWN, place).fetchone():
+    place = {"role": call.role, "round": call.round, "attempt": call.attempt, "hash": bytes.fromhex(call.request_hash)}
+    if found := db.execute(OWN, place | {"sample": sample}).fetchone():
         return int(found[0])
     seed = call.parameters.get("seed")
     apart = type(seed) is int
@@ -177,7 +180,7 @@ def _record(db: Connection, call: Call) -> int:
         "role": call.role,
         "round": call.round,
         "attempt": call.attempt,
-        "request_hash": place[-1],
+        "request_hash": place["hash"],
         "model": call.model,
         "messages": put_messages(db, call.messages, _quotable(db, sample)),
         "parameters_id": put_json(db, parameters),

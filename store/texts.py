@@ -80,11 +80,16 @@ def build_messages(messages: str, texts: dict[int, str]) -> tuple[Message, ...]:
 
 def cut(text: str, known: Sequence[str]) -> list[str]:
     """Cut `text` around the known texts in it, the first known one first; the pieces joined are `text`."""
-    for i, part in enumerate(known):
-        if (start := text.find(part)) >= 0:
-            before, after = text[:start], text[start + len(part) :]
-            return [*(cut(before, known[i + 1 :]) if before else []), part, *(cut(after, known[i:]) if after else [])]
-    return [text]
+    pieces = [text]
+    for part in known:
+        pieces = [new for piece in pieces for new in ([piece] if piece in known else _cut_out(piece, part))]
+    return pieces
+
+
+def _cut_out(text: str, part: str) -> list[str]:
+    first, *rest = text.split(part)
+    around = [first, *(piece for following in rest for piece in (part, following))]
+    return [piece for piece in around if piece] or [""]
 
 
 def _worth_sharing(known: Iterable[str]) -> list[str]:

@@ -188,6 +188,11 @@ def test_what_is_not_the_files_fault_stays_a_bug(store: Store) -> None:
         store.write_now(lambda db: db.execute("INSERT INTO artifact_parents VALUES (1, 2)").rowcount)
 
 
+def test_a_folder_in_the_stores_place_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="unable to open"):
+        Store.open(tmp_path)
+
+
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreFull, match="folder of the store"):

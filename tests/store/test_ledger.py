@@ -141,6 +141,14 @@ async def test_accounts_count_what_was_asked_and_not_what_was_reused(store: Stor
     )
 
 
+async def test_a_reply_that_nests_or_repeats_without_end_is_recorded(store: Store, sample: str) -> None:
+    loop = "We should ask how it started. " * 5
+    for turn, text in enumerate(('{"a":' * 100_000, f'{{"rationale": "{loop}", "more": "{loop * 3000}', "[" * 100_000)):
+        made = call(attempt=turn + 1, reply=Reply(text=text))
+        await record_call(store, made)
+        assert await find(store, sample, attempt=turn + 1) == made.reply
+
+
 async def test_prompts_that_quote_earlier_replies_take_next_to_no_room(store: Store, sample: str) -> None:
     query, answer, plan = "My hand hurts. " * 40, "Cool it with water. " * 90, "We should ask how it happened. " * 12
     shared = f"Instructions. Query:\n{query.strip()}\n\nAnswer:\n{answer.strip()}\n\n"
@@ -166,6 +174,7 @@ async def test_prompts_that_quote_earlier_replies_take_next_to_no_room(store: St
 
 @pytest.mark.parametrize("sql", [ledger.OWN, ledger.OTHER, ledger.QUOTABLE, ledger.ALL])
 def test_what_is_asked_for_every_call_uses_an_index(store: Store, sql: str) -> None:
-    parameters = (1, "r", 1, 1, b"") if "request_hash" in sql else (1,)
+    named = {"sample": 1, "role": "r", "round": 1, "attempt": 1, "hash": b""}
+    parameters = named if ":hash" in sql else (1,)
     plan = [row["detail"] for row in store.read(f"EXPLAIN QUERY PLAN {sql}", parameters)]
     assert not [step for step in plan if step.startswith("SCAN") and "SUBQUERY" not in step], plan

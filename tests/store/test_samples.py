@@ -225,6 +225,23 @@ async def test_a_retried_sample_asks_again_only_where_it_had_no_reply_of_use(
     assert usage == {"responder": (2, {"truncated": 1}), "critics.safety": (3, {"malformed": 2})}, "they were paid for"
 
 
+async def test_a_sample_may_be_retried_again_and_again(store: Store, run: Run, sample: str) -> None:
+    messages = (Message(role="user", content="?"),)
+    for turn in range(1, 4):
+        reply = Reply(text=f"{turn}")
+        await record_call(
+            store,
+            Call(sample_id=sample, role="refiner", request_hash="00" * 32, model="m", messages=messages, parameters={},
+                 reply=reply, outcome="empty"),
+        )  # fmt: skip
+        assert await find_call(store, sample, "refiner", 1, 1, "00" * 32) == reply
+        await record_sample(store, sample, status="failed", state={}, cause=ReplyError("x", outcome="empty"))
+        assert reset_samples(store, run.id, "failed") == 1
+        assert get_trace(store, sample).tries == turn
+        assert await find_call(store, sample, "refiner", 1, 1, "00" * 32) is None
+    assert [one.superseded for one in calls_of(store, sample)] == [1, 2, 3]
+
+
 def test_a_sample_is_found_by_its_id_or_by_a_key_that_one_run_has(store: Store, run: Run, sample: str) -> None:
     assert find_sample(store, "demo/s1") == find_sample(store, "s1") == sample
     create_run(store, run.model_copy(update={"id": "demo-2"}))

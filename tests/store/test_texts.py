@@ -73,4 +73,11 @@ def test_a_message_that_quotes_a_known_text_refers_to_it(store: Store) -> None:
 def test_pieces_always_join_to_the_text(parts: list[str], order: list[int]) -> None:
     known = [{130: "a" * 130, 200: "b" * 200, 180: "ab" * 90}[size] for size in order]
     assert "".join(cut("".join(parts), known)) == "".join(parts)
-    assert cut("short", ["short"]) == ["short"]
+
+
+def test_a_model_that_repeats_itself_without_end_is_cut_too() -> None:
+    loop = "We should ask how it started. " * 5
+    text = loop * 5000 + "cut"
+    assert "".join(cut(text, [loop])) == text
+    assert cut("", [loop]) == [""]
+    assert cut(loop, [loop]) == [loop]
