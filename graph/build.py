@@ -102,7 +102,8 @@ def build_machine(
 
     `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does.
     """
-    graph: StateGraph[State, Context] = StateGraph(State, context_schema=Context)
+    # The server of `langgraph dev` would build a Context of its own from JSON.
+    graph: StateGraph[State, Context] = StateGraph(State, context_schema=None if context else Context)
 
     def add(name: str, node: Node, **more: Any) -> None:
         bound = with_context(node, context) if context else node

@@ -69,7 +69,9 @@ async def run_recipe(
     tables, called = materials.tables, recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    given = chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
+    given = (
+        chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
+    )
     await asyncio.to_thread(samples.add_samples, store, run.id, given, recipe.seed)
     if retry:
         await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")
