@@ -55,11 +55,13 @@ def recipe(tiny: Path, tmp_path: Path, settings: Make) -> Callable[..., Recipe]:
     return make
 
 
+@pytest.mark.train
 def test_refine_needs_a_distilled_student(recipe: Callable[..., Recipe], store: Store) -> None:
     with pytest.raises(MissingModel, match="student@distill, which is not trained yet"):
         run_training(recipe(), store, "refine", run_id="demo")
 
 
+@pytest.mark.train
 def test_what_cannot_be_trained_is_refused(recipe: Callable[..., Recipe], store: Store, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no training section"):
         run_training(recipe().model_copy(update={"training": None}), store, "distill", run_id="demo")
