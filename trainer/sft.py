@@ -5,6 +5,7 @@ import logging
 import resource
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,7 @@ class _Training:
             rows_digest=inputs["rows"],
             rows=report.kept,
             rows_dropped=len(report.dropped),
+            drop_reasons=dict(Counter(row.reason for row in report.dropped)),
             steps=trainer.state.global_step,
             loss_first=self.history[0]["loss"],
             loss_last=self.history[-1]["loss"],

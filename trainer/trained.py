@@ -38,6 +38,7 @@ class TrainedModel(Value):
     rows_digest: str
     rows: int
     rows_dropped: int
+    drop_reasons: dict[str, int] = {}
     steps: int
     loss_first: float
     loss_last: float
