@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from .types import Stage
 
@@ -20,6 +20,15 @@ class Settings(BaseModel):
     """A part of a recipe: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _is_concurrency(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("must be auto or a whole number of at least 1")
+
+
+Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_is_concurrency)]
 
 
 class ServeSettings(Settings):
@@ -194,7 +203,8 @@ class Recipe(Settings):
     repairs: int = Field(2, ge=0, le=8, description="further calls after a reply of no use")
     prompts: PromptSettings = PromptSettings()
     attributes: str = "attributes.yaml"
-    concurrency: int = Field(32, ge=1, description="samples in flight")
+    concurrency: Concurrency = Field(32, description="samples in flight; auto: as many as the servers can take")
+    max_concurrency: int = Field(512, ge=1, description="the most samples in flight under auto")
     limits: Limits = Limits()
     store: str = "muser.db"
     output: str = Field("output", description="folder for checkpoints, reports and logs")

@@ -10,11 +10,11 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from aiohttp import web
 
@@ -24,27 +24,34 @@ from .casting import Asked, read_request
 from .faults import ON_THE_WIRE, Spoken, check_faults, draw_fault, spoil
 from .knowledge import knowledge
 from .script import speak
+from .slots import Slots
 
 NAME = "simulated"
 CONTEXT = 32768  # tokens
 BLOCK = 128  # tokens
 RETRY_AFTER_MS = 20
+Part = Literal["metrics"]
+"""What a simulated server can be without."""
 
 
 @dataclass
 class Simulation:
-    """One running endpoint: its settings, and how often it saw each body."""
+    """One running endpoint: its settings, what it has under way, and how often it saw each body."""
 
     latency: float = 0.0
     faults: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     key: str | None = None
+    lacks: frozenset[str] = frozenset()
+    slots: Slots = field(default_factory=lambda: Slots(None))
     log: TextIO | None = None
     seen: Counter[str] = field(default_factory=Counter)
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=64 * 2**20)
         app.router.add_get("/health", self.health)
+        if "metrics" not in self.lacks:
+            app.router.add_get("/metrics", self.metrics)
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/v1/models/{name}", self.model)
         app.router.add_post("/v1/chat/completions", self.complete)
@@ -52,6 +59,9 @@ class Simulation:
 
     async def health(self, _: web.Request) -> web.Response:
         return web.Response()
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        return web.Response(text=self.slots.page(NAME))
 
     async def models(self, request: web.Request) -> web.Response:
         self._require_key(request)
@@ -78,9 +88,10 @@ class Simulation:
             return await _fail(request, str(fault))
         spoken = _cut(spoil(speak(asked, self.seed, body_digest), fault), _limit(body))
         completion = _completion(body_digest, model, asked, spoken)
-        if self.latency:
-            pace = 0.75 + derive_seed(self.seed, body_digest, "pace") / 2**32
-            await asyncio.sleep(self.latency * pace * (0.2 + completion["usage"]["completion_tokens"] / 100))
+        async with self.slots.taken():
+            if self.latency:
+                pace = 0.75 + derive_seed(self.seed, body_digest, "pace") / 2**32
+                await asyncio.sleep(self.latency * pace * (0.2 + completion["usage"]["completion_tokens"] / 100))
         return await _stream(request, body, completion) if body.get("stream") else _json(completion)
 
     def _require_key(self, request: web.Request) -> None:
@@ -103,10 +114,16 @@ async def simulated_endpoint(
     seed: int = 0,
     log: Path | None = None,
     key: str | None = None,
+    slots: int | None = None,
+    lacks: Collection[Part] = (),
 ) -> AsyncIterator[str]:
-    """Serves until the block ends; yields the base_url. `latency`: seconds per 100 tokens. `log`: JSON lines."""
+    """Serves until the block ends; yields the base_url.
+
+    `latency`: seconds per 100 tokens; `slots`: requests at a time, the others wait; `log`: JSON lines; `lacks`: what
+    other servers do not have either.
+    """
     knowledge()  # a broken file must fail here, not in the first reply
-    simulation = Simulation(latency, check_faults(faults or {}), seed, key)
+    simulation = Simulation(latency, check_faults(faults or {}), seed, key, frozenset(lacks), Slots(slots))
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
         simulation.log = log.open("a", encoding="utf-8")

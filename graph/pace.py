@@ -7,7 +7,7 @@ vLLM never answers 429: it queues without a word, and more samples in flight the
 |---|---|---|
 | fewer in flight than allowed | too few samples | as before |
 | under half of them have a call under way | muser itself | as before |
-| more requests wait than a tenth of those that run | the queue (the KV cache where it is full) | what runs and a tenth |
+| more requests wait than a tenth of those that run | the queue, or a full KV cache | what runs and a tenth |
 | some wait, or the KV cache is full | the same | as before |
 | nobody waits | concurrency | doubled until a server was the limit once, then a tenth more |
 
@@ -16,7 +16,6 @@ latency that it cost means that the endpoint is at its limit. Then the step is t
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -151,7 +150,7 @@ class Pacer:
         fixed = recipe.concurrency != "auto"
         limit = min(START, recipe.max_concurrency) if recipe.concurrency == "auto" else recipe.concurrency
         self.pace = Pace(limit, fixed=fixed, ceiling=recipe.max_concurrency)
-        self.spent: Counter[Limiter] = Counter()
+        self.spent: dict[Limiter, float] = {}
         self._progress, self._window = progress, window or WINDOW
         self._servers = list(endpoints)
 
@@ -160,7 +159,7 @@ class Pacer:
         while True:
             reading = await self._read()
             self.pace = adjust(self.pace, reading)
-            self.spent[self.pace.limiter] += reading.seconds
+            self.spent[self.pace.limiter] = self.spent.get(self.pace.limiter, 0.0) + reading.seconds
             follow(self.pace.limit)
 
     async def _read(self) -> Reading:
@@ -201,7 +200,7 @@ def _mean(loads: list[Load]) -> Load:
         return sum(values) / len(loads)
 
     return Load(
-        running=mean(load.running for load in loads),
-        waiting=mean(load.waiting for load in loads),
-        kv_used=mean(load.kv_used for load in loads),
+        running=mean(each.running for each in loads),
+        waiting=mean(each.waiting for each in loads),
+        kv_used=mean(each.kv_used for each in loads),
     )

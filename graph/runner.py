@@ -114,7 +114,7 @@ class _Running:
             failures=tuple(samples.failures(store, run_id)),
             usage=tuple(ledger.usage_by_role(store, run_id)),
             concurrency=self.pacer.pace.limit,
-            limited_by=dict(self.pacer.spent.most_common()),
+            limited_by=dict(sorted(self.pacer.spent.items(), key=lambda item: -item[1])),
         )
 
     async def _repair(self) -> None:
