@@ -77,6 +77,8 @@ def prepare(path: Path, create: bool = True) -> None:
                 raise StoreFull(
                     f"The folder of the store cannot be made: {error.strerror}.", where=str(path)
                 ) from error
+        elif path.is_dir():
+            raise StoreError("This is a folder, not a store.", where=str(path), todo="name a file in it")
         elif path.stat().st_size and _version(path) == VERSION:
             return
         with closing(connect(path, "mode=rwc")) as db:

@@ -189,7 +189,7 @@ def test_what_is_not_the_files_fault_stays_a_bug(store: Store) -> None:
 
 
 def test_a_folder_in_the_stores_place_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="unable to open"):
+    with pytest.raises(StoreError, match="a folder, not a store"):
         Store.open(tmp_path)
 
 
