@@ -123,35 +123,38 @@ def main() -> None:
     options.add_argument("--writers", type=int, default=64)
     given = options.parse_args()
     persona = Persona(identity="a", region="b", condition="c", intent="d", vagueness="e", completeness="f", style="g")
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "bench.db") as store:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.db"
+        measure(path, given.samples, given.writers, persona)
+        said = sum(len(v) if isinstance(v, str) else sum(map(len, v.values())) for v in texts_of(0).values())
+        per_sample = path.stat().st_size / given.samples / 1024
+        print(f"space                 {per_sample:10.1f} KiB a sample of {said / 1024:.1f} KiB of texts")
+
+
+def measure(path: Path, samples: int, writers: int, persona: Persona) -> None:
+    """Fill a store and ask it what commands ask; a line each."""
+    with Store.open(path) as store:
         create_run(store, Run(id="bench", name="bench", recipe="", identity={}, fingerprint=""))
         started = time.perf_counter()
-        add_samples(store, "bench", (SampleInput(key=f"s{n:06d}", persona=persona) for n in range(given.samples)), 0)
-        print(f"add samples           {given.samples / (time.perf_counter() - started):10.0f} a second")
+        add_samples(store, "bench", (SampleInput(key=f"s{n:06d}", persona=persona) for n in range(samples)), 0)
+        print(f"add samples           {samples / (time.perf_counter() - started):10.0f} a second")
 
         waits: list[float] = []
         started, cpu = time.perf_counter(), time.process_time()
-        asyncio.run(fill(store, given.writers, waits))
+        asyncio.run(fill(store, writers, waits))
         wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-        print(f"ledger, {given.writers:4d} writers  {6 * given.samples / wall:10.0f} calls a second, each on disk")
-        print(
-            f"samples               {given.samples / wall:10.1f} a second, {1000 * cpu / given.samples:.2f} ms CPU each"
-        )
+        print(f"ledger, {writers:4d} writers  {6 * samples / wall:10.0f} calls a second, each on disk")
+        print(f"samples               {samples / wall:10.1f} a second, {1000 * cpu / samples:.2f} ms CPU each")
 
         show_waits("look-up, new request", waits)
-        asyncio.run(look_up_again(store, given.samples))
+        asyncio.run(look_up_again(store, samples))
         for name, work in (
             ("runs", lambda: list_runs(store)),
             ("counts", lambda: counts(store, "bench")),
             ("usage by role", lambda: usage_by_role(store, "bench")),
-            ("one trace", lambda: get_trace(store, f"bench/s{given.samples // 2:06d}")),
+            ("one trace", lambda: get_trace(store, f"bench/s{samples // 2:06d}")),
         ):
             print(f"{name:22}{milliseconds(work):10.2f} ms")
-        size = sum(file.stat().st_size for file in Path(folder).iterdir() if not file.name.endswith("-shm"))
-        said = sum(len(v) if isinstance(v, str) else sum(map(len, v.values())) for v in texts_of(0).values())
-        print(
-            f"space                 {size / given.samples / 1024:10.1f} KiB a sample of {said / 1024:.1f} KiB of texts"
-        )
 
 
 async def look_up_again(store: Store, samples: int) -> None:
