@@ -51,7 +51,7 @@ def what_would_run(recipe: "Recipe") -> dict[str, Any]:
 
 async def ask_endpoints(recipe: "Recipe") -> list[dict[str, Any]]:
     """Every model that a role is bound to: where it is, and why it cannot be asked, if it cannot."""
-    needed = dict.fromkeys(recipe.role(role).name for role in recipe.call_roles())
+    needed = dict.fromkeys(recipe.role(role).model for role in recipe.call_roles())
     return [await _endpoint_facts(recipe, name) for name in needed]
 
 
@@ -73,7 +73,8 @@ def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
         if endpoint["error"]:
             console.print(Text(f"models.{endpoint['model']}: {plain(endpoint['error'])}", style="red"))
         else:
-            console.print(Text(f"models.{endpoint['model']} at {endpoint['url']} {endpoint['state']}"), soft_wrap=True)
+            at = f" at {endpoint['url']}" if endpoint["url"] else ""
+            console.print(Text(f"models.{endpoint['model']}{at} {endpoint['state']}"), soft_wrap=True)
 
 
 def _role_facts(recipe: "Recipe", role: str) -> dict[str, str]:
@@ -84,14 +85,14 @@ def _role_facts(recipe: "Recipe", role: str) -> dict[str, str]:
     return {"role": role, "model": bound.model, "served_as": recipe.models[bound.name].model, "speaks": speaks}
 
 
-async def _endpoint_facts(recipe: "Recipe", name: str) -> dict[str, Any]:
-    settings = recipe.models[name]
-    facts: dict[str, Any] = {"model": name, "url": settings.base_url, "error": None}
-    if settings.serve:
-        return facts | {"url": None, "state": "is started by muser when it is needed"}
+async def _endpoint_facts(recipe: "Recipe", bound: str) -> dict[str, Any]:
+    settings = recipe.models[bound.partition("@")[0]]
+    facts: dict[str, Any] = {"model": bound, "url": settings.base_url, "error": None}
+    if settings.base_url is None or "@" in bound:
+        return facts | {"url": None, "state": "is served by muser while it is needed"}
     try:
-        async with open_endpoints({name: settings}) as endpoints:
-            await endpoints[name].check()
+        async with open_endpoints({bound: settings}) as endpoints:
+            await endpoints[bound].check()
     except MuserError as error:
         return facts | {"state": "cannot be asked", "error": str(error)}
     return facts | {"state": f"answers and serves {settings.model}"}

@@ -38,7 +38,8 @@ def demo(folder: Annotated[str, Option(metavar="DIR", help="Where its database a
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     path = str(place / "muser.db")
-    recipe = load_recipe(RECIPES / "quickstart.yaml", ["name=demo", f"samples={SAMPLES}", f"store={dumps(path)}"])
+    inputs = [f"samples={SAMPLES}", "queries=questions.jsonl"]
+    recipe = load_recipe(RECIPES / "quickstart.yaml", ["name=demo", *inputs, f"store={dumps(path)}"])
     again = command("demo", *([] if folder == "demo" else ["--folder", folder]))
     with Store.open(path) as store:
         summary = take_to_end(lambda follow, stop: _run_simulated(recipe, store, follow, stop), again)

@@ -11,6 +11,7 @@ from .options import Json, RecipeFile, RecipeStore, RunName, Set, StoreFile
 if TYPE_CHECKING:
     import asyncio
 
+    from ..core.recipe import Recipe
     from ..graph.progress import Progress, Summary
     from ..store.database import Store
     from ..store.runs import Run
@@ -23,7 +24,7 @@ def run(
     change: Set = None,
     store: RecipeStore = None,
     samples: Annotated[int | None, Option(min=0, metavar="N", help="How many samples to simulate.")] = None,
-    concurrency: Annotated[int | None, Option(min=1, metavar="N", help="Samples in flight.")] = None,
+    concurrency: Annotated[str | None, Option(metavar="N|auto", help="Samples in flight.")] = None,
     new: Annotated[bool, Option("--new", help="Start a new run, even where one of this name can go on.")] = False,
     json: Json = False,
 ) -> None:
@@ -35,47 +36,36 @@ def run(
     from json import dumps
 
     from ..core.loading import load_recipe
-    from ..graph.run import run_recipe
     from ..store.database import Store
 
-    flags = {"store": store, "samples": samples, "concurrency": concurrency}
-    given = {name: value for name, value in flags.items() if value is not None}
-    changes = change or []
+    typed = {"store": store, "samples": samples, "concurrency": concurrency}
+    given = {name: str(value) for name, value in typed.items() if value is not None}
     # A change is read as YAML: in quotes, a path of whatever letters stays a path.
-    settings = load_recipe(recipe, [*changes, *(f"{k}={dumps(v)}" for k, v in given.items())], needs=["inputs"])
-    words = [word for each in changes for word in ("--set", each)]
-    again = command("run", recipe, *words, *(word for k, v in given.items() for word in (f"--{k}", str(v))))
+    flags = [f"{name}={dumps(value) if name == 'store' else value}" for name, value in given.items()]
+    settings = load_recipe(recipe, [*(change or []), *flags], needs=["inputs"])
+    again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
     with Store.open(settings.store) as opened:
-        finish(
-            lambda follow, stop: run_recipe(settings, opened, new=new, on_progress=follow, stop=stop),
-            again=again,
-            store=settings.store,
-            json=json,
-        )
+        finish(_serve_and_run(settings, opened, new=new), again=again, store=settings.store, json=json)
 
 
 def retry(
     run: RunName,
     failed: Annotated[bool, Option("--failed", help="The samples that failed.")] = False,
+    change: Set = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """Try a run's failed samples again, by the run's own recipe."""
     from ..core.loading import parse_recipe
-    from ..graph.run import run_recipe
     from ..store.database import Store
 
     if not failed:
         raise BadParameter("say what to try again: --failed")
     with Store.open(store, create=False) as opened:
         before = named_run(opened, run)
-        settings = parse_recipe(before.recipe, before.folder)
-        finish(
-            lambda follow, stop: run_recipe(settings, opened, run_id=run, retry=True, on_progress=follow, stop=stop),
-            again=command("retry", run, "--failed", store=store),
-            store=store,
-            json=json,
-        )
+        settings = parse_recipe(before.recipe, before.folder, change or [], source=f"the recipe of run {run}")
+        again = command("retry", run, "--failed", *_repeated(change), store=store)
+        finish(_serve_and_run(settings, opened, run_id=run, retry=True), again=again, store=store, json=json)
 
 
 def runs(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
@@ -144,3 +134,27 @@ def take_to_end(work: "Work", again: str) -> "Summary":
     except Stopped:
         say(f"stopped at once; every finished call is kept, go on with: {again}")
         raise Exit(Code.INTERRUPTED) from None
+
+
+def _serve_and_run(
+    settings: "Recipe", store: "Store", *, new: bool = False, run_id: str | None = None, retry: bool = False
+) -> "Work":
+    """The run as work to do: servers of models without an address are up meanwhile, as those of trained stages are."""
+    from ..graph.run import run_recipe
+    from ..pipeline.models import serving
+
+    def tell(name: str, path: str) -> None:
+        say(f"serving {name} from {path} ...")
+
+    async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
+        async with serving(settings, store, settings.call_roles(), on_start=tell) as up:
+            return await run_recipe(
+                settings, store, models=up.models, revisions=up.revisions, new=new, run_id=run_id, retry=retry,
+                on_progress=follow, stop=stop,
+            )  # fmt: skip
+
+    return work
+
+
+def _repeated(change: list[str] | None) -> list[str]:
+    return [word for each in change or [] for word in ("--set", each)]

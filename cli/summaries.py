@@ -13,7 +13,7 @@ from .progress import duration, share
 from .text import plain
 
 if TYPE_CHECKING:
-    from ..graph.progress import Summary
+    from ..graph.progress import Limiter, Summary
     from ..store.ledger import RoleUsage
     from ..store.runs import RunLine
 
@@ -36,6 +36,16 @@ REASONS = {
 }
 
 
+LIMITERS: dict["Limiter", str] = {
+    "samples": "too few samples",
+    "client": "muser itself",
+    "queue": "the servers' queues",
+    "kv": "the servers' KV cache",
+    "latency": "the endpoints' latency",
+    "concurrency": "concurrency",
+}
+
+
 def exit_code(summary: "Summary") -> Code:
     """Pending samples weigh more than failed ones: the same command goes on with them."""
     if summary.pending:
@@ -54,6 +64,9 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
             console.print(Text(_indented(plain(summary.stop_cause))))
     if summary.failures:
         _print_failures(console, summary, store)
+    limiter = max(summary.limited_by.items(), key=lambda item: item[1], default=("unknown", 0.0))[0]
+    if limiter != "unknown":
+        console.print(Text(f"most of the time limited by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
     if summary.usage:
         console.print()
         _print_usage(console, summary.usage)
