@@ -18,7 +18,7 @@ from muser.trainer.rows import RowReport
 from muser.trainer.sft import train_stage
 from muser.trainer.trained import TrainingProgress, folder_digest
 
-pytestmark = [pytest.mark.train, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.train
 Make = Callable[..., TrainingSettings]
 Write = Callable[..., Path]
 

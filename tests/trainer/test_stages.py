@@ -74,7 +74,6 @@ def test_what_cannot_be_trained_is_refused(recipe: Callable[..., Recipe], store:
 
 
 @pytest.mark.train
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_two_stages_train_one_after_the_other_and_the_store_tells_what_trained_them(
     method: str, recipe: Callable[..., Recipe], store: Store, run_id: str
