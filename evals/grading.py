@@ -77,6 +77,7 @@ async def evaluate(
     models: Mapping[str, ModelSettings] | None = None,
     revisions: Mapping[str, str] | None = None,
     new: bool = False,
+    run_id: str | None = None,
     retry: bool = False,
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
@@ -85,7 +86,7 @@ async def evaluate(
     examples = dict(keyed_examples(recipe))
     prompts = load_prompts(recipe)
     described = describe_evaluation(recipe, prompts.judge, revisions=revisions)
-    run = await asyncio.to_thread(open_run, store, described, new=new)
+    run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
     await asyncio.to_thread(samples.add_samples, store, run.id, _inputs(examples), recipe.seed)
     if retry:
         await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")

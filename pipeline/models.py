@@ -1,0 +1,127 @@
+"""Models by stage: where the name that a role is bound to leads, and serving it while a step needs it."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..core.errors import MissingModel, SettingsError
+from ..core.hashing import digest
+from ..core.recipe import ModelSettings, Recipe, RoleSettings, ServeSettings
+from ..core.types import Stage
+from ..endpoints.serving import serve_model
+from ..store.artifacts import Artifact, latest_artifact
+from ..store.database import Store
+
+STAGES: tuple[Stage, ...] = ("base", "distill", "refine")
+EDGE = 2**20  # bytes of a large file's beginning and end that tell it from others
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a bound name leads: an endpoint, or a `path` to serve. `revision` tells models of one name apart."""
+
+    bound: str
+    settings: ModelSettings
+    path: str | None = None
+    revision: str = ""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The endpoints of bound names while they are up, and the revisions behind them; as `run_recipe` takes them."""
+
+    models: dict[str, ModelSettings] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+
+
+def trained_model(recipe: Recipe, store: Store, stage: Stage) -> Artifact | None:
+    """The newest model that training made for this stage, if its folder is still there."""
+    name = recipe.training.model if recipe.training else ""
+    found = latest_artifact(store, "model", name, stage)
+    return found if found and Path(found.path).is_dir() else None
+
+
+def locate(recipe: Recipe, store: Store, bound: str) -> Place:
+    """Where a role's model is to be found. Raises MissingModel for a stage that is not trained, SettingsError."""
+    role = RoleSettings(model=bound)
+    settings = recipe.models[role.name]
+    if role.stage != "base":
+        model = trained_model(recipe, store, role.stage)  # type: ignore[arg-type]
+        if model is None:
+            raise MissingModel(
+                f"{bound} is not trained yet",
+                where=str(store.path),
+                todo=f"muser train RECIPE --stage {role.stage}, or muser pipeline RECIPE, which does all in order",
+            )
+        return Place(bound, settings, model.path, model.digest)
+    if settings.base_url:
+        return Place(bound, settings)
+    is_student = recipe.training is not None and recipe.training.model == role.name
+    if settings.serve is None and not is_student:
+        raise SettingsError(
+            f"model {role.name} has no address", where=f"models.{role.name}", todo="give it base_url or serve"
+        )
+    path = base_path(recipe, role.name)
+    return Place(bound, settings, path, folder_revision(path) if is_student else "")
+
+
+def base_path(recipe: Recipe, name: str) -> str:
+    """A model's folder beside the recipe where there is one, else what the recipe says: a path or a hub name."""
+    beside = recipe.folder / recipe.models[name].model
+    return str(beside) if beside.is_dir() else recipe.models[name].model
+
+
+def folder_revision(path: str) -> str:
+    """What changes when a model folder's weights change; of a hub name, the name. Reads little of large files."""
+    folder = Path(path)
+    if not folder.is_dir():
+        return path
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix != ".md"]
+    return digest([[file.name, file.stat().st_size, _edges(file)] for file in files])
+
+
+def _edges(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(EDGE)
+        file.seek(max(EDGE, path.stat().st_size - EDGE))
+        return digest((head + file.read()).hex())
+
+
+def places_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> list[Place]:
+    """Where the models of these roles are, each once. Raises what `locate` raises."""
+    return [locate(recipe, store, bound) for bound in dict.fromkeys(recipe.role(role).model for role in roles)]
+
+
+def revisions_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> dict[str, str]:
+    """Bound name → revision, as `run_recipe` takes them, without serving anything."""
+    return {place.bound: place.revision for place in places_of(recipe, store, roles) if place.revision}
+
+
+@asynccontextmanager
+async def serving(
+    recipe: Recipe, store: Store, roles: Iterable[str], *, on_start: Callable[[str, str], None] | None = None
+) -> AsyncIterator[Served]:
+    """Starts a server for each of these roles' models that has no address, and stops it at the end. Raises ServerError.
+
+    `on_start` is told the name and the path that is about to be served.
+    """
+    served, urls = Served(), dict[str, str]()
+    async with AsyncExitStack() as servers:
+        for place in places_of(recipe, store, roles):
+            name = place.bound
+            settings = place.settings
+            if place.path is not None:
+                called = f"{name.partition('@')[0]}-{RoleSettings(model=name).stage}"
+                if place.path not in urls:
+                    if on_start:
+                        on_start(name, place.path)
+                    log = Path(recipe.output) / "logs" / f"{called}.log"
+                    server = serve_model(called, place.path, settings.serve or ServeSettings(), log=log)
+                    urls[place.path] = await servers.enter_async_context(server)
+                changed = {"model": called, "base_url": urls[place.path], "serve": None, "api_key_env": None}
+                settings = settings.model_copy(update=changed)
+            served.models[name] = settings
+            if place.revision:
+                served.revisions[name] = place.revision
+        yield served

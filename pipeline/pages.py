@@ -1,0 +1,310 @@
+"""A gathered report as a page: Markdown, and HTML in one file for light and dark."""
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+WORSE, UNSURE = "▼", "·"
+NOTE = (
+    "In per cent: mean over examples, clipped at 0 and 100 after averaging as in HealthBench, with its 95 % bootstrap "
+    "interval. Differences are paired by example and not clipped. "
+    f"{WORSE}: got worse; {UNSURE}: no difference shown at the 5 % level."
+)
+DISCLAIMER = "Nothing here is medical advice."
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column is words, the others are set to the right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG file beside the page, by its name."""
+
+    name: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Code:
+    text: str
+
+
+Block = Heading | Paragraph | Table | Picture | Code
+
+
+def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Block]:
+    """The page, part by part. `pictures`: `scores` and `losses` → file name, where they were drawn."""
+    if data["caption"]:
+        yield Paragraph(data["caption"])
+    yield Paragraph(DISCLAIMER)
+    if data["scores"]:
+        yield from _scores(data["scores"], pictures.get("scores", ""))
+    yield from _training(data, pictures.get("losses", ""))
+    yield from _funnel(data)
+    yield from _cost(data["cost"])
+    yield from _provenance(data)
+
+
+def score_table(scores: Mapping[str, Any]) -> Table:
+    """One line a metric: each stage's score, then its differences from the stage before and from the first."""
+    stages = list(scores)
+    pairs = [(stage, other) for stage in stages for other in scores[stage]["differences"]]
+    rows = [
+        (
+            metric_name(name),
+            *(_score(find_score(scores[stage]["report"], name)) for stage in stages),
+            *(_difference(scores[stage]["differences"][other].get(name)) for stage, other in pairs),
+        )
+        for name in metrics_of(scores)
+    ]
+    return Table(("", *stages, *(f"{stage} − {other}" for stage, other in pairs)), tuple(rows))
+
+
+def markdown(title: str, parts: Sequence[Block]) -> str:
+    """The page as Markdown."""
+    return "\n\n".join([f"# {title}", *(_as_markdown(part) for part in parts)]) + "\n"
+
+
+def html(title: str, parts: Sequence[Block], images: Mapping[str, bytes]) -> str:
+    """The page as one HTML file that loads nothing; `images` are the SVG files by name."""
+    body = "\n".join([f"<h1>{escape(title)}</h1>", *(_as_html(part, images) for part in parts)])
+    return HTML.format(title=escape(title), style=STYLE, body=body)
+
+
+def _scores(scores: Mapping[str, Any], picture: str) -> Iterator[Block]:
+    yield Heading("Scores")
+    yield score_table(scores)
+    yield Paragraph(NOTE)
+    if picture:
+        yield Picture(picture, "Scores of every stage, overall and by axis and theme")
+    lines = []
+    for stage, found in scores.items():
+        report = found["report"]
+        lines.append(
+            (
+                stage,
+                f"{report['examples']:,}",
+                f"{found['failed']:,}",
+                f"{report['left_out_unjudged']:,}",
+                f"{report['items']:,}",
+                f"{report['items_unjudged']:,}",
+                f"{found['cut_off']:,}",
+            )
+        )
+    names = (
+        "stage",
+        "examples graded",
+        "failed",
+        "left out, not judged",
+        "rubric items",
+        "judge failures",
+        "answers cut off",
+    )
+    yield Table(names, tuple(lines))
+
+
+def _training(data: Mapping[str, Any], picture: str) -> Iterator[Block]:
+    yield Heading("Training")
+    lines = [
+        (
+            stage,
+            _count(found["rows"]),
+            _count(found["rows_dropped"]),
+            _count(found["steps"]),
+            f"{found['loss_first']:.3f} → {found['loss_last']:.3f}",
+            _count(found["tokens"]),
+            f"{found['seconds']:.0f} s",
+            f"{_count(found['peak_memory_mb'])} MB",
+        )
+        for stage, found in data["training"].items()
+    ]
+    yield Table(("stage", "rows", "dropped", "steps", "loss", "tokens", "time", "peak memory"), tuple(lines))
+    if picture:
+        yield Picture(picture, "The loss of both trainings by step")
+
+
+def _funnel(data: Mapping[str, Any]) -> Iterator[Block]:
+    yield Heading("From samples to training")
+    lines = [(one["step"], _count(one["samples"]), _reasons(one["lost"])) for one in data["funnel"]]
+    yield Table(("", "samples", "lost on the way"), tuple(lines))
+    if data["verdicts"]:
+        yield Heading("Verdicts")
+        lines = []
+        for critic, said in data["verdicts"].items():
+            total = sum(said.values())
+            lines.append(
+                (critic, _count(total), *(f"{100 * said.get(word, 0) / total:.0f} %" for word in ("pass", "revise")))
+            )
+        yield Table(("critic", "critiques", "pass", "revise"), tuple(lines))
+
+
+def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    yield Heading("Tokens and time")
+    lines = []
+    for step in cost:
+        roles, serving = step["roles"], step["serving"]
+        tokens_in = sum(role["tokens_in"] for role in roles)
+        cached = sum(role["tokens_cached"] for role in roles)
+        memory = serving.get("server_memory_mb")
+        lines.append(
+            (
+                step["step"],
+                _count(step["samples"]),
+                _count(sum(role["calls"] for role in roles)),
+                _count(sum(role["reused"] for role in roles)),
+                _count(tokens_in),
+                f"{100 * cached / tokens_in:.0f} %" if tokens_in else "–",
+                _count(sum(role["tokens_out"] for role in roles)),
+                f"{step['seconds']:.0f} s",
+                f"{_count(memory)} MB" if memory else "–",
+            )
+        )
+    names = ("step", "samples", "calls", "reused", "tokens in", "cached", "tokens out", "time", "server's peak memory")
+    yield Table(names, tuple(lines))
+    yield Paragraph("Time runs from the first sample's start to the last one's end, without the start of servers.")
+
+
+def _provenance(data: Mapping[str, Any]) -> Iterator[Block]:
+    found = data["provenance"]
+    yield Heading("Where it comes from")
+    runs = [(run["id"], run["kind"], run["fingerprint"][:12], (run["git_commit"] or "–")[:12]) for run in found["runs"]]
+    yield Table(("run", "kind", "identity", "recipe's commit"), tuple(runs))
+    artifacts = [
+        (
+            f"{one['id']}",
+            " ".join(part for part in (one["kind"], one["name"], one["stage"]) if part),
+            one["digest"][:12],
+            ", ".join(str(parent) for parent in one["made_of"]) or "–",
+            one["path"],
+        )
+        for one in found["artifacts"]
+    ]
+    yield Table(("artifact", "what", "sha256", "made of", "path"), tuple(artifacts))
+    if data["command"]:
+        yield Heading("Command")
+        yield Code(data["command"])
+    yield Heading("Versions")
+    yield Paragraph(", ".join(f"{name} {version}" for name, version in found["versions"].items()))
+    yield Heading("Recipe")
+    yield Code(data["recipe"])
+
+
+def metrics_of(scores: Mapping[str, Any]) -> list[str]:
+    names = ["overall"]
+    for kind, prefix in (("rubric_tags", "axis:"), ("example_tags", "theme:")):
+        tags = (tag for found in scores.values() for tag in found["report"][kind] if tag.startswith(prefix))
+        names += sorted(dict.fromkeys(tags))
+    return names
+
+
+def metric_name(name: str) -> str:
+    return name.partition(":")[2].replace("_", " ") or name
+
+
+def find_score(report: Mapping[str, Any], name: str) -> Mapping[str, float] | None:
+    if name == "overall":
+        found = report["overall"]
+    else:
+        found = report["rubric_tags"].get(name) or report["example_tags"].get(name)
+    return found if isinstance(found, Mapping) else None
+
+
+def _score(score: Mapping[str, float] | None) -> str:
+    if score is None:
+        return "–"
+    return f"{100 * score['mean']:.1f} [{100 * score['low']:.1f}, {100 * score['high']:.1f}]"
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    mark = {"lower": f" {WORSE}", "no difference shown": f" {UNSURE}"}.get(found["verdict"], "")
+    return f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]{mark}"
+
+
+def _count(number: float | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _reasons(lost: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in lost.items()) or "–"
+
+
+def _as_markdown(part: Block) -> str:
+    match part:
+        case Heading(text):
+            return f"## {text}"
+        case Table(columns, rows):
+            lines = [columns, ("---", *("--:" for _ in columns[1:])), *rows]
+            return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        case Picture(name, says):
+            return f"![{says}]({name})"
+        case Code(text):
+            return f"```\n{text.rstrip()}\n```"
+        case Paragraph(text):
+            return text
+
+
+def _as_html(part: Block, images: Mapping[str, bytes]) -> str:
+    match part:
+        case Heading(text):
+            return f"<h2>{escape(text)}</h2>"
+        case Table(columns, rows):
+            head = "".join(f"<th>{escape(cell)}</th>" for cell in columns)
+            body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+            return f"<div class=wide><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>"
+        case Picture(name, says):
+            data = base64.b64encode(images[name]).decode()
+            return f'<img alt="{escape(says)}" src="data:image/svg+xml;base64,{data}">'
+        case Code(text):
+            return f"<pre>{escape(text.rstrip())}</pre>"
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c1f23; --soft: #5d646d; --line: #d9dde2; --page: #ffffff; --code: #f4f5f7; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8eb; --soft: #9aa2ac; --line: #363b42; --page: #16181b; --code: #202328; }
+}
+body { margin: 2rem auto; padding: 0 1rem; max-width: 62rem; background: var(--page); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif; }
+h2 { margin-top: 2.2rem; font-size: 1.2rem; }
+p { color: var(--soft); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.25rem 0.7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
+th { color: var(--soft); font-weight: 500; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+img { max-width: 100%; }
+pre { background: var(--code); padding: 0.8rem; overflow-x: auto; font-size: 0.85rem; }
+"""
+HTML = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+<body>
+{body}
+</body>
+</html>
+"""

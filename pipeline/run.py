@@ -1,0 +1,123 @@
+"""The whole method, step by step: what is done is skipped, what was begun goes on, what changed is made anew."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import SettingsError
+from ..core.recipe import Recipe
+from ..graph.progress import Summary
+from ..store.artifacts import latest_artifact
+from ..store.database import Store
+from ..store.runs import latest_run
+from . import report, sampling, scoring, training
+from .models import trained_model
+from .steps import Charts, Listener, Step, StepState, Work
+
+# In the order in which they are made; each starts once what it needs is done.
+STEPS = (
+    Step("distill.run", (), sampling.look_at_distill, sampling.run_distill),
+    Step("distill.train", ("distill.run",), training.look_at_training("distill"), training.train("distill")),
+    Step("refine.run", ("distill.run", "distill.train"), sampling.look_at_refine, sampling.run_refine),
+    Step(
+        "refine.train", ("refine.run", "distill.train"), training.look_at_training("refine"), training.train("refine")
+    ),
+    Step("eval.base", (), scoring.look_at_scores("base"), scoring.score("base")),
+    Step("eval.distill", ("distill.train",), scoring.look_at_scores("distill"), scoring.score("distill")),
+    Step("eval.refine", ("refine.train",), scoring.look_at_scores("refine"), scoring.score("refine")),
+    Step("report", ("refine.train",), report.look_at_report, report.write_report),
+)
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """Where every step stands. `stopped_at` names the step that did not end, `summary` says how its run stands."""
+
+    steps: tuple[StepState, ...]
+    stopped_at: str = ""
+    summary: Summary | None = None
+    report: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {
+            "steps": [step.model_dump(mode="json") for step in self.steps],
+            "stopped_at": self.stopped_at,
+            "summary": self.summary.to_dict() if self.summary else None,
+            "report": str(self.report) if self.report else None,
+        }
+
+
+def plan(recipe: Recipe, store: Store) -> list[StepState]:
+    """Where every step stands, and so what would be made; nothing is run or served. Raises SettingsError."""
+    work = Work(recipe, store)
+    return [look(work, step) for step in steps_of(recipe)]
+
+
+async def run_pipeline(
+    recipe: Recipe,
+    store: Store,
+    *,
+    listener: Listener | None = None,
+    charts: Charts | None = None,
+    retry: bool = False,
+    command: str = "",
+    stop: asyncio.Event | None = None,
+) -> PipelineResult:
+    """Makes every step that is not done; `retry` takes failed samples up again, `command` is what the report names.
+
+    `on_step` hears of each step as it is found and, if it was made, as it is left. Setting `stop` ends the step under
+    way in a state that it goes on from. Raises every MuserError of its steps.
+    """
+    work = Work(recipe, store, command, listener or Listener(), charts, retry, stop or asyncio.Event())
+    for step in steps_of(recipe):
+        state = look(work, step)
+        work.listener.on_step(state)
+        if state.state != "done" or (retry and state.failed):
+            work.summary = None
+            await step.do(work)
+            state = look(work, step)
+            if state.state != "done" or work.stop.is_set():
+                return PipelineResult(tuple(work.states.values()), step.name, work.summary)
+            work.listener.on_step(state)
+    return PipelineResult(tuple(work.states.values()), report=Path(work.result("report")))
+
+
+def steps_of(recipe: Recipe) -> list[Step]:
+    """The steps that a recipe asks for; the report is of all that come before it. Raises SettingsError."""
+    missing = [key for key in ("training", "critics") if not getattr(recipe, key)]
+    if not recipe.samples and not recipe.queries:
+        missing.append("samples or queries")
+    if missing:
+        raise SettingsError(f"a pipeline's recipe needs {' and '.join(missing)}", where=recipe.name)
+    stages = recipe.evaluation.stages if recipe.evaluation else []
+    kept = [step for step in STEPS if not step.name.startswith("eval.") or step.name[5:] in stages]
+    names = tuple(step.name for step in kept[:-1])
+    return [*kept[:-1], Step("report", names, kept[-1].look, kept[-1].do)]
+
+
+def look(work: Work, step: Step) -> StepState:
+    """A step's state, kept in `work`. What waits for another step is to do, or stale where it was done before."""
+    waits = [name for name in step.needs if work.states[name].state != "done"]
+    if waits:
+        again = was_made(work, step.name)
+        note = "again, " * again + f"after {waits[-1]}"
+        state = StepState(name=step.name, state="stale" if again else "to do", note=note)
+    else:
+        state = step.look(work)
+    work.states[step.name] = state
+    return state
+
+
+def was_made(work: Work, step: str) -> bool:
+    """Whether the step has left a result before, of whatever inputs."""
+    recipe, store = work.recipe, work.store
+    first, _, second = step.partition(".")
+    if step == "report":
+        return latest_artifact(store, "report", recipe.name) is not None
+    if second == "train":
+        return trained_model(recipe, store, "distill" if first == "distill" else "refine") is not None
+    return (
+        latest_run(store, f"{recipe.name}-eval-{second}" if first == "eval" else f"{recipe.name}-{first}") is not None
+    )

@@ -1,0 +1,102 @@
+"""The steps that score: a stage's model answers the benchmark and the judge grades it, one run a stage."""
+
+import resource
+import time
+from collections.abc import Awaitable, Callable
+
+from ..core.errors import EvaluationError
+from ..core.hashing import digest
+from ..core.recipe import Recipe, RoleSettings
+from ..core.types import Stage
+from ..evals.grading import ROLES, describe_evaluation, evaluate, keyed_examples, score_run
+from ..evals.scores import ExampleScore, summarize
+from ..graph.progress import Summary
+from ..prompts.templates import load_prompts
+from ..store.artifacts import Artifact, latest_artifact, record_artifact
+from ..store.database import Store
+from .models import revisions_of, serving, trained_model
+from .sampling import Planned, keep_summary, look_at_run
+from .steps import StepState, Work
+
+
+def stage_recipe(recipe: Recipe, stage: Stage) -> Recipe:
+    """The recipe of one stage's evaluation: the student of this stage is the responder."""
+    name = recipe.training.model if recipe.training else recipe.role("responder").name
+    roles = recipe.roles.model_copy(update={"responder": RoleSettings(model=f"{name}@{stage}")})
+    return recipe.model_copy(update={"name": f"{recipe.name}-eval-{stage}", "roles": roles})
+
+
+def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
+    """Whether this very model has answered every example and every answer has been graded."""
+
+    def look(work: Work) -> StepState:
+        recipe = stage_recipe(work.recipe, stage)
+        described = describe_evaluation(
+            recipe, load_prompts(recipe).judge, revisions=revisions_of(recipe, work.store, ROLES)
+        )
+        examples = sum(1 for _ in keyed_examples(recipe))
+        state = look_at_run(work.store, f"eval.{stage}", Planned(described, examples))
+        if state.state == "done" and latest_artifact(work.store, "evaluation", state.result, stage) is None:
+            return state.model_copy(update={"state": "unfinished", "note": "answered and graded, to be scored"})
+        return state
+
+    return look
+
+
+def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
+    """Serves the stage's model and evaluates it."""
+
+    async def act(work: Work) -> None:
+        keep_summary(work, await evaluate_stage(work, stage))
+
+    return act
+
+
+async def evaluate_stage(work: Work, stage: Stage) -> Summary:
+    """One stage's evaluation to its end; the scores are recorded once no example is left."""
+    recipe, began = stage_recipe(work.recipe, stage), time.monotonic()
+    state = look_at_scores(stage)(work)
+    async with serving(recipe, work.store, ROLES, on_start=work.listener.on_serve) as served:
+        up = time.monotonic()
+        summary = await evaluate(
+            recipe,
+            work.store,
+            models=served.models,
+            revisions=served.revisions,
+            on_progress=work.listener.on_samples,
+            retry=work.retry,
+            stop=work.stop,
+            run_id=state.result or None,
+            new=state.state == "stale",
+        )
+    if summary.done and not summary.pending:
+        took = {"seconds": round(time.monotonic() - began, 1), "server_start_seconds": round(up - began, 1)}
+        _record(work, stage, recipe, summary.run_id, took | {"server_memory_mb": _servers_memory_mb()})
+    return summary
+
+
+def stage_scores(recipe: Recipe, store: Store, stage: Stage, run_id: str) -> list[ExampleScore]:
+    """Every scored example of a stage's run."""
+    return score_run(stage_recipe(recipe, stage), store, run_id)
+
+
+def _record(work: Work, stage: Stage, recipe: Recipe, run_id: str, took: dict[str, float]) -> None:
+    if recipe.evaluation is None:
+        raise EvaluationError("the recipe names no benchmark", todo="add evaluation: {file: …}")
+    report = summarize(score_run(recipe, work.store, run_id)).to_dict()
+    model = trained_model(work.recipe, work.store, stage)
+    artifact = Artifact(
+        kind="evaluation",
+        name=run_id,
+        stage=stage,
+        path=str(recipe.folder / recipe.evaluation.file),
+        digest=digest(report),
+        run_id=run_id,
+        meta={"overall": report["overall"], **took},
+    )
+    record_artifact(work.store, artifact, parents=[model.id] if model and model.id is not None else [])
+
+
+def _servers_memory_mb() -> int:
+    """The peak resident memory of the largest server that has ended so far."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024

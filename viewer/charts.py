@@ -1,0 +1,118 @@
+"""Charts for reports and trainings: loss curves and score bars, drawn alike for light and dark pages."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Read on white and on near-black, and told apart without hues: each is darker than the next.
+COLORS = {"base": "#8a8f98", "distill": "#2f7fc1", "refine": "#d9822b"}
+OTHERS = ("#7a5195", "#2a9d8f", "#c1453d")
+INK, FAINT = "#7d828a", "#7d828a55"
+WIDTH = 7.2  # inches
+SMOOTHING = 0.8
+
+History = Sequence[Mapping[str, Any]]
+"""Training steps in order, each with `step` and `loss`."""
+
+
+class Bar(NamedTuple):
+    """A mean with its interval, all in [0, 1]."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def draw_loss(history: History, path: Path) -> None:
+    """One training's loss curve as a PNG, on white."""
+    with _figure(3.2) as (figure, axes):
+        _curve(axes, history, COLORS["distill"], "loss")
+        _label(axes, "step", "loss")
+        figure.savefig(path, format="png", dpi=150, facecolor="white")
+
+
+def loss_curves(histories: Mapping[str, History]) -> bytes:
+    """The loss of every stage by step, as SVG: the smoothed curve, the single steps behind it."""
+    with _figure(3.0) as (figure, axes):
+        for number, (name, history) in enumerate(histories.items()):
+            _curve(axes, history, _color(name, number), name)
+        _label(axes, "step", "loss")
+        _legend(axes, len(histories))
+        return _svg(figure)
+
+
+def score_bars(scores: Mapping[str, Mapping[str, Bar]]) -> bytes:
+    """Series (stages) of labelled bars (overall, axes, themes) with their intervals, as SVG."""
+    labels = list(dict.fromkeys(label for bars in scores.values() for label in bars))
+    thick = 0.8 / max(len(scores), 1)
+    with _figure(0.7 + 0.22 * len(labels) * max(len(scores), 1)) as (figure, axes):
+        for number, (name, bars) in enumerate(scores.items()):
+            shown = [(labels.index(label), bar) for label, bar in bars.items()]
+            places = [place + (number - (len(scores) - 1) / 2) * thick for place, _ in shown]
+            means = [bar.mean for _, bar in shown]
+            spread = [[bar.mean - bar.low for _, bar in shown], [bar.high - bar.mean for _, bar in shown]]
+            axes.barh(places, means, height=thick * 0.9, color=_color(name, number), label=name)
+            axes.errorbar(means, places, xerr=spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        _label(axes, "score", "", grid="x")
+        _legend(axes, len(scores))
+        return _svg(figure)
+
+
+@contextmanager
+def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+    settings = {
+        "svg.hashsalt": "muser",  # the same data give the same bytes
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _curve(axes: Axes, history: History, color: str, name: str) -> None:
+    steps, losses = [entry["step"] for entry in history], [entry["loss"] for entry in history]
+    smooth = list(accumulate(losses, lambda before, loss: SMOOTHING * before + (1 - SMOOTHING) * loss))
+    axes.plot(steps, losses, color=color, linewidth=0.8, alpha=0.35)
+    axes.plot(steps, smooth, color=color, linewidth=1.8, label=name)
+    axes.set_ylim(bottom=0)
+
+
+def _label(axes: Axes, x: str, y: str, grid: Literal["x", "y"] = "y") -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(axis=grid, color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def _legend(axes: Axes, series: int) -> None:
+    if series > 1:
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=series, borderaxespad=0)
+
+
+def _color(name: str, number: int) -> str:
+    return COLORS.get(name) or OTHERS[number % len(OTHERS)]
+
+
+def _svg(figure: Figure) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return written.getvalue()
