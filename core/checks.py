@@ -22,7 +22,7 @@ ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_KEY = re.compile(
     r"api[-_]?key|authorization|password|secret|(?:access|auth|bearer|hf|hub)[-_]?token", re.IGNORECASE
 )
-SECRET_VALUE = re.compile(r"\bsk-\w")
+SECRET_VALUE = re.compile(r"\bsk-[\w-]{8,}")
 
 
 def cross_check(data: dict[str, Any], folder: Path, needs: Collection[Need] = ()) -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
 
 def _is_key(variable: str) -> bool:
     mixed = len(variable) >= 24 and re.search("[a-z]", variable) and re.search("[0-9]", variable)
-    return bool(mixed or SECRET_VALUE.search(variable) or not ENVIRONMENT_NAME.fullmatch(variable))
+    return bool(mixed or not ENVIRONMENT_NAME.fullmatch(variable))
 
 
 def _has_credentials(url: str) -> bool:

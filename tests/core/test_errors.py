@@ -7,7 +7,8 @@ from muser.core.errors import MuserError, PromptError
 
 
 def test_the_drawn_tree_is_the_tree_of_classes() -> None:
-    path, drawn = [], {}
+    path: list[str] = []
+    drawn = {}
     for line in (errors.__doc__ or "").splitlines():
         found = re.match(r"^    ([│├└─ ]*)(\w+)", line)
         if found:

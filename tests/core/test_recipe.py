@@ -32,7 +32,7 @@ def test_the_roles_that_are_called_follow_from_samples_and_critics() -> None:
 def test_the_loader_asks_for_a_model_for_every_role_that_is_called() -> None:
     for samples in (0, 1):
         for critics in ({}, CRITICS):
-            data = {"models": {"a": {}, "b": {}}, "samples": samples, "critics": critics}
+            data: dict[str, Any] = {"models": {"a": {}, "b": {}}, "samples": samples, "critics": critics}
             asked = {keys[1] for keys, what in cross_check(data, Path()) if what.startswith("is not given")}
             called = {
                 role.replace("critics.", "critic.").split(".")[0]
@@ -46,7 +46,8 @@ def test_identity_keeps_what_decides_content_and_leaves_out_where_and_how_fast()
     moved = {name: {"model": name, "base_url": "http://y", "timeout": 5, "retries": 0} for name in ("big", "small")}
     same = make(critics=CRITICS, samples=9, concurrency=2, store="s", output="o", limits={"tokens": 5}, models=moved)
     assert same.identity() == before
-    for change in ({"seed": 1}, {"rounds": 2}, {"repairs": 0}, {"refine_when": "any_revise"}, {"critics": {}}):
+    changes: list[dict[str, Any]] = [{"seed": 1}, {"rounds": 2}, {"repairs": 0}, {"critics": {}}]
+    for change in [*changes, {"refine_when": "any_revise"}]:
         assert make(**{"critics": CRITICS} | change).identity() != before
 
 
