@@ -33,7 +33,7 @@ def test_a_recipe_loads_and_begins_with_the_command_that_runs_it(name: str) -> N
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_of_attributes_loads(name: str) -> None:
-    assert draw_persona(load_attributes(name, RECIPES), 0)
+    assert draw_persona(load_attributes(name, RECIPES), 0).identity
 
 
 def test_the_twenty_questions_can_be_read_and_told_apart() -> None:
