@@ -2,6 +2,8 @@
 
 import importlib
 
+from pydantic import JsonValue
+
 from ..core.errors import CriticError, MuserError, SettingsError
 from ..core.types import Ask, Critic, Critique, Request
 from ..prompts.templates import PromptSet
@@ -9,7 +11,7 @@ from .replies import ask_json
 
 # The rationale comes first, so that the verdict follows from it and not the reverse; its length is bounded
 # because a grammar-constrained model that never ends its string would otherwise run into the token limit.
-CRITIQUE_SCHEMA = {
+CRITIQUE_SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {
         "rationale": {"type": "string", "maxLength": 2000},

@@ -1,11 +1,13 @@
 """The judge: a conversation, its answer and one rubric item → a grade (HealthBench's grader)."""
 
+from pydantic import JsonValue
+
 from ..core.errors import ReplyError
 from ..core.types import Ask, Grade, Request
 from ..prompts.templates import Prompt
 from .replies import ask_json
 
-GRADE_SCHEMA = {
+GRADE_SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {"explanation": {"type": "string", "maxLength": 2000}, "criteria_met": {"type": "boolean"}},
     "required": ["explanation", "criteria_met"],

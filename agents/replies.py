@@ -1,19 +1,23 @@
 """Is a model's reply of use? Says how not, and asks again a bounded number of times.
 
-| outcome | how it is recognised | the next attempt |
+| outcome | how it is recognised | what follows |
 |---|---|---|
+| ok | none of those below | it is used |
+| prose | words around one JSON object of the schema, and no second one that differs | the object is used |
 | truncated | the token limit ended it | the same request, another seed |
 | whitespace | the token limit ended a run of white space (the loop of JSON mode) | the same |
 | unclosed_reasoning | there is reasoning and no answer | the same |
 | empty | neither | the same |
-| malformed | a schema was asked for and it is not JSON | the reply is shown back with the fault |
-| wrong_schema | JSON, and not of that schema | the same, with the fault |
-| refusal | the server's content filter ended it | none |
+| malformed | a schema was asked for and no such JSON can be told in it | it is shown back with the fault |
+| wrong_schema | JSON, and not of that schema | the same |
+| refusal | the server's content filter ended it | the sample fails |
 
-After the last attempt the reply is a `ReplyError`; every reply's text is kept in the ledger.
+After the last attempt the reply is a `ReplyError` and the sample fails. Every reply's text is kept in the ledger under
+its outcome, so that outcomes are counted by role and none is counted as a verdict.
 """
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -25,6 +29,8 @@ from ..core.types import Ask, Message, Outcome, Reply, Request
 
 LOOP = 40  # white-space characters at the end of a cut reply that no JSON writer needs
 SHOWN_BACK = 2000  # characters of a faulty reply that the repair call repeats
+# Grammars let a weak model write raw control characters into a string; they do no harm there.
+_JSON = json.JSONDecoder(strict=False)
 
 
 def classify(reply: Reply, schema: dict[str, Any] | None = None) -> Outcome:
@@ -48,7 +54,7 @@ async def _ask(request: Request, ask: Ask, repairs: int) -> tuple[Reply, Any]:
     while True:
         reply = await ask(wanted)
         outcome, fault, data = _inspect(reply, request.output_schema)
-        if outcome == "ok":
+        if outcome in ("ok", "prose"):
             return reply, data
         if outcome == "refusal" or wanted.attempt > repairs:
             raise _useless(reply, outcome, wanted.attempt)
@@ -65,13 +71,14 @@ def _useless(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
     )
 
 
+_UNHEEDED = "see by `muser check RECIPE --probe` whether the server honours json_schema; if not, structured: prompt"
 _ADVICE: dict[Outcome, str] = {
     "truncated": "raise the model's max_tokens",
     "whitespace": "serve with structured outputs' disable_any_whitespace, or raise repairs",
     "unclosed_reasoning": "set the role's reasoning to off, or raise max_tokens",
     "empty": "look at the calls with `muser show SAMPLE --json`; check the server's chat template",
-    "malformed": "check that the server honours response_format json_schema, or raise repairs",
-    "wrong_schema": "check that the server honours response_format json_schema, or raise repairs",
+    "malformed": f"{_UNHEEDED}, or raise repairs",
+    "wrong_schema": f"{_UNHEEDED}, or raise repairs",
     "refusal": "use another model for this role",
 }
 
@@ -88,15 +95,31 @@ def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str,
         return "unclosed_reasoning" if reply.reasoning.strip() else "empty", "", None
     if schema is None:
         return "ok", "", None
+    validator = _validator(json.dumps(schema))
     try:
-        # Grammars let a weak model write raw control characters into a string; they do no harm there.
-        data = json.loads(text, strict=False)
-    except ValueError as error:
+        data = _JSON.decode(text)
+    except (ValueError, RecursionError) as error:
+        fitting = [found for found in _objects(text) if validator.is_valid(found)]
+        if fitting and all(found == fitting[0] for found in fitting):
+            return "prose", "", fitting[0]
         return "malformed", f"it is not JSON ({error})", None
-    problem = jsonschema.exceptions.best_match(_validator(json.dumps(schema)).iter_errors(data))
+    problem = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if problem is not None:
         return "wrong_schema", f"at {problem.json_path}: {problem.message[:200]}", None
     return "ok", "", data
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """The JSON objects that stand in a text, outermost ones only."""
+    place = text.find("{")
+    while place >= 0:
+        try:
+            found, end = _JSON.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            end = place + 1
+        else:
+            yield found
+        place = text.find("{", end)
 
 
 @cache

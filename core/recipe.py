@@ -48,6 +48,9 @@ class ModelSettings(Settings):
     base_url: str | None = None
     api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
+    structured: Literal["json_schema", "prompt"] = Field(
+        "json_schema", description="prompt: for servers that ignore response_format; the schema goes into the prompt"
+    )
     temperature: float = Field(0.7, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(2048, gt=0)

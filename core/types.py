@@ -75,8 +75,9 @@ class Request(Value):
 
 
 Outcome = Literal[
-    "ok", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"
+    "ok", "prose", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"
 ]
+"""How a reply ended; agents/replies.py says how each is told. `ok` and `prose` are of use."""
 
 
 class Usage(Value):

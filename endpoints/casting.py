@@ -1,5 +1,6 @@
 """Which role a request to the simulated endpoint asks for, and the parts of the prompt that the role needs."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ SHARED = re.compile(r"<query>\s*(?P<query>.*?)\s*</query>\s*<answer>\s*(?P<answe
 FACET = re.compile(r"facet,?\s*\*\*(?P<name>[^*]+)\*\*")
 CONVERSATION = re.compile(r"<conversation>\n(.*)\n</conversation>", re.DOTALL)
 ITEM = re.compile(r"^\[\s*-?\d+(?:\.\d+)?\s*\]\s*(.+?)\s*$", re.MULTILINE)
+SCHEMA = re.compile(r"<json_schema>\n(.*)\n</json_schema>\s*\Z", re.DOTALL)
 TURN = re.compile(r"^assistant:\s*", re.MULTILINE)
 
 
@@ -41,7 +43,7 @@ class Asked:
 def read_request(body: dict[str, Any]) -> Asked:
     """The role is told by the schema, then by the form of the prompt."""
     messages = tuple((str(message.get("role")), _text(message.get("content"))) for message in body["messages"])
-    asked = messages, _schema(body), _is_thinking(body)
+    asked = messages, _schema(body) or _schema_in(messages[-1][1]), _is_thinking(body)
     # A repair shows a faulty reply back to the model; its words are no part of the task.
     prompt = "\n\n".join(text for role, text in messages if role in ("system", "user"))
     wanted = set((asked[1] or {}).get("properties", ()))
@@ -78,6 +80,16 @@ def _last(found: list[str]) -> str:
 def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
     shape = (body.get("response_format") or {}).get("json_schema") or {}
     schema = shape.get("schema") or (body.get("structured_outputs") or {}).get("json")
+    return schema if isinstance(schema, dict) else None
+
+
+def _schema_in(text: str) -> dict[str, Any] | None:
+    """The schema that a prompt ends with, for servers without response_format."""
+    found = SCHEMA.search(text)
+    try:
+        schema = json.loads(found[1]) if found else None
+    except ValueError:
+        return None
     return schema if isinstance(schema, dict) else None
 
 

@@ -25,8 +25,9 @@ from ..core.errors import (
     SettingsError,
 )
 from ..core.recipe import ModelSettings, RoleSettings
-from ..core.types import Reply, Request, Usage
+from ..core.types import Message, Reply, Request, Usage
 from .metrics import Load, read_load
+from .structured import response_format, with_schema
 
 CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
@@ -79,6 +80,12 @@ class Endpoint:
         # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
         self._chat.root_async_client.organization = self._chat.root_async_client.project = None
 
+    def messages(self, request: Request) -> tuple[Message, ...]:
+        """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
+        if request.output_schema is None or self.settings.structured == "json_schema":
+            return request.messages
+        return with_schema(request.messages, request.output_schema)
+
     def parameters(self, request: Request, role: RoleSettings, seed: int) -> dict[str, JsonValue]:
         """All that is sent besides the messages; with them it is the request's whole body."""
         model, vllm = self.settings, self.settings.api == "vllm"
@@ -93,12 +100,8 @@ class Endpoint:
         }
         if model.top_p is not None:
             sent["top_p"] = model.top_p
-        if schema is not None:
-            shape: JsonValue = schema if vllm else _without_lengths(schema)
-            sent["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "strict": True, "schema": shape},
-            }
+        if schema is not None and model.structured == "json_schema":
+            sent["response_format"] = response_format(schema, with_lengths=vllm)
         if vllm and thinking is not None:
             given = model.extra_body.get("chat_template_kwargs")
             sent["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinking}
@@ -106,7 +109,7 @@ class Endpoint:
 
     async def complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
         """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is."""
-        messages = [TURNS[message.role](content=message.content) for message in request.messages]
+        messages = [TURNS[message.role](content=message.content) for message in self.messages(request)]
         parameters = self.parameters(request, role, seed)
         started = time.perf_counter()
         with self._translated(self.settings.timeout):
@@ -282,18 +285,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _without_lengths(schema: Any) -> Any:
-    """OpenAI's strict mode refuses a schema that bounds a string's length."""
-    if isinstance(schema, dict):
-        kept = {
-            key: value
-            for key, value in schema.items()
-            if not (key in ("minLength", "maxLength") and isinstance(value, int))
-        }
-        return {key: _without_lengths(value) for key, value in kept.items()}
-    return [_without_lengths(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _replace_surrogates(value: Any) -> Any:

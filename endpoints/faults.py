@@ -12,7 +12,7 @@ ON_THE_WIRE = ("429", "500", "dropped", "hang")
 """Faults that a client meets instead of a reply."""
 
 IN_ANY_REPLY = ("truncated", "empty", "unclosed_reasoning", "refusal")
-IN_JSON = ("whitespace", "malformed", "wrong_schema")
+IN_JSON = ("prose", "whitespace", "malformed", "wrong_schema")
 FAULTS = (*ON_THE_WIRE, *IN_ANY_REPLY, *IN_JSON)
 """Faults of replies are named after the outcome they lead to; those of JSON strike only where a schema is asked for."""
 
@@ -55,21 +55,16 @@ def draw_fault(faults: Mapping[str, float], seed: int, body: str, seen: int, has
 def spoil(spoken: Spoken, fault: str | None) -> Spoken:
     """The reply with its fault."""
     text = spoken.text or ""
-    match fault:
-        case "truncated":
-            return replace(spoken, text=text[: max(1, len(text) // 2)].rstrip(), finish_reason="length")
-        case "empty":
-            return Spoken("")
-        case "unclosed_reasoning":
-            return Spoken(
-                None, reasoning=f"{spoken.reasoning} Let me think once more. {text}".strip(), finish_reason="length"
-            )
-        case "refusal":
-            return Spoken(None, refusal="I cannot help with that.", finish_reason="stop")
-        case "whitespace":
-            return Spoken(text[: len(text) // 3].rstrip() + "\n" * 400, finish_reason="length")
-        case "malformed":
-            return replace(spoken, text=f"Here is my reply: {text[:-1]}")
-        case "wrong_schema":
-            return replace(spoken, text=json.dumps({"note": "simulated wrong schema", "verdict": "maybe"}))
-    return spoken
+    thought = f"{spoken.reasoning} Let me think once more. {text}".strip()
+    wrong = json.dumps({"note": "simulated wrong schema", "verdict": "maybe"})
+    spoilt = {
+        "truncated": replace(spoken, text=text[: max(1, len(text) // 2)].rstrip(), finish_reason="length"),
+        "empty": Spoken(""),
+        "unclosed_reasoning": Spoken(None, reasoning=thought, finish_reason="length"),
+        "refusal": Spoken(None, refusal="I cannot help with that."),
+        "prose": replace(spoken, text=f"Sure, here is my reply:\n\n```json\n{text}\n```\n\nI hope it helps."),
+        "whitespace": Spoken(text[: len(text) // 3].rstrip() + "\n" * 400, finish_reason="length"),
+        "malformed": replace(spoken, text=f"Here is my reply: {text[:-1]}"),
+        "wrong_schema": replace(spoken, text=wrong),
+    }
+    return spoilt.get(fault or "", spoken)

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -30,8 +30,8 @@ NAME = "simulated"
 CONTEXT = 32768  # tokens
 BLOCK = 128  # tokens
 RETRY_AFTER_MS = 20
-Part = Literal["metrics"]
-"""What a simulated server can be without."""
+Part = Literal["metrics", "schema", "reasoning", "cached"]
+"""What a simulated server can be without; `schema`: it takes response_format and ignores it, as some do."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Simulation:
         body = await _read_body(request)
         model = str(body.get("model", NAME))
         _require_model(model)
-        asked, body_digest = read_request(body), digest(body)
+        asked, body_digest = read_request(self._without_schema(body)), digest(body)
         self.seen[body_digest] += 1
         fault = draw_fault(self.faults, self.seed, body_digest, self.seen[body_digest], asked.schema is not None)
         self._write_log(
@@ -87,12 +87,21 @@ class Simulation:
         if fault in ON_THE_WIRE:
             return await _fail(request, str(fault))
         spoken = _cut(spoil(speak(asked, self.seed, body_digest), fault), _limit(body))
+        if "reasoning" in self.lacks:
+            spoken = replace(spoken, reasoning="")
         completion = _completion(body_digest, model, asked, spoken)
+        if "cached" in self.lacks:
+            del completion["usage"]["prompt_tokens_details"]
         async with self.slots.taken():
             if self.latency:
                 pace = 0.75 + derive_seed(self.seed, body_digest, "pace") / 2**32
                 await asyncio.sleep(self.latency * pace * (0.2 + completion["usage"]["completion_tokens"] / 100))
         return await _stream(request, body, completion) if body.get("stream") else _json(completion)
+
+    def _without_schema(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a server that ignores structured output makes of a request."""
+        ignored = ("response_format", "structured_outputs") if "schema" in self.lacks else ()
+        return {key: value for key, value in body.items() if key not in ignored}
 
     def _require_key(self, request: web.Request) -> None:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":

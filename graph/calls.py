@@ -43,8 +43,8 @@ class Calls:
 
         async def ask(request: Request) -> Reply:
             call_seed = derive_seed(seed, role, round, request.attempt)
-            parameters = endpoint.parameters(request, bound, call_seed)
-            key = ledger.request_hash(request.messages, parameters, revision)
+            parameters, messages = endpoint.parameters(request, bound, call_seed), endpoint.messages(request)
+            key = ledger.request_hash(messages, parameters, revision)
             found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
             if found is not None:
                 self._progress.reused += 1
@@ -62,7 +62,7 @@ class Calls:
                         attempt=request.attempt,
                         request_hash=key,
                         model=bound.model,
-                        messages=request.messages,
+                        messages=messages,
                         parameters=parameters,
                         reply=reply,
                         outcome=classify(reply, request.output_schema),

@@ -110,7 +110,7 @@ OTHER = """
     JOIN calls ON calls.request_hash = :hash AND calls.role = :role AND calls.round = :round
         AND calls.attempt = :attempt AND calls.reused_from IS NULL AND calls.superseded = 0
     JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
-    WHERE mine.id = :sample AND (calls.outcome = 'ok' OR NOT EXISTS (
+    WHERE mine.id = :sample AND (calls.outcome IN ('ok', 'prose') OR NOT EXISTS (
         SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = :role AND tried.round = :round
             AND tried.attempt = :attempt AND tried.request_hash = :hash AND tried.superseded > 0))
     ORDER BY calls.id LIMIT 1"""

@@ -113,10 +113,10 @@ RESET = """
 
 SUPERSEDE = """
     UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
-    WHERE outcome <> 'ok' AND superseded = 0
+    WHERE outcome NOT IN ('ok', 'prose') AND superseded = 0
     AND sample_id IN (SELECT id FROM samples WHERE run_id = ? AND status = 'failed')
     AND NOT EXISTS (SELECT 1 FROM calls good WHERE good.sample_id = calls.sample_id AND good.role = calls.role
-        AND good.round = calls.round AND good.outcome = 'ok' AND good.superseded = 0)"""
+        AND good.round = calls.round AND good.outcome IN ('ok', 'prose') AND good.superseded = 0)"""
 
 
 def unfinished(store: Store, run_id: str) -> list[str]:

@@ -22,9 +22,20 @@ QUESTION = (Message(role="user", content="Judge this."),)
         ("unclosed_reasoning", Reply(text=" ", reasoning="Let me think", finish_reason="stop")),
         ("empty", Reply(text="\n\n", finish_reason="stop")),
         ("refusal", Reply(text="I cannot", finish_reason="content_filter")),
-        ("malformed", Reply(text=f"Sure! Here it is: {GOOD}")),
-        ("malformed", Reply(text=f"```json\n{GOOD}\n```")),
-        ("malformed", Reply(text=GOOD + GOOD)),
+        ("prose", Reply(text=f"Sure! Here it is: {GOOD}")),
+        ("prose", Reply(text=f"```json\n{GOOD}\n```")),
+        ("prose", Reply(text=f"A {{draft}}: {{not JSON}}, then\n{GOOD}\nI hope that helps {{a lot}}.")),
+        ("prose", Reply(text=GOOD + GOOD)),
+        ("prose", Reply(text=f'First {{"step": 1}}, and so: {GOOD}')),
+        ("malformed", Reply(text=GOOD + GOOD.replace("revise", "pass"))),
+        ("malformed", Reply(text=f"As they say: {GOOD[:-1]}")),
+        ("malformed", Reply(text='The verdict is {"verdict": "pass"}.')),
+        ("malformed", Reply(text="We should pass.")),
+        ("malformed", Reply(text="{" * 3000)),
+        ("malformed", Reply(text='{"a":' * 3000)),
+        ("truncated", Reply(text=f"Here it is: {GOOD}, and", finish_reason="length")),
+        ("refusal", Reply(text=GOOD, finish_reason="content_filter")),
+        ("unclosed_reasoning", Reply(text="", reasoning=GOOD, finish_reason="stop")),
         ("wrong_schema", Reply(text='{"verdict": "revise"}')),
         ("wrong_schema", Reply(text='{"rationale": "x", "verdict": "maybe"}')),
         ("wrong_schema", Reply(text='{"rationale": "x", "verdict": "pass", "score": 3}')),
@@ -63,6 +74,13 @@ async def test_a_malformed_reply_is_shown_back_with_its_fault() -> None:
     assert second.messages[: len(QUESTION)] == QUESTION
     assert second.messages[1].content == "pass, I think"
     assert "not JSON" in second.messages[2].content
+
+
+async def test_the_one_object_in_prose_is_used_and_not_asked_for_again() -> None:
+    model = Scripted(f"Well, {GOOD}")
+    data = await ask_json(Request(messages=QUESTION, output_schema=CRITIQUE_SCHEMA), model, repairs=1)
+    assert data == {"rationale": "We should ask since when.", "verdict": "revise"}
+    assert len(model.asked) == 1
 
 
 async def test_the_fault_names_the_place_in_a_reply_of_another_schema() -> None:
