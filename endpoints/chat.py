@@ -1,19 +1,16 @@
 """Chat models at OpenAI-compatible endpoints: one request in, one reply out, every failure a MuserError."""
 
 import asyncio
-import ipaddress
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import aiohttp
 import httpx2
 import openai
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.outputs import ChatResult
-from langchain_openai import ChatOpenAI
 from pydantic import JsonValue
 
 from ..core.errors import (
@@ -26,48 +23,40 @@ from ..core.errors import (
 )
 from ..core.recipe import ModelSettings, RoleSettings
 from ..core.types import Message, Reply, Request, Usage
+from .clients import KeptReasoning, PlainChat, is_loopback, is_plain
 from .metrics import Load, read_load
 from .structured import response_format, with_schema
 
 CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
 METRICS_TIMEOUT = 3.0  # seconds
+IDLE = 4.0  # seconds that an unused connection is kept
+# One limit stands around the whole of a call; aiohttp's own would cut long generations at five minutes.
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
 OPEN, CLOSE = "<think>", "</think>"
 TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-
-
-class KeptReasoning(ChatOpenAI):
-    """ChatOpenAI that sends nothing of its own accord and keeps the reasoning that vLLM returns beside the text."""
-
-    def _get_request_payload(self, input_: Any, *, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)
-        payload.pop("stream", None)
-        return payload
-
-    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
-        if isinstance(response, openai.BaseModel):
-            response = response.model_dump(warnings=False)
-        if isinstance(response, dict):
-            response["choices"] = _replace_surrogates(response.get("choices"))
-        result = super()._create_chat_result(response, generation_info)
-        for generation, choice in zip(result.generations, response["choices"], strict=True):
-            said = choice["message"]
-            reasoning = said.get("reasoning") or said.get("reasoning_content") or ""
-            generation.message.additional_kwargs.update(reasoning=reasoning, refusal=said.get("refusal") or "")
-        return result
 
 
 class Endpoint:
     """One model of a recipe, ready to be asked. Made by `open_endpoints`."""
 
-    def __init__(self, name: str, settings: ModelSettings, client: httpx2.AsyncClient, key: str | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        key: str | None,
+        *,
+        client: httpx2.AsyncClient,
+        session: aiohttp.ClientSession,
+    ) -> None:
         if settings.base_url is None:
             raise SettingsError(
                 f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
             )
         self.name, self.settings, self.keeps_metrics = name, settings, False
         self._client, self._key, self._url = client, key, settings.base_url
-        self._chat = KeptReasoning(
+        kind = PlainChat if is_plain(settings.base_url) else KeptReasoning
+        self._chat = kind(
             model=settings.model,
             base_url=settings.base_url,
             api_key=self._give_key,
@@ -79,6 +68,8 @@ class Endpoint:
         )
         # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
         self._chat.root_async_client.organization = self._chat.root_async_client.project = None
+        if isinstance(self._chat, PlainChat):
+            self._chat.use(session, {"Authorization": f"Bearer {key or 'none'}"})
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
@@ -121,7 +112,8 @@ class Endpoint:
     async def check(self) -> None:
         """Is the server there, the key good and the model served? A server without GET models is taken at its word."""
         served, name = await self.served(), self.settings.model
-        if served is None or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
+        # `transformers serve` lists only what is in the hub's cache.
+        if not served or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
             return
         shown = ", ".join(served[:10]) + (f" and {len(served) - 10} more" if len(served) > 10 else "")
         raise EndpointRefused(
@@ -239,13 +231,17 @@ async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[d
             f"no key in the environment: {', '.join(missing)}", todo="export the variable before running muser"
         )
     hosts = {urlsplit(model.base_url or "").hostname or "" for model in models.values()}
-    async with httpx2.AsyncClient(
+    client = httpx2.AsyncClient(
         timeout=CHECK_TIMEOUT,
         # The runner bounds what is in flight. uvicorn, under vLLM, closes a connection that was idle for 5 s.
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
-        mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in hosts if _is_loopback(host)},
-    ) as client:
-        yield {name: Endpoint(name, model, client, keys[name]) for name, model in models.items()}
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE),
+        mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in hosts if is_loopback(host)},
+    )
+    connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
+    async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT) as session:
+        yield {
+            name: Endpoint(name, model, keys[name], client=client, session=session) for name, model in models.items()
+        }
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
@@ -278,19 +274,3 @@ def _read_reply(message: BaseMessage, seconds: float) -> Reply:
         ),
         seconds=seconds,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _replace_surrogates(value: Any) -> Any:
-    """A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {key: _replace_surrogates(item) for key, item in value.items()}
-    return [_replace_surrogates(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,68 @@
+"""A bare, fast OpenAI-compatible endpoint in a process of its own: what is measured against it is the client.
+
+Not the simulated endpoint: it has no script, no faults and no roles. Every reply is 1,200 characters; a reply to a
+schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from aiohttp import web
+
+ANSWER = ("Rest, drink water, and tell us since when it hurts and what you take. " * 18)[:1200]
+CRITIQUE = json.dumps({"rationale": ("We should ask since when it hurts. " * 30)[:1000], "verdict": "revise"})
+
+
+def _body(text: str) -> bytes:
+    message = {"role": "assistant", "content": text, "reasoning": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    usage = {"prompt_tokens": 700, "completion_tokens": 250, "total_tokens": 950, "prompt_tokens_details": {"cached_tokens": 512}}
+    whole = {"id": "x", "object": "chat.completion", "created": 0, "model": "fast", "choices": [choice], "usage": usage}
+    return json.dumps(whole).encode()
+
+
+def _serve(latency: float, ready: Connection) -> None:
+    answer, critique = _body(ANSWER), _body(CRITIQUE)
+
+    async def complete(request: web.Request) -> web.Response:
+        body = await request.read()
+        if latency:
+            await asyncio.sleep(latency)
+        return web.Response(body=critique if b'"response_format"' in body else answer, content_type="application/json")
+
+    async def models(_: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": "fast", "object": "model"}]})
+
+    async def main() -> None:
+        app = web.Application(client_max_size=2**26)
+        app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", models)])
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+        ready.send(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def fast_endpoint(latency: float = 0.0) -> Iterator[str]:
+    """The base_url of an endpoint that takes `latency` seconds a call."""
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(latency, there), daemon=True)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{here.recv()}/v1"
+    finally:
+        server.kill()
+        server.join()
+
+
+# Spawned children import this file by its name.
+sys.path.insert(0, os.path.dirname(__file__))
