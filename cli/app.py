@@ -6,6 +6,7 @@ from pathlib import Path
 from typer import Typer
 
 from . import demo, recipes, runs, samples, simulation
+from .console import say
 
 EPILOG = """\b
 Exit codes:
@@ -65,9 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, prog_name="muser")
     except Exception as error:
         from ..core.errors import MuserError
-        from .console import print_error
 
         if not isinstance(error, MuserError):
             raise
-        print_error(error)
+        say(f"muser: {error}")
         sys.exit(1)

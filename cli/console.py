@@ -6,10 +6,10 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .text import plain
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from ..core.errors import MuserError
 
 DEFAULT_STORE = "muser.db"
 _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -36,16 +36,9 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str) -> None:
-    """A message to the person at the terminal."""
-    sys.stderr.write(text + "\n")
+    """A message to the person at the terminal; it may quote what a server said."""
+    sys.stderr.write(plain(text) + "\n")
     sys.stderr.flush()
-
-
-def print_error(error: "MuserError") -> None:
-    """What went wrong, where, and what to do about it."""
-    from .text import plain
-
-    say(f"muser: {plain(str(error))}")
 
 
 def command(*words: str, store: str = DEFAULT_STORE) -> str:

@@ -30,8 +30,11 @@ def shown_progress(console: Console, every: float = EVERY) -> Iterator[Callable[
 @contextmanager
 def _live(console: Console) -> Iterator[Callable[["Progress"], None]]:
     panel = _Panel()
-    with Live(panel, console=console, refresh_per_second=PANEL_RATE, transient=False):
-        yield panel.follow
+    with Live(panel, console=console, refresh_per_second=PANEL_RATE) as live:
+        try:
+            yield panel.follow
+        finally:
+            live.transient = panel.progress is None
 
 
 class _Panel:

@@ -115,7 +115,8 @@ def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:
     rows = [[Text(one.role), *map(Text, _sums([one]))] for one in usage]
     if len(usage) > 1:
         rows.append([Text("all", style="bold"), *map(Text, _sums(usage))])
-    numbers = ("calls", "reused", "repairs", "tokens in", "cached", "tokens out", "s/call")
+    console.print(Text("tokens by role", style="bold"))
+    numbers = ("calls", "reused", "repairs", "in", "cached", "out", "s/call")
     _print_columns(console, ("role",), numbers, rows)
 
 

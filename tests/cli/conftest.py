@@ -1,6 +1,7 @@
 """The real command line, called in this process against a real simulated endpoint."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ def muser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
     """Runs `muser ARGUMENTS` in a folder of its own, 80 columns wide."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
     def call(*arguments: object) -> Ended:
         capsys.readouterr()

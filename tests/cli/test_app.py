@@ -134,6 +134,12 @@ def test_a_wrong_model_name_is_refused_with_those_that_are_served(muser: Muser, 
     refused(muser("run", recipe, "--set", "models.main.model=Qwen/Qwen3-8B"), "Qwen/Qwen3-8B", "simulated")
 
 
+def test_a_trained_stage_that_does_not_exist_yet_is_refused(muser: Muser, recipe: Path) -> None:
+    roles = "roles: {persona: main, responder: main, critic: main, refiner: student@distill}"
+    edit(recipe, "critics:\n", f"  student: {{model: tiny}}\ntraining: {{model: student}}\n{roles}\ncritics:\n")
+    refused(muser("run", recipe), "student@distill is not trained yet", "muser train")
+
+
 def test_a_missing_key_variable_is_named(muser: Muser, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MUSER_TEST_KEY", raising=False)
     refused(muser("run", recipe, "--set", "models.main.api_key_env=MUSER_TEST_KEY"), "MUSER_TEST_KEY")
@@ -203,10 +209,9 @@ def test_rows_that_cannot_be_written_are_refused(muser: Muser, recipe: Path, tmp
 
 
 def test_an_imported_critic_that_raises_fails_its_samples_and_not_the_run(
-    muser: Muser, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    muser: Muser, recipe: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "bad_critics.py").write_text("async def angry(query, answer, ask):\n    raise OSError('no')\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
     edit(recipe, "{prompt: safety.md}", "{function: bad_critics:angry}")
     ended = muser("run", recipe)
     assert ended.code == 3

@@ -110,6 +110,26 @@ def test_a_limit_stops_the_run_and_the_same_command_goes_on(muser: Muser, recipe
     assert muser("run", recipe).code == 0
 
 
+def test_an_endpoint_that_goes_away_stops_the_run_and_fails_no_sample(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+) -> None:
+    recipe = write_recipe(tmp_path, simulate(faults={"dropped": 1.0}), extra="concurrency: 1\n")
+    ended = muser("run", recipe)
+    assert ended.code == 4
+    assert "0 of 4 samples done, 4 pending" in ended.out
+    assert "start the server" in ended.out
+    assert muser("run", recipe, "--set", f"models.main.base_url={simulated}").code == 0
+
+
+def test_retry_can_be_pointed_at_another_endpoint(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+) -> None:
+    muser("run", write_recipe(tmp_path, simulate(faults={"empty": 1.0})))
+    ended = muser("retry", "small", "--failed", "--set", f"models.main.base_url={simulated}")
+    assert ended.code == 0
+    assert "4 of 4 samples done" in ended.out
+
+
 def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
     muser("run", recipe, "--samples", 0)
     muser("run", recipe, "--new")
