@@ -33,6 +33,7 @@ class Calls:
     ) -> None:
         self._store, self._role, self._endpoints, self._revisions = store, role, endpoints, revisions
         self._progress = progress
+        self.tries: dict[str, int] = {}
         self._under_way: set[asyncio.Task[Reply]] = set()
 
     def asker(self, sample: str, seed: int, role: str, round: int) -> Ask:
@@ -42,13 +43,16 @@ class Calls:
         revision = self._revisions.get(bound.model, "")
 
         async def ask(request: Request) -> Reply:
-            call_seed = derive_seed(seed, role, round, request.attempt)
-            parameters, messages = endpoint.parameters(request, bound, call_seed), endpoint.messages(request)
-            key = ledger.request_hash(messages, parameters, revision)
-            found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
-            if found is not None:
-                self._progress.reused += 1
-                return found
+            messages = endpoint.messages(request)
+            # A retried sample draws anew where it has to ask; what an earlier try got of use is found under its seed.
+            for tried in range(self.tries.get(sample, 0) + 1):
+                call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
+                parameters = endpoint.parameters(request, bound, call_seed)
+                key = ledger.request_hash(messages, parameters, revision)
+                found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
+                if found is not None:
+                    self._progress.reused += 1
+                    return found
 
             async def call() -> Reply:
                 with self._progress.calling(node_of(role)):

@@ -169,6 +169,8 @@ class _Running:
         config = _config(trace.id)
         config["recursion_limit"] = 10 + 3 * self.job.recipe.rounds
         config["max_concurrency"] = FAN_OUT
+        if trace.tries:
+            self.calls.tries[trace.id] = trace.tries
         begun = (await self.saver.aget_tuple(config)) is not None
         start = None if begun else initial_state(trace)
         try:

@@ -211,6 +211,8 @@ async def test_a_failed_critic_alone_is_retried(
     assert (await run_recipe(healed, store)).failed == 1, "a failed sample waits until it is asked for"
     summary = await run_recipe(healed, store, retry=True)
     assert (summary.done, summary.failed) == (1, 0)
+    seeds = {c.parameters["seed"] for c in calls_of(store, trace.id) if c.role == "critics.safety"}
+    assert len(seeds) == 3, "a retry does not ask for the very reply that failed"
     by_role = Counter(c.role for c in calls_of(store, trace.id) if not c.superseded)
     assert by_role == dict.fromkeys(
         ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner"), 1
