@@ -1,1 +1,1 @@
-"""What is refused and why: duplicates, answers off their query, leaked benchmarks; how varied a run is. Trains nothing."""
+"""What is refused and why: duplicates, answers off their query, leaked benchmarks; and how varied a run is."""
