@@ -1,0 +1,109 @@
+"""What the documentation says against what the program does: commands, recipes, links, the picture, the tree."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from muser.cli.app import app
+from muser.core.loading import load_recipe, parse_recipe
+from muser.graph.build import build_machine
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
+CRITICS = ["decision", "communication", "safety"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """(page, words) of every muser command in a shell block."""
+    for page in PAGES:
+        for line in "\n".join([*blocks(page, "sh"), *blocks(page, "console")]).replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words and words[0] == "muser":
+                yield page.name, words[1:]
+
+
+@pytest.mark.parametrize(("page", "words"), list(commands()))
+def test_every_command_in_the_docs_exists_with_its_options(page: str, words: list[str]) -> None:
+    group = get_command(app)
+    while words and hasattr(group, "commands"):
+        assert words[0] in group.commands, f"{page}: muser {words[0]}"
+        group, words = group.commands[words[0]], words[1:]
+    known = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    used = {word.partition("=")[0] for word in words if word.startswith("-")}
+    assert used <= known | {"--help", "-h"}, f"{page}: {used - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_the_docs_link_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_make_targets_in_the_docs_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for block in blocks(page, "sh"):
+            used = re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)
+            assert set(used) <= targets, page.name
+
+
+def test_the_readmes_picture_is_the_machine_that_is_built() -> None:
+    picture = next(block for block in blocks(ROOT / "README.md", "mermaid") if "persona" in block)
+    drawn = set()
+    for line in picture.splitlines()[1:]:
+        plain = re.sub(r'-\. ".*?" \.->', "-->", re.sub(r"\(\[.*?\]\)", "", line))
+        layers = [[name.strip() for name in layer.split("&")] for layer in plain.split("-->")]
+        drawn |= {(a, b) for left, right in pairwise(layers) for a in left for b in right}
+    graph = build_machine(CRITICS).compile().get_graph()
+    ends = {"__start__": "start", "__end__": "finish"}
+    built = {(ends.get(edge.source, edge.source), ends.get(edge.target, edge.target)) for edge in graph.edges}
+    assert drawn == built
+
+
+def test_the_annotated_tree_names_every_folder() -> None:
+    tree = "\n".join(blocks(ROOT / "README.md", "text"))
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"recipes", "bench", "tests"}
+    assert folders - {".typing"} <= set(re.findall(r"([a-z]+)/", tree))
+
+
+def test_the_readmes_recipe_is_a_recipe(tmp_path: Path) -> None:
+    whole = next(block for block in blocks(ROOT / "README.md", "yaml") if block.startswith("name:"))
+    assert list(parse_recipe(whole, tmp_path).critics) == CRITICS
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_a_recipes_first_line_is_the_command_that_runs_it(path: Path) -> None:
+    if path.name.endswith("attributes.yaml"):
+        pytest.skip("tables, not a recipe")
+    assert re.match(r"# (muser|make) ", path.read_text())
+    load_recipe(path)
+
+
+def test_the_readmes_python_runs_as_it_stands(simulated: str, tmp_path: Path) -> None:
+    code = "\n".join(blocks(ROOT / "README.md", "python"))
+    assert len(code.strip().splitlines()) <= 12
+    recipe = (ROOT / "recipes" / "quickstart.yaml").read_text().replace("http://127.0.0.1:8399/v1", simulated)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "quickstart.yaml").write_text(recipe)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 ")
+
+
+def test_the_readme_fits_on_its_page() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 120
