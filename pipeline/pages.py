@@ -172,13 +172,16 @@ def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
                 _count(tokens_in),
                 f"{100 * cached / tokens_in:.0f} %" if tokens_in else "–",
                 _count(sum(role["tokens_out"] for role in roles)),
-                f"{step['seconds']:.0f} s",
+                f"{step['serving'].get('seconds') or step['seconds']:.0f} s",
                 f"{_count(memory)} MB" if memory else "–",
             )
         )
     names = ("step", "samples", "calls", "reused", "tokens in", "cached", "tokens out", "time", "server's peak memory")
     yield Table(names, tuple(lines))
-    yield Paragraph("Time runs from the first sample's start to the last one's end, without the start of servers.")
+    yield Paragraph(
+        "Time runs from the first sample's start to the last one's end; for a step of scoring it is that of the last "
+        "command, with the start of the server."
+    )
 
 
 def _provenance(data: Mapping[str, Any]) -> Iterator[Block]:

@@ -22,20 +22,20 @@ from .steps import StepState, Work
 def stage_recipe(recipe: Recipe, stage: Stage) -> Recipe:
     """The recipe of one stage's evaluation: the student of this stage is the responder."""
     name = recipe.training.model if recipe.training else recipe.role("responder").name
-    roles = recipe.roles.model_copy(update={"responder": RoleSettings(model=f"{name}@{stage}")})
-    return recipe.model_copy(update={"name": f"{recipe.name}-eval-{stage}", "roles": roles})
+    return answering_recipe(recipe, f"{name}@{stage}", f"{recipe.name}-eval-{stage}")
+
+
+def answering_recipe(recipe: Recipe, model: str, name: str) -> Recipe:
+    """The recipe of an evaluation run of this name, in which `model` (perhaps with its stage) is the responder."""
+    roles = recipe.roles.model_copy(update={"responder": RoleSettings(model=model)})
+    return recipe.model_copy(update={"name": name, "roles": roles})
 
 
 def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
     """Whether this very model has answered every example and every answer has been graded."""
 
     def look(work: Work) -> StepState:
-        recipe = stage_recipe(work.recipe, stage)
-        described = describe_evaluation(
-            recipe, load_prompts(recipe).judge, revisions=revisions_of(recipe, work.store, ROLES)
-        )
-        examples = sum(1 for _ in keyed_examples(recipe))
-        state = look_at_run(work.store, f"eval.{stage}", Planned(described, examples))
+        state = look_at_evaluation(stage_recipe(work.recipe, stage), work.store, f"eval.{stage}")
         if state.state == "done" and latest_artifact(work.store, "evaluation", state.result, stage) is None:
             return state.model_copy(update={"state": "unfinished", "note": "answered and graded, to be scored"})
         return state
@@ -43,36 +43,42 @@ def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
     return look
 
 
+def look_at_evaluation(recipe: Recipe, store: Store, step: str) -> StepState:
+    """The state of the evaluation run that this recipe asks for."""
+    revisions = revisions_of(recipe, store, ROLES)
+    described = describe_evaluation(recipe, load_prompts(recipe).judge, revisions=revisions)
+    return look_at_run(store, step, Planned(described, sum(1 for _ in keyed_examples(recipe))))
+
+
 def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
-    """Serves the stage's model and evaluates it."""
+    """Serves the stage's model, evaluates it, and records the scores once no example is left."""
 
     async def act(work: Work) -> None:
-        keep_summary(work, await evaluate_stage(work, stage))
+        recipe, began = stage_recipe(work.recipe, stage), time.monotonic()
+        summary = await evaluate_model(work, recipe)
+        keep_summary(work, summary)
+        if summary.done and not summary.pending:
+            seconds = round(time.monotonic() - began, 1)
+            _record(work, stage, recipe, summary.run_id, {"seconds": seconds, "server_memory_mb": _servers_memory_mb()})
 
     return act
 
 
-async def evaluate_stage(work: Work, stage: Stage) -> Summary:
-    """One stage's evaluation to its end; the scores are recorded once no example is left."""
-    recipe, began = stage_recipe(work.recipe, stage), time.monotonic()
-    state = look_at_scores(stage)(work)
+async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
+    """One evaluation as far as it goes, with its models served meanwhile; a changed one opens a new run."""
+    state = look_at_evaluation(recipe, work.store, recipe.name)
     async with serving(recipe, work.store, ROLES, on_start=work.listener.on_serve) as served:
-        up = time.monotonic()
-        summary = await evaluate(
+        return await evaluate(
             recipe,
             work.store,
             models=served.models,
             revisions=served.revisions,
             on_progress=work.listener.on_samples,
-            retry=work.retry,
-            stop=work.stop,
             run_id=state.result or None,
             new=state.state == "stale",
+            retry=work.retry,
+            stop=work.stop,
         )
-    if summary.done and not summary.pending:
-        took = {"seconds": round(time.monotonic() - began, 1), "server_start_seconds": round(up - began, 1)}
-        _record(work, stage, recipe, summary.run_id, took | {"server_memory_mb": _servers_memory_mb()})
-    return summary
 
 
 def stage_scores(recipe: Recipe, store: Store, stage: Stage, run_id: str) -> list[ExampleScore]:

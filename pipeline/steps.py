@@ -47,7 +47,7 @@ class Charts:
 
     draw_loss: Callable[[list[dict[str, Any]], Path], None]
     loss_curves: Callable[[dict[str, list[dict[str, Any]]]], bytes]
-    score_bars: Callable[[dict[str, dict[str, Any]]], bytes]
+    score_bars: Callable[[dict[str, dict[str, tuple[float, float, float]]]], bytes]
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,12 +22,8 @@ History = Sequence[Mapping[str, Any]]
 """Training steps in order, each with `step` and `loss`."""
 
 
-class Bar(NamedTuple):
-    """A mean with its interval, all in [0, 1]."""
-
-    mean: float
-    low: float
-    high: float
+Bar = tuple[float, float, float]
+"""A mean and its interval's ends, all in [0, 1]."""
 
 
 def draw_loss(history: History, path: Path) -> None:
@@ -56,8 +52,8 @@ def score_bars(scores: Mapping[str, Mapping[str, Bar]]) -> bytes:
         for number, (name, bars) in enumerate(scores.items()):
             shown = [(labels.index(label), bar) for label, bar in bars.items()]
             places = [place + (number - (len(scores) - 1) / 2) * thick for place, _ in shown]
-            means = [bar.mean for _, bar in shown]
-            spread = [[bar.mean - bar.low for _, bar in shown], [bar.high - bar.mean for _, bar in shown]]
+            means = [mean for _, (mean, _, _) in shown]
+            spread = [[mean - low for _, (mean, low, _) in shown], [high - mean for _, (mean, _, high) in shown]]
             axes.barh(places, means, height=thick * 0.9, color=_color(name, number), label=name)
             axes.errorbar(means, places, xerr=spread, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         axes.set_yticks(range(len(labels)), labels)

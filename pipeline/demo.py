@@ -1,0 +1,117 @@
+"""The demo's folder: its recipe, a student that knows nothing yet, a benchmark of askers that training never meets."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from ..core.hashing import derive_seed, digest
+from ..core.loading import load_recipe
+from ..core.recipe import Recipe
+from ..core.types import Persona
+from ..endpoints.knowledge import FILE as KNOWLEDGE
+from ..endpoints.knowledge import knowledge, rubric
+from ..endpoints.script import write_query
+from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
+from ..trainer.tiny import build_tiny_model
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+ATTRIBUTES = "demo-attributes.yaml"
+BENCHMARK = "benchmark.jsonl"
+EXAMPLES = 40
+STUDENT = {"vocabulary": 2048, "hidden": 192, "layers": 4, "positions": 1024}
+__all__ = ["KNOWLEDGE", "held_out_personas", "prepare_demo", "trained_personas"]
+
+
+def prepare_demo(folder: Path) -> Path:
+    """Writes what the demo starts from, where it is not there yet; returns the recipe's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (RECIPES / "demo.yaml").read_text(encoding="utf-8")
+    for name in ("muser.db", "output"):
+        text = text.replace(f": demo/{name}", f": {json.dumps(str(folder / name))}")
+    text = text.replace("# muser demo\n", f"# muser pipeline {folder / 'recipe.yaml'}\n", 1)
+    _write(folder / "recipe.yaml", text + f"\nevaluation: {{file: {BENCHMARK}}}\n")
+    _write(folder / ATTRIBUTES, (RECIPES / ATTRIBUTES).read_text(encoding="utf-8"))
+    recipe = load_recipe(RECIPES / "demo.yaml")
+    tables = load_attributes(ATTRIBUTES, folder)
+    lines = (_example(persona, number, tables) for number, persona in enumerate(held_out_personas(recipe, tables), 1))
+    _write(folder / BENCHMARK, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    _build_student(folder / recipe.models["student"].model, tables)
+    return folder / "recipe.yaml"
+
+
+def trained_personas(recipe: Recipe, tables: AttributeTables) -> Iterator[Persona]:
+    """The askers that a run of the recipe simulates."""
+    return (draw_persona(tables, derive_seed(recipe.seed, f"s{n:06d}")) for n in range(1, recipe.samples + 1))
+
+
+def held_out_personas(recipe: Recipe, tables: AttributeTables, examples: int = EXAMPLES) -> list[Persona]:
+    """Askers whose combination of identity and condition is none of those that training draws."""
+    met = {(persona.identity, persona.condition) for persona in trained_personas(recipe, tables)}
+    drawn = (draw_persona(tables, derive_seed(recipe.seed, "held out", number)) for number in count())
+    fresh = (persona for persona in drawn if (persona.identity, persona.condition) not in met)
+    return [next(fresh) for _ in range(examples)]
+
+
+def _example(persona: Persona, number: int, tables: AttributeTables) -> dict[str, Any]:
+    """One line of the benchmark, in HealthBench's format."""
+
+    def pick(what: str, choices: Sequence[str]) -> str:
+        return choices[derive_seed("benchmark", number, what) % len(choices)]
+
+    return {
+        "prompt_id": f"held-out-{number:03d}",
+        "prompt": [{"role": "user", "content": write_query(tables.describe(persona), pick)}],
+        "rubrics": rubric(persona.condition, persona.identity, persona.region),
+        "example_tags": [f"theme:{_theme(persona)}"],
+    }
+
+
+def _theme(persona: Persona) -> str:
+    """HealthBench's theme that fits an asker best."""
+    topic = knowledge().topic(persona.condition, persona.identity, persona.region)
+    if topic.condition.urgent:
+        return "emergency_referrals"
+    if persona.completeness != "complete":
+        return "context_seeking"
+    return "communication" if topic.is_professional else "global_health"
+
+
+def _build_student(folder: Path, tables: AttributeTables) -> None:
+    texts = list(_sentences(tables))
+    says = f"# The demo's student\n\nUntrained weights, and a vocabulary learned from {digest([texts, STUDENT])}.\n"
+    card = folder / "README.md"
+    if not card.is_file() or card.read_text(encoding="utf-8") != says:
+        build_tiny_model(folder, texts, **STUDENT)
+        _write(card, says)
+
+
+def _sentences(tables: AttributeTables) -> Iterator[str]:
+    """What the simulated models may say of the tables' values: the text that the student's words are learned from."""
+    known = knowledge()
+    values = {name: [choice.value for choice in choices] for name, choices in tables.choices.items()}
+    for condition in values["condition"]:
+        for number, identity in enumerate(values["identity"]):
+            topic = known.topic(condition, identity, values["region"][number % len(values["region"])])
+            yield from _strings(asdict(topic))
+            yield topic.warning
+            yield from _strings(asdict(known.wording))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for each in inner:
+            yield from _strings(each)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes only what changes: a file's time says when its content became what it is."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        partial = path.with_name(f".{path.name}.part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
