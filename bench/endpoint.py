@@ -7,11 +7,11 @@ schema is a critique. `fast_endpoint(latency)` starts one and yields its base_ur
 import asyncio
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from aiohttp import web
 
@@ -22,7 +22,7 @@ CRITIQUE = json.dumps({"rationale": ("We should ask since when it hurts. " * 30)
 def _body(text: str) -> bytes:
     message = {"role": "assistant", "content": text, "reasoning": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
-    usage = {"prompt_tokens": 700, "completion_tokens": 250, "total_tokens": 950, "prompt_tokens_details": {"cached_tokens": 512}}
+    usage = {"prompt_tokens": 700, "completion_tokens": 250, "total_tokens": 950}
     whole = {"id": "x", "object": "chat.completion", "created": 0, "model": "fast", "choices": [choice], "usage": usage}
     return json.dumps(whole).encode()
 
@@ -65,4 +65,4 @@ def fast_endpoint(latency: float = 0.0) -> Iterator[str]:
 
 
 # Spawned children import this file by its name.
-sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, str(Path(__file__).parent))

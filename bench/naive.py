@@ -1,5 +1,7 @@
-"""The baseline: LangGraph as its documentation shows it. persona → respond → three critics → refine, ChatOpenAI,
-AsyncSqliteSaver, `durability="sync"`. What a team writes on its first afternoon, and what muser is measured against."""
+"""The baseline: LangGraph as its documentation shows it, which is what a team writes on its first afternoon.
+
+persona → respond → three critics → refine, ChatOpenAI, AsyncSqliteSaver, `durability="sync"`.
+"""
 
 import asyncio
 import json
@@ -29,7 +31,7 @@ class State(TypedDict, total=False):
 
 
 def build(base_url: str) -> StateGraph[State]:
-    model = ChatOpenAI(model="fast", base_url=base_url, api_key="none", timeout=60)  # type: ignore[arg-type]
+    model = ChatOpenAI(model="fast", base_url=base_url, api_key="none", timeout=60)
     judge = model.bind(response_format={"type": "json_schema", "json_schema": {"name": "critique", "schema": SCHEMA}})
 
     async def persona(state: State) -> State:
@@ -40,7 +42,9 @@ def build(base_url: str) -> StateGraph[State]:
 
     def critic(name: str) -> Any:
         async def node(state: State) -> State:
-            reply = await judge.ainvoke(f"{state['query']}\n{state['answer']}\nJudge the {name}. " + "Be careful. " * 100)
+            reply = await judge.ainvoke(
+                f"{state['query']}\n{state['answer']}\nJudge the {name}. " + "Be careful. " * 100
+            )
             return {"critiques": [json.loads(str(reply.content))]}
 
         return node

@@ -10,7 +10,6 @@ sample's six calls are four in a row. `durability="sync"` throughout.
 import argparse
 import asyncio
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -19,8 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, os.path.dirname(__file__))
-from endpoint import fast_endpoint  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parent))
+from endpoint import fast_endpoint
 
 CRITICS = ("decision", "communication", "safety")
 
@@ -48,7 +47,7 @@ async def run_naive(base_url: str, path: Path, samples: int, in_flight: int) -> 
     await run(base_url, path, samples, in_flight)
 
 
-async def run_floor(base_url: str, path: Path, samples: int, in_flight: int) -> None:
+async def run_floor(base_url: str, _path: Path, samples: int, in_flight: int) -> None:
     """The same calls by bare aiohttp, nothing stored."""
     import aiohttp
 

@@ -51,7 +51,7 @@ def test_an_artifact_comes_back_as_it_was_recorded(store: Store, lineage: dict[s
 def test_the_newest_artifact_of_a_name_and_stage_is_found_by_kind(store: Store, lineage: dict[str, int]) -> None:
     def newest(*kinds: str, name: str = "student", stage: str | None = "refine") -> int | None:
         found = latest_artifact(store, kinds, name, stage)  # type: ignore[arg-type]
-        return found and found.id
+        return found.id if found else None
 
     assert newest("adapter", "model") == lineage["final"]
     assert newest("evaluation", "adapter") == lineage["evaluation"]

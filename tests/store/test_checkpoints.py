@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 from uuid import uuid4
@@ -107,7 +108,8 @@ async def test_forks_of_one_thread_keep_their_values_apart(store: Store) -> None
     async with open_checkpointer(store) as saver:
         app: Any = machine().compile(checkpointer=saver)
         await app.ainvoke({"text": "hi"}, config("demo/s1"), durability="sync")
-        first = [h async for h in app.aget_state_history(config("demo/s1")) if h.next == ("second",)][0]
+        history = [found async for found in app.aget_state_history(config("demo/s1"))]
+        first = next(found for found in history if found.next == ("second",))
         forks = [await app.aupdate_state(first.config, {"steps": [f"{long}{n}"]}, as_node="first") for n in range(3)]
         ends = [await app.ainvoke(None, fork, durability="sync") for fork in forks]
     assert [end["steps"] for end in ends] == [[f"{long}{n}", "second"] for n in range(3)]
@@ -137,7 +139,7 @@ async def test_a_cancelled_write_is_made_whole_and_locks_nobody_out(store: Store
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await store.write(lambda db, text=text: put_text(db, text))
+            await store.write(partial(put_text, text=text))
     assert len(store.read("SELECT * FROM texts")) == 20
     assert len(store.read("SELECT * FROM checkpoints")) >= 19
 
@@ -160,7 +162,7 @@ async def test_a_locked_file_is_a_store_error_and_leaves_nothing_half_written(
 async def test_no_class_is_built_from_a_checkpoint_even_if_langgraph_was_imported_first(path: Path) -> None:
     values = {"model": Usage(tokens_in=1), "plain": {"a": [1, None]}}
     async with open_checkpointer(path) as saver:
-        saved = await saver.aput(config("t"), empty_checkpoint() | {"channel_values": values}, {}, {})  # type: ignore[arg-type,typeddict-item]
+        saved = await saver.aput(config("t"), empty_checkpoint() | {"channel_values": values}, {}, {})  # type: ignore[arg-type]
         found = await saver.aget_tuple(saved)
     assert found is not None
     assert found.checkpoint["channel_values"] == {"model": Usage(tokens_in=1).model_dump(), "plain": {"a": [1, None]}}

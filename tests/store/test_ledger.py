@@ -53,7 +53,7 @@ def plain(recorded: Call) -> Call:
 
 
 async def find(store: Store, sample_id: str, **changed: Any) -> Reply | None:
-    place = {"role": "responder", "round": 1, "attempt": 1, "request_hash": HASH} | changed
+    place: dict[str, Any] = {"role": "responder", "round": 1, "attempt": 1, "request_hash": HASH} | changed
     return await find_call(store, sample_id, **place)
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def commits(path: Path) -> int:
 async def test_changes_that_wait_together_are_one_commit(store: Store, path: Path) -> None:
     gate = threading.Event()
     first = asyncio.ensure_future(store.write(lambda db: gate.wait() and put_text(db, "first")))
-    rest = [asyncio.ensure_future(store.write(lambda db, n=n: put_text(db, f"text {n}"))) for n in range(50)]
+    rest = [asyncio.ensure_future(store.write(partial(put_text, text=f"text {n}"))) for n in range(50)]
     await asyncio.sleep(0)
     before = commits(path)
     gate.set()
@@ -73,7 +74,7 @@ def test_a_result_is_given_only_after_the_commit(store: Store, path: Path) -> No
 async def test_a_cancelled_caller_leaves_its_change_and_the_writer_in_order(store: Store) -> None:
     gate = threading.Event()
     holder = asyncio.ensure_future(store.write(lambda db: gate.wait() and 1))
-    cancelled = [asyncio.ensure_future(store.write(lambda db, n=n: put_text(db, f"paid {n}"))) for n in range(5)]
+    cancelled = [asyncio.ensure_future(store.write(partial(put_text, text=f"paid {n}"))) for n in range(5)]
     await asyncio.sleep(0)
     for task in cancelled:
         task.cancel()
@@ -101,7 +102,7 @@ def test_an_event_loop_that_went_away_does_not_stop_the_writer(store: Store) -> 
 def test_many_threads_may_write_and_read_at_once(store: Store) -> None:
     def work(worker: int) -> int:
         for n in range(20):
-            store.write_now(lambda db, n=n: put_text(db, f"{worker}: {n}"))
+            store.write_now(partial(put_text, text=f"{worker}: {n}"))
             store.read("SELECT count(*) FROM texts")
         return len(words(store))
 
@@ -112,7 +113,7 @@ def test_many_threads_may_write_and_read_at_once(store: Store) -> None:
 def test_closing_writes_what_is_queued_and_then_refuses_more(path: Path) -> None:
     store = Store.open(path)
     store.write_now(lambda db: 1)
-    queued = [store._open_writer().submit(lambda db, n=n: put_text(db, f"{n}")) for n in range(100)]
+    queued = [store._open_writer().submit(partial(put_text, text=f"{n}")) for n in range(100)]
     store.close()
     store.close()
     assert all(future.done() for future in queued)
