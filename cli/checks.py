@@ -87,8 +87,8 @@ def _role_facts(recipe: "Recipe", role: str) -> dict[str, str]:
 
 async def _endpoint_facts(recipe: "Recipe", bound: str) -> dict[str, Any]:
     settings = recipe.models[bound.partition("@")[0]]
-    facts: dict[str, Any] = {"model": bound, "url": settings.base_url, "error": None}
-    if settings.base_url is None or "@" in bound:
+    facts: dict[str, Any] = {"model": bound, "url": ", ".join(settings.addresses), "error": None}
+    if not settings.addresses or "@" in bound:
         return facts | {"url": None, "state": "is served by muser while it is needed"}
     try:
         async with open_endpoints({bound: settings}) as endpoints:

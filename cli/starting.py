@@ -43,7 +43,7 @@ def _ask(endpoint: str) -> tuple[str, str, str]:
         settings = ModelSettings(model="unknown", base_url=endpoint, retries=0)
     except ValidationError as error:
         raise SettingsError(f"--endpoint {endpoint}: {error.errors()[0]['msg']}") from error
-    url = settings.base_url or endpoint
+    url = settings.addresses[0]
     try:
         served = asyncio.run(_served(settings))
     except MuserError as error:

@@ -69,11 +69,15 @@ def _models(data: dict[str, Any]) -> Iterator[Finding]:
 def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
     """Recipes are stored, shown and shared. What looks like a key is refused, and never repeated in a message."""
     for name, model in _at(data, "models").items():
-        variable, url = _text(model, "api_key_env"), _text(model, "base_url")
-        if variable is not None and _is_key(variable):
-            what = "this is not the name of an environment variable; if it is the key itself, put it into one"
-            yield ("models", name, "api_key_env"), what
-        if url is not None and _has_credentials(url):
+        given = model if isinstance(model, dict) else {}
+        variables: dict[tuple[str, ...], Any] = {("api_key_env",): given.get("api_key_env")}
+        variables |= {("headers_env", header): value for header, value in _at(model, "headers_env").items()}
+        for part, variable in variables.items():
+            if isinstance(variable, str) and _is_key(variable):
+                what = "this is not the name of an environment variable; if it is the key itself, put it into one"
+                yield ("models", name, *part), what
+        urls = given.get("base_url")
+        if any(isinstance(url, str) and _has_credentials(url) for url in (urls if isinstance(urls, list) else [urls])):
             yield ("models", name, "base_url"), "must not hold a user name or a password; see api_key_env"
         for part in (("extra_body",), ("serve", "options"), ("serve", "env")):
             for key, value in _at(model, *part).items():

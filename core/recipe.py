@@ -45,8 +45,11 @@ class ModelSettings(Settings):
     """One model behind an OpenAI-compatible endpoint: at `base_url`, or served by muser when `serve` is given."""
 
     model: str = Field(min_length=1, description="the name the endpoint serves, or what muser is to serve")
-    base_url: str | None = None
+    base_url: str | list[str] | None = Field(
+        None, description="several: each sample keeps to one of them, where its prefix is cached"
+    )
     api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
+    headers_env: dict[str, str] = Field({}, description="header: the environment variable that holds its value")
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
     structured: Literal["json_schema", "prompt"] = Field(
         "json_schema", description="prompt: for servers that ignore response_format; the schema goes into the prompt"
@@ -61,16 +64,24 @@ class ModelSettings(Settings):
 
     @field_validator("base_url")
     @classmethod
-    def _is_http(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
+    def _is_http(cls, given: str | list[str] | None) -> str | list[str] | None:
+        urls = [given] if isinstance(given, str) else given or []
+        if not all(url.startswith(("http://", "https://")) for url in urls):
             raise ValueError("must start with http:// or https://")
-        return url.rstrip("/") if url else url
+        if given == [] or len(set(urls)) < len(urls):
+            raise ValueError("must name at least one address, and each once")
+        return given.rstrip("/") if isinstance(given, str) else [url.rstrip("/") for url in urls] or None
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
         if self.base_url and self.serve:
             raise ValueError("give base_url or serve, not both")
         return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """Every base_url."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url or []
 
 
 class RoleSettings(Settings):
@@ -238,7 +249,7 @@ class Recipe(Settings):
         bound = {role: self.role(role) for role in (roles or dict.fromkeys(["persona", *self.call_roles()]))}
         used = {
             role.name: self.models[role.name].model_dump(
-                exclude={"base_url", "api_key_env", "timeout", "retries", "serve"}, mode="json"
+                exclude={"base_url", "api_key_env", "headers_env", "timeout", "retries", "serve"}, mode="json"
             )
             for role in bound.values()
         }

@@ -1,10 +1,10 @@
 """Chat models at OpenAI-compatible endpoints: one request in, one reply out, every failure a MuserError."""
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
@@ -13,23 +13,20 @@ import openai
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import JsonValue
 
-from ..core.errors import (
-    EndpointError,
-    EndpointOverloaded,
-    EndpointRefused,
-    EndpointTimeout,
-    EndpointUnreachable,
-    SettingsError,
-)
+from ..core.errors import EndpointRefused, EndpointUnreachable, SettingsError
+from ..core.hashing import derive_seed
 from ..core.recipe import ModelSettings, RoleSettings
 from ..core.types import Message, Reply, Request, Usage
 from .clients import KeptReasoning, PlainChat, is_loopback, is_plain
+from .failures import translated
+from .keys import Secrets, read_secrets
 from .metrics import Load, read_load
 from .structured import response_format, with_schema
 
 CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
 METRICS_TIMEOUT = 3.0  # seconds
+DOWN = 30.0  # seconds that a server which could not be reached is passed over, where there are others
 IDLE = 4.0  # seconds that an unused connection is kept
 # One limit stands around the whole of a call; aiohttp's own would cut long generations at five minutes.
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
@@ -44,21 +41,21 @@ class Endpoint:
         self,
         name: str,
         settings: ModelSettings,
-        key: str | None,
+        secrets: Secrets,
         *,
+        url: str,
         client: httpx2.AsyncClient,
         session: aiohttp.ClientSession,
     ) -> None:
-        if settings.base_url is None:
-            raise SettingsError(
-                f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
-            )
         self.name, self.settings, self.keeps_metrics = name, settings, False
-        self._client, self._key, self._url = client, key, settings.base_url
-        kind = PlainChat if is_plain(settings.base_url) else KeptReasoning
+        self._servers: list[Endpoint] = [self]
+        self._down_until = 0.0
+        self._client, self._secrets, self._url = client, secrets, url
+        kind = PlainChat if is_plain(url) else KeptReasoning
         self._chat = kind(
             model=settings.model,
-            base_url=settings.base_url,
+            base_url=url,
+            default_headers=secrets.headers,
             api_key=self._give_key,
             http_async_client=client,
             timeout=httpx2.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout), pool=None),
@@ -69,7 +66,7 @@ class Endpoint:
         # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
         self._chat.root_async_client.organization = self._chat.root_async_client.project = None
         if isinstance(self._chat, PlainChat):
-            self._chat.use(session, {"Authorization": f"Bearer {key or 'none'}"})
+            self._chat.use(session, secrets.all_headers)
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
@@ -98,8 +95,38 @@ class Endpoint:
             sent["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinking}
         return {**model.extra_body, **sent}
 
+    def beside(self, others: Sequence["Endpoint"]) -> Self:
+        """This one, and others that serve the same model at other addresses."""
+        servers: list[Endpoint] = [self, *others]
+        for server in servers:
+            server._servers = servers
+        return self
+
+    def at(self, sample: str) -> "Endpoint":
+        """The server that all calls of a sample go to: what they share is in its prefix cache.
+
+        One that could not be reached a moment ago is passed over.
+        """
+        first, now = derive_seed(sample) % len(self._servers), time.monotonic()
+        inorder = [*self._servers[first:], *self._servers[:first]]
+        return next((server for server in inorder if server._down_until <= now), inorder[0])
+
     async def complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
-        """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is."""
+        """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is.
+
+        Where this server is gone another of the model's takes over.
+        """
+        try:
+            return await self._complete(request, role, seed)
+        except EndpointUnreachable:
+            now = time.monotonic()
+            self._down_until = now + DOWN
+            left = [server for server in self._servers if server._down_until <= now]
+            if not left:
+                raise
+            return await left[seed % len(left)].complete(request, role, seed)
+
+    async def _complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
         messages = [TURNS[message.role](content=message.content) for message in self.messages(request)]
         parameters = self.parameters(request, role, seed)
         started = time.perf_counter()
@@ -110,7 +137,10 @@ class Endpoint:
         return _read_reply(message, time.perf_counter() - started)
 
     async def check(self) -> None:
-        """Is the server there, the key good and the model served? A server without GET models is taken at its word."""
+        """Is every server there, the key good and the model served? One without GET models is taken at its word."""
+        await asyncio.gather(*(server._check() for server in self._servers))
+
+    async def _check(self) -> None:
         served, name = await self.served(), self.settings.model
         # `transformers serve` lists only what is in the hub's cache.
         if not served or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
@@ -124,11 +154,23 @@ class Endpoint:
 
     async def served(self) -> list[str] | None:
         """The models that the server lists; None where it keeps no list. Raises as `check` does."""
+        cards = await self._cards()
+        return None if cards is None else list(cards)
+
+    async def context(self) -> int | None:
+        """Tokens that prompt and reply may have together; None where the server does not tell. Raises as `check`."""
+        cards = await self._cards() or {}
+        # An adapter's card leaves it to its base model's.
+        card = cards.get(self.settings.model, {})
+        lengths = [each.get("max_model_len") for each in (card, cards.get(str(card.get("parent")), {}))]
+        return next((length for length in lengths if isinstance(length, int)), None)
+
+    async def _cards(self) -> dict[str, dict[str, Any]] | None:
         listing = await self._get("models")
         if listing is None:
             return None
         try:
-            return [str(model["id"]) for model in listing.json()["data"]]
+            return {str(model["id"]): dict(model) for model in listing.json()["data"]}
         except (ValueError, KeyError, TypeError) as error:
             raise EndpointRefused(
                 "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
@@ -138,13 +180,17 @@ class Endpoint:
 
     async def loads(self) -> dict[str, Load]:
         """Address → load, for each of the model's servers that tells. Never raises: a run goes on without."""
+        told = await asyncio.gather(*(server._load() for server in self._servers))
+        self.keeps_metrics = self.keeps_metrics or any(told)
+        return {address: load for each in told for address, load in each.items()}
+
+    async def _load(self) -> dict[str, Load]:
         address = self._url.removesuffix("/v1")
         try:
             response = await self._client.get(f"{address}/metrics", timeout=METRICS_TIMEOUT)
         except httpx2.HTTPError:
             return {}
         load = read_load(response.text) if response.is_success else None
-        self.keeps_metrics = self.keeps_metrics or load is not None
         return {address: load} if load else {}
 
     @property
@@ -155,12 +201,12 @@ class Endpoint:
 
     async def _give_key(self) -> str:
         # Without one of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
-        return self._key or "none"
+        return self._secrets.key or "none"
 
     async def _get(self, path: str) -> httpx2.Response | None:
         """None where the server has no such page."""
         limit = min(CHECK_TIMEOUT, self.settings.timeout)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = self._secrets.all_headers if self._secrets.key else self._secrets.headers
         with self._translated(limit):
             try:
                 response = await self._client.get(f"{self._url}/{path}", headers=headers, timeout=limit)
@@ -174,63 +220,20 @@ class Endpoint:
                 raise openai.APIStatusError(response.text[:300], response=response, body=None)
         return response
 
-    @contextmanager
-    def _translated(self, limit: float) -> Iterator[None]:
-        try:
-            yield
-        except (TimeoutError, openai.APITimeoutError) as error:
-            raise EndpointTimeout(
-                f"no answer within {limit:g} s",
-                where=self.where,
-                todo=f"raise models.{self.name}.timeout, or lower concurrency",
-            ) from error
-        except openai.APIConnectionError as error:
-            raise EndpointUnreachable(
-                f"cannot reach the server ({error.__cause__ or error})",
-                where=self.where,
-                todo="start the server, or correct base_url",
-            ) from error
-        except openai.APIStatusError as error:
-            raise self._refusal(error) from error
-        except (openai.APIError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise EndpointRefused(
-                f"what answered is no chat completion ({self._hide_key(str(error))[:300]})",
-                where=self.where,
-                todo="check base_url; it normally ends in /v1",
-            ) from error
-
-    def _refusal(self, error: openai.APIStatusError) -> EndpointError:
-        status = error.status_code
-        said = f"the server answered {status}: {self._hide_key(error.message)[:600]}"
-        if status in (408, 409, 429) or status >= 500:
-            todo = "lower concurrency, or look at the server's log; what failed is asked again by `muser retry`"
-            return EndpointOverloaded(said, where=self.where, todo=todo)
-        variable = self.settings.api_key_env
-        todo = {
-            401: f"check the key in ${variable}" if variable else f"set models.{self.name}.api_key_env",
-            403: f"check what the key in ${variable} may do" if variable else f"set models.{self.name}.api_key_env",
-            404: "check model and base_url (it normally ends in /v1); `muser check` lists what is served",
-        }.get(
-            status, f"check models.{self.name}: max_tokens, extra_body, and api: openai for servers that are not vLLM"
-        )
-        return EndpointRefused(said, where=self.where, todo=todo)
-
-    def _hide_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
+    def _translated(self, limit: float) -> AbstractContextManager[None]:
+        return translated(self.name, self.settings, self._secrets, where=self.where, limit=limit)
 
 
 @asynccontextmanager
 async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[dict[str, Endpoint]]:
-    """Every model of a recipe over one shared HTTP client. Raises SettingsError for keys missing in the environment."""
-    keys = {name: os.environ.get(model.api_key_env) if model.api_key_env else None for name, model in models.items()}
-    missing = [
-        f"{model.api_key_env} (models.{name})" for name, model in models.items() if model.api_key_env and not keys[name]
-    ]
-    if missing:
-        raise SettingsError(
-            f"no key in the environment: {', '.join(missing)}", todo="export the variable before running muser"
-        )
-    hosts = {urlsplit(model.base_url or "").hostname or "" for model in models.values()}
+    """Every model of a recipe over shared HTTP clients. Raises SettingsError for keys missing in the environment."""
+    for name, model in models.items():
+        if not model.addresses:
+            raise SettingsError(
+                f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
+            )
+    secrets = read_secrets(models)
+    hosts = {urlsplit(url).hostname or "" for model in models.values() for url in model.addresses}
     client = httpx2.AsyncClient(
         timeout=CHECK_TIMEOUT,
         # The runner bounds what is in flight. uvicorn, under vLLM, closes a connection that was idle for 5 s.
@@ -239,9 +242,13 @@ async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[d
     )
     connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
     async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT) as session:
-        yield {
-            name: Endpoint(name, model, keys[name], client=client, session=session) for name, model in models.items()
-        }
+        opened = {}
+        for name, model in models.items():
+            first, *others = (
+                Endpoint(name, model, secrets[name], url=url, client=client, session=session) for url in model.addresses
+            )
+            opened[name] = first.beside(others)
+        yield opened
 
 
 def split_reasoning(text: str) -> tuple[str, str]:

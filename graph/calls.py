@@ -39,7 +39,7 @@ class Calls:
     def asker(self, sample: str, seed: int, role: str, round: int) -> Ask:
         """How the agent that plays `role` in this round reaches its model."""
         bound = self._role(role)
-        endpoint = self._endpoints[bound.model]
+        endpoint = self._endpoints[bound.model].at(sample.rpartition("/")[2])
         revision = self._revisions.get(bound.model, "")
 
         async def ask(request: Request) -> Reply:
