@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import demo, recipes, runs, samples, simulation
+from . import demo, pipeline, recipes, runs, samples, scoring, simulation
 from .console import say
 
 EPILOG = """\b
@@ -39,12 +39,15 @@ for command in (
     recipes.graph,
     runs.run,
     runs.retry,
+    pipeline.pipeline,
+    pipeline.train,
     runs.runs,
     samples.show,
     samples.export,
     simulation.simulate,
 ):
     app.command()(command)
+app.add_typer(scoring.app, name="eval")
 
 
 @app.command()

@@ -8,9 +8,9 @@ from .console import command, print_json, say, stderr, stdout
 from .options import Json, RecipeFile, RecipeStore, Set
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from ..core.recipe import ModelSettings, Recipe
+    from ..core.recipe import Recipe
     from ..pipeline.run import PipelineResult
     from ..pipeline.steps import Charts, StepState
     from ..store.database import Store
@@ -104,25 +104,29 @@ def run_shown(
     *,
     again: str,
     retry: bool = False,
-    models: "Mapping[str, ModelSettings] | None" = None,
+    opening: "Callable[[Recipe], AsyncIterator[Recipe]] | None" = None,
 ) -> "PipelineResult":
-    """Runs the pipeline with every step shown on stderr; exits where a second signal stops it."""
+    """Runs the pipeline with every step shown on stderr; exits where a second signal stops it.
+
+    `opening` yields once, the recipe to work with: what it opens before is there until the end.
+    """
     import asyncio
+    from contextlib import asynccontextmanager, nullcontext
 
     from ..pipeline.run import run_pipeline
     from .interrupts import Stopped, run_stoppable
     from .stages import shown_steps
     from .summaries import Code
 
-    if models:
-        settings = settings.model_copy(update={"models": dict(models)})
     try:
         with shown_steps(stderr()) as listener:
 
             async def work(stop: asyncio.Event) -> "PipelineResult":
-                return await run_pipeline(
-                    settings, store, listener=listener, charts=charts(), retry=retry, command=again, stop=stop
-                )
+                opened = asynccontextmanager(opening)(settings) if opening else nullcontext(settings)
+                async with opened as recipe:
+                    return await run_pipeline(
+                        recipe, store, listener=listener, charts=charts(), retry=retry, command=again, stop=stop
+                    )
 
             return run_stoppable(work, lambda: say("stopping after what is in flight; Ctrl-C again stops at once"))
     except Stopped:

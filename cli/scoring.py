@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..core.recipe import Recipe
     from ..evals.scores import ExampleScore
     from ..pipeline.run import PipelineResult
-    from ..store.database import Store
 
 app = Typer(no_args_is_help=True, rich_markup_mode=None, help="Score models on a benchmark in HealthBench's format.")
 

@@ -18,11 +18,11 @@ from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
 from ..trainer.tiny import build_tiny_model
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-ATTRIBUTES = "demo-attributes.yaml"
+ATTRIBUTES, QUESTIONS = "demo-attributes.yaml", "questions.jsonl"
 BENCHMARK = "benchmark.jsonl"
 EXAMPLES = 40
 STUDENT = {"vocabulary": 2048, "hidden": 192, "layers": 4, "positions": 1024}
-__all__ = ["KNOWLEDGE", "held_out_personas", "prepare_demo", "trained_personas"]
+__all__ = ["KNOWLEDGE", "QUESTIONS", "held_out_personas", "prepare_demo", "trained_personas"]
 
 
 def prepare_demo(folder: Path) -> Path:
@@ -33,7 +33,8 @@ def prepare_demo(folder: Path) -> Path:
         text = text.replace(f": demo/{name}", f": {json.dumps(str(folder / name))}")
     text = text.replace("# muser demo\n", f"# muser pipeline {folder / 'recipe.yaml'}\n", 1)
     _write(folder / "recipe.yaml", text + f"\nevaluation: {{file: {BENCHMARK}}}\n")
-    _write(folder / ATTRIBUTES, (RECIPES / ATTRIBUTES).read_text(encoding="utf-8"))
+    for name in (ATTRIBUTES, QUESTIONS):
+        _write(folder / name, (RECIPES / name).read_text(encoding="utf-8"))
     recipe = load_recipe(RECIPES / "demo.yaml")
     tables = load_attributes(ATTRIBUTES, folder)
     lines = (_example(persona, number, tables) for number, persona in enumerate(held_out_personas(recipe, tables), 1))
