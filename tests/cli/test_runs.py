@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,13 +138,26 @@ def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
     assert [(run["id"], run["done"]) for run in listed] == [("small-2", 4), ("small", 2)]
 
 
-def start(folder: Path, url: str, *more: str) -> "subprocess.Popen[str]":
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
     """A run in a process of its own, whose first critic says so when it is called and has one sample in flight."""
-    recipe = write_recipe(folder, url, extra="concurrency: 1\n")
-    recipe.write_text(recipe.read_text().replace("{prompt: decision.md}", "{function: telling:tell}"))
-    (folder / "telling.py").write_text(TELLING)
-    command = [sys.executable, "-m", "muser.cli", "run", recipe.name, *more]
-    return subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    begun = []
+
+    def begin(url: str, *more: str) -> "subprocess.Popen[str]":
+        recipe = write_recipe(tmp_path, url, extra="concurrency: 1\n")
+        recipe.write_text(recipe.read_text().replace("{prompt: decision.md}", "{function: telling:tell}"))
+        (tmp_path / "telling.py").write_text(TELLING)
+        command = [sys.executable, "-m", "muser.cli", "run", recipe.name, *more]
+        begun.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
 TELLING = """\
@@ -159,14 +172,16 @@ async def tell(query, answer, ask):
 
 def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
     assert process.stderr
+    said = ""
     for line in process.stderr:
+        said += line
         if text in line:
             return
-    pytest.fail(f"the command ended before it said {text!r}")
+    pytest.fail(f"the command ended before it said {text!r}:\n{said}")
 
 
-def test_one_signal_lets_what_is_in_flight_end(muser: Muser, tmp_path: Path, simulate: Callable[..., str]) -> None:
-    process = start(tmp_path, simulate(latency=0.2), "--json")
+def test_one_signal_lets_what_is_in_flight_end(muser: Muser, start: Start, simulate: Callable[..., str]) -> None:
+    process = start(simulate(latency=0.2), "--json")
     wait_for(process, "the critic is called")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -178,14 +193,14 @@ def test_one_signal_lets_what_is_in_flight_end(muser: Muser, tmp_path: Path, sim
 
 
 def test_two_signals_stop_at_once_and_the_run_can_go_on(
-    muser: Muser, tmp_path: Path, simulate: Callable[..., str]
+    muser: Muser, start: Start, simulate: Callable[..., str]
 ) -> None:
-    process = start(tmp_path, simulate(latency=1.0))
+    process = start(simulate(latency=1.0))
     wait_for(process, "the critic is called")
     process.send_signal(signal.SIGTERM)
     wait_for(process, "press Ctrl-C again")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert not out
     assert "stopped at once; every finished call is kept, go on with: muser run small.yaml" in err
