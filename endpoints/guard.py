@@ -17,7 +17,7 @@ GRACE = 8.0  # seconds between SIGTERM and SIGKILL
 
 
 def main(command: list[str]) -> int:
-    """The server's exit status."""
+    """The server's exit status, as a shell tells it: 128 and the signal's number for one that was killed."""
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: _signal(server.pid, signal.SIGTERM))
     threading.Thread(target=_hold_leash, args=[server], daemon=True).start()
@@ -25,11 +25,13 @@ def main(command: list[str]) -> int:
     # Its workers share its process group; a server that crashed leaves them behind.
     _signal(server.pid, signal.SIGKILL)
     _await_end(server.pid)
-    return status
+    return status if status >= 0 else 128 - status
 
 
 def _hold_leash(server: "subprocess.Popen[bytes]") -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
+    while os.read(0, 4096):
+        pass
     _signal(server.pid, signal.SIGTERM)
     time.sleep(GRACE)
     _signal(server.pid, signal.SIGKILL)

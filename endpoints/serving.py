@@ -25,6 +25,15 @@ from . import guard
 Engine = Literal["vllm", "transformers"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 HOST = "127.0.0.1"
+PYTHON = [sys.executable, "-P"]  # without the working folder on the path: a model's name may be a module's
+# Its list of models fails where the hub's cache does not exist.
+TRANSFORMERS = """\
+import os
+from huggingface_hub.constants import HF_HUB_CACHE
+os.makedirs(HF_HUB_CACHE, exist_ok=True)
+from transformers.cli.transformers import app
+app()
+"""
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -69,16 +78,16 @@ def _command(
 ) -> list[str]:
     path = str(Path(path).resolve()) if Path(path).exists() else path
     if engine == "vllm":
-        return _vllm_command(name, path, settings, adapter, port)
+        return vllm_command(name, path, settings, adapter, port)
     if engine == "transformers":
-        return _transformers_command(name, path, adapter, port, folder)
+        return transformers_command(name, path, adapter, port, folder)
     raise ServerError(
         f"nothing here can serve {name}: neither vllm nor transformers is installed",
         todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
     )
 
 
-def _transformers_command(name: str, path: str, adapter: Path | None, port: int, folder: Path) -> list[str]:
+def transformers_command(name: str, path: str, adapter: Path | None, port: int, folder: Path) -> list[str]:
     """Takes none of the settings' options, which are vLLM's."""
     target = adapter.resolve() if adapter else Path(path)
     # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
@@ -88,17 +97,13 @@ def _transformers_command(name: str, path: str, adapter: Path | None, port: int,
     if not Path("/dev/nvidiactl").exists():
         # By itself it plans its cache by a share of all memory, which on a CPU takes the first request 40 s.
         options |= {"cb-num-blocks": 512, "cb-block-size": 32, "cb-max-batch-tokens": 1024}
-    run = "from transformers.cli.transformers import app; app()"
-    return [sys.executable, "-c", run, "serve", name if target.exists() else path, *_flags(options)]
+    return [*PYTHON, "-c", TRANSFORMERS, "serve", name if target.exists() else path, *_flags(options)]
 
 
-def _vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
+def vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
+    """What starts vLLM; the settings' own options win. With an adapter the base model is served too, as NAME-base."""
     options: dict[str, JsonValue] = {"enforce-eager": True, "gpu-memory-utilization": 0.3} if _is_cpu_build() else {}
     options |= {
-        "model": path,
-        "served-model-name": f"{name}-base" if adapter else name,
-        "host": HOST,
-        "port": port,
         "enable-prompt-tokens-details": True,
         # Without this a weak model writes newlines inside JSON until its tokens are used up.
         "structured-outputs-config": {"backend": "xgrammar", "disable_any_whitespace": True},
@@ -115,7 +120,8 @@ def _vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path |
             "lora-modules": f"{name}={adapter.resolve()}",
         }
     options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
-    return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
+    options |= {"model": path, "served-model-name": f"{name}-base" if adapter else name, "host": HOST, "port": port}
+    return [*PYTHON, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
 
 
 def _flags(options: dict[str, JsonValue]) -> list[str]:
@@ -148,8 +154,8 @@ async def _running(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            # By file, without the working folder or this package on the path: only the standard library is needed.
-            *(sys.executable, "-P", guard.__file__, *command),
+            # By file: it needs the standard library only.
+            *(*PYTHON, guard.__file__, *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,
