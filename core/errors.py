@@ -19,6 +19,7 @@
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
     │   ├── DamagedDatabase    SQLite found it corrupt
     │   ├── StoreBusy          another process holds it
+    │   ├── RunBusy            another process is at work on the run
     │   └── StoreFull          the disk is full or read-only
     ├── TrainingError          training cannot start, or stopped on a bad number
     └── EvaluationError        a benchmark could not be graded or scored
@@ -120,6 +121,10 @@ class DamagedDatabase(StoreError):
 
 class StoreBusy(StoreError):
     """Another process holds the file."""
+
+
+class RunBusy(StoreError):
+    """Another process is at work on the run."""
 
 
 class StoreFull(StoreError):

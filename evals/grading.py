@@ -87,9 +87,6 @@ async def evaluate(
     prompts = load_prompts(recipe)
     described = describe_evaluation(recipe, prompts.judge, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    await asyncio.to_thread(samples.add_samples, store, run.id, _inputs(examples), recipe.seed)
-    if retry:
-        await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")
 
     def context(calls: Calls) -> Grading:
         return Grading(calls.asker, examples, prompts.judge, recipe.repairs)
@@ -106,6 +103,8 @@ async def evaluate(
         roles=ROLES,
         models=models or recipe.models,
         revisions=revisions or {},
+        inputs=_inputs(examples),
+        retry=retry,
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
 

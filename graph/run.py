@@ -12,7 +12,6 @@ from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables, load_attributes
 from ..prompts.templates import PromptSet, load_prompts
-from ..store import samples
 from ..store.database import Store
 from ..store.runs import Run
 from .build import build_machine
@@ -72,9 +71,6 @@ async def run_recipe(
     given = (
         chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
     )
-    await asyncio.to_thread(samples.add_samples, store, run.id, given, recipe.seed)
-    if retry:
-        await asyncio.to_thread(samples.reset_samples, store, run.id, "failed")
     job = Job(
         run=run,
         recipe=recipe,
@@ -83,6 +79,8 @@ async def run_recipe(
         roles=tuple(called),
         models=models or recipe.models,
         revisions=revisions or {},
+        inputs=given,
+        retry=retry,
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,12 @@ from langgraph.graph import StateGraph
 
 from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MachineError, MuserError
 from ..core.recipe import Limits, ModelSettings, Recipe
+from ..core.types import SampleInput, SampleStatus
 from ..endpoints.chat import Endpoint, open_endpoints
 from ..store import ledger, runs, samples
 from ..store.checkpoints import open_checkpointer
 from ..store.database import Store
+from ..store.workers import abandoned, at_work, release_samples
 from .calls import Calls
 from .pace import Pacer
 from .progress import Progress, StoppedBy, Summary
@@ -24,13 +27,17 @@ from .state import initial_state
 
 FAN_OUT = 8  # nodes of one sample at work together
 SAME_FAULT = 20  # samples in a row that end in an endpoint's error: nothing more will come of going on
+WAIT = 0.5  # seconds between looks at the last samples, where other workers have them
 
 OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to take to its end: its machine, what its nodes share, and which of the recipe's roles they call."""
+    """One run to take to its end: its machine, what its nodes share, and which of the recipe's roles they call.
+
+    First `inputs` are added and, on `retry`, failed samples taken up again; `join`: though others are at work on it.
+    """
 
     run: runs.Run
     recipe: Recipe
@@ -39,18 +46,34 @@ class Job:
     roles: tuple[str, ...]
     models: Mapping[str, ModelSettings]
     revisions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Iterable[SampleInput] = ()
+    retry: bool = False
+    join: bool = False
 
 
 async def run_job(
     store: Store, job: Job, *, on_progress: OnProgress | None = None, stop: asyncio.Event | None = None
 ) -> Summary:
-    """Runs every sample that is not finished. Setting `stop` lets those in flight end and takes no further ones."""
+    """Runs every sample that is not finished. Setting `stop` lets those in flight end and takes no further ones.
+
+    Raises RunBusy where another process is at work on the run and the job does not join it.
+    """
     needed = {job.recipe.role(role).model for role in job.roles}
     models = {name: settings for name, settings in job.models.items() if name in needed}
-    async with open_endpoints(models) as endpoints, open_checkpointer(store) as saver:
-        # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
-        await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
-        return await _Running(store, job, endpoints, saver, on_progress, stop or asyncio.Event()).to_the_end()
+    with at_work(store, job.run.id, join=job.join) as worker:
+        await asyncio.to_thread(prepare, store, job)
+        async with open_endpoints(models) as endpoints, open_checkpointer(store) as saver:
+            # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
+            await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
+            running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())
+            return await running.to_the_end()
+
+
+def prepare(store: Store, job: Job) -> None:
+    """What comes before a run's samples are taken: the new ones are added, the failed ones reset if they are to be."""
+    samples.add_samples(store, job.run.id, job.inputs, job.recipe.seed)
+    if job.retry:
+        samples.retry_samples(store, job.run.id)
 
 
 class _Running:
@@ -60,12 +83,13 @@ class _Running:
         self,
         store: Store,
         job: Job,
+        worker: str,
         endpoints: Mapping[str, Endpoint],
         saver: BaseCheckpointSaver[Any],
         on_progress: OnProgress | None,
         stop: asyncio.Event,
     ) -> None:
-        self.store, self.job, self.stop = store, job, stop
+        self.store, self.job, self.worker, self.stop = store, job, worker, stop
         self.progress = Progress(job.run.id)
         self.on_progress = on_progress or (lambda _: None)
         self.calls = Calls(store, job.recipe.role, endpoints, job.revisions, self.progress)
@@ -73,42 +97,31 @@ class _Running:
         self.saver = saver
         self.app = job.machine.compile(checkpointer=saver)
         self.limits: Limits = job.recipe.limits
-        self.tokens_before = sum(u.tokens_in + u.tokens_out for u in ledger.usage_by_role(store, job.run.id))
         self.stopped_by: StoppedBy = ""
         self.stop_cause = ""
         self.faults_in_a_row = 0
         self.pacer = Pacer(job.recipe, endpoints.values(), self.progress)
         self.watching: asyncio.Task[None] | None = None
-        self.workers = 0
+        self.slots = 0
         self.all_taken = False
 
     async def to_the_end(self) -> Summary:
-        store, run_id, progress = self.store, self.job.run.id, self.progress
-        await self._repair()
-        counts = samples.counts(store, run_id)
-        progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
-        runs.set_run_status(store, run_id, "running")
-        self.on_progress(progress)
+        store, run_id = self.store, self.job.run.id
         try:
-            async with asyncio.TaskGroup() as group:
-                self._staff(group, min(self.pacer.pace.limit, max(counts["pending"], 1)))
-                self.watching = group.create_task(self.pacer.watch(lambda limit: self._staff(group, limit)))
-            await self.calls.settle()
+            while await self._is_some_left():
+                await self._take_all()
         except ExceptionGroup as group:
-            # The first worker that could not go on (a full disk, say) speaks for all.
+            # The first that could not go on (a full disk, say) speaks for all.
             raise group.exceptions[0] from group
-        finally:
-            counts = samples.counts(store, run_id)
-            unfinished = counts["pending"] + counts["running"]
-            runs.set_run_status(store, run_id, "stopped" if unfinished else "done")
-            self.on_progress(progress)
+        counts = self._count()
+        unfinished = counts["pending"] + counts["running"]
         return Summary(
             run_id=run_id,
             total=sum(counts.values()),
             done=counts["done"],
             failed=counts["failed"],
             pending=unfinished,
-            seconds=progress.elapsed,
+            seconds=self.progress.elapsed,
             stopped_by=self.stopped_by or ("interrupt" if unfinished else ""),
             stop_cause=self.stop_cause,
             failures=tuple(samples.failures(store, run_id)),
@@ -117,31 +130,59 @@ class _Running:
             limited_by=dict(sorted(self.pacer.spent.items(), key=lambda item: -item[1])),
         )
 
+    async def _is_some_left(self) -> bool:
+        """Is a sample to be taken? Waits while others have the last ones, which come back if a worker is killed."""
+        while True:
+            await self._repair()
+            counts = self._count()
+            if not counts["pending"] + counts["running"] or self._must_stop():
+                return False
+            if counts["pending"]:
+                return True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), WAIT)
+
     async def _repair(self) -> None:
         """After a kill: a sample whose final checkpoint is there becomes done without a call, the others wait again."""
-        for sample_id in samples.unfinished(self.store, self.job.run.id):
+        left = await asyncio.to_thread(abandoned, self.store, self.job.run.id)
+        for sample_id in left:
             snapshot = await self.app.aget_state(_config(sample_id))
             if snapshot.values.get("done"):
                 await self._record(sample_id, snapshot, status="done")
-        samples.reset_samples(self.store, self.job.run.id, "running")
+        if left:
+            await asyncio.to_thread(release_samples, self.store, self.job.run.id)
+
+    def _count(self) -> dict[SampleStatus, int]:
+        counts, progress = samples.counts(self.store, self.job.run.id), self.progress
+        progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
+        self.on_progress(progress)
+        return counts
+
+    async def _take_all(self) -> None:
+        self.all_taken = False
+        async with asyncio.TaskGroup() as group:
+            self._staff(group, self.pacer.pace.limit)
+            self.watching = group.create_task(self.pacer.watch(lambda limit: self._staff(group, limit)))
+        await self.calls.settle()
 
     def _staff(self, group: asyncio.TaskGroup, limit: int) -> None:
-        """Starts workers up to the limit; those above it leave by themselves once their sample has ended."""
-        while self.workers < limit and not self.all_taken:
-            self.workers += 1
-            group.create_task(self._work())
+        """Opens slots up to the limit; those above it close by themselves once their sample has ended."""
+        while self.slots < limit and not self.all_taken:
+            self.slots += 1
+            group.create_task(self._fill())
 
-    async def _work(self) -> None:
+    async def _fill(self) -> None:
+        """Takes one sample after the other."""
         try:
-            while self.workers <= self.pacer.pace.limit and not self._must_stop():
-                taken = await samples.take_pending(self.store, self.job.run.id, 1)
+            while self.slots <= self.pacer.pace.limit and not self._must_stop():
+                taken = await samples.take_pending(self.store, self.job.run.id, 1, self.worker)
                 if not taken:
                     self.all_taken = True
                     return
                 await self._count_sample(taken[0])
         finally:
-            self.workers -= 1
-            if not self.workers and self.watching is not None:
+            self.slots -= 1
+            if not self.slots and self.watching is not None:
                 self.watching.cancel()
 
     async def _count_sample(self, trace: samples.Trace) -> None:
@@ -156,10 +197,9 @@ class _Running:
         limits, progress = self.limits, self.progress
         if self.stopped_by:
             return True
-        spent = self.tokens_before + progress.tokens_in + progress.tokens_out
         if self.stop.is_set():
             self.stopped_by = "interrupt"
-        elif limits.tokens is not None and spent >= limits.tokens:
+        elif limits.tokens is not None and (spent := ledger.tokens_spent(self.store, self.job.run.id)) >= limits.tokens:
             self.stopped_by, self.stop_cause = "tokens", f"{spent} tokens used of {limits.tokens}"
         elif limits.hours is not None and progress.elapsed >= limits.hours * 3600:
             self.stopped_by, self.stop_cause = "hours", f"{limits.hours} hours are over"

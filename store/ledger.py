@@ -155,15 +155,13 @@ def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
     return [RoleUsage(**line) for line in lines.values()]
 
 
-USAGE = """
-    SELECT role, outcome, sum(made) calls, sum(1 - made) reused, sum(made * (attempt > 1)) repairs,
-        sum(made * tokens_in) tokens_in, sum(made * tokens_out) tokens_out, sum(made * tokens_cached) tokens_cached,
-        sum(made * seconds) seconds
-    FROM (
-        SELECT calls.id, role, outcome, attempt, tokens_in, tokens_out, tokens_cached, calls.seconds,
-            reused_from IS NULL AS made
-        FROM samples CROSS JOIN calls ON samples.id = sample_id WHERE run_id = ?)
-    GROUP BY role, outcome ORDER BY min(id)"""
+USAGE = "SELECT * FROM accounts WHERE run_id = ? ORDER BY rowid"
+
+
+def tokens_spent(store: Store, run_id: str) -> int:
+    """Prompt and completion tokens that the run has paid for so far, by whichever process."""
+    sql = "SELECT coalesce(sum(tokens_in + tokens_out), 0) AS n FROM accounts WHERE run_id = ?"
+    return int(store.read(sql, (run_id,))[0]["n"])
 
 
 def _record(db: Connection, call: Call) -> int:

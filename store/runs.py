@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 
 from ..core.types import Value
 from .database import Store, now
+from .workers import workers_of
 
 RunKind = Literal["samples", "evaluation"]
 JSON = ("identity", "prompts", "versions")
@@ -92,15 +93,15 @@ def next_run_id(store: Store, name: str) -> str:
     return run_id
 
 
-def set_run_status(store: Store, run_id: str, status: RunStatus) -> None:
-    """Say how the run stands; `finished_at` is set with `stopped` and `done`."""
-    row = (status, None if status == "running" else now(), run_id)
-    store.write_now(lambda db: db.execute("UPDATE runs SET status = ?, finished_at = ? WHERE id = ?", row).rowcount)
-
-
 def list_runs(store: Store) -> list[RunLine]:
-    """Every run, newest first."""
-    return [RunLine(**row) for row in store.read(LIST)]
+    """Every run, newest first. One whose processes were all killed is stopped, whatever they left in its row."""
+    at_work = {worker.run_id for worker in workers_of(store)}
+
+    def line(row: dict[str, Any]) -> RunLine:
+        killed = row["status"] == "running" and row["id"] not in at_work
+        return RunLine(**row | ({"status": "stopped"} if killed else {}))
+
+    return [line(row) for row in store.read(LIST)]
 
 
 LIST = """
@@ -108,9 +109,9 @@ LIST = """
         SELECT run_id, count(*) total, sum(status = 'done') done, sum(status = 'failed') failed,
             sum(status = 'pending') pending, sum(status = 'running') running FROM samples GROUP BY run_id),
     c AS (
-        SELECT samples.run_id, count(*) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
+        SELECT run_id, sum(calls) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
             sum(tokens_cached) tokens_cached
-        FROM calls JOIN samples ON samples.id = calls.sample_id WHERE reused_from IS NULL GROUP BY samples.run_id)
+        FROM accounts GROUP BY run_id)
     SELECT id, name, kind, runs.status, created_at, finished_at, coalesce(total, 0) total, coalesce(done, 0) done,
         coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
         coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,

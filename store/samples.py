@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
 from sqlite3 import Connection
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
@@ -19,7 +19,10 @@ CHUNK = 1000
 
 
 class Trace(Value):
-    """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`."""
+    """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`.
+
+    `worker` has it while it is running; at `pruned_at` its step history was dropped, so that it cannot be forked.
+    """
 
     id: str
     run_id: str
@@ -43,6 +46,8 @@ class Trace(Value):
     started_at: str | None = None
     finished_at: str | None = None
     seconds: float | None = None
+    worker: str | None = None
+    pruned_at: str | None = None
 
 
 class Failure(NamedTuple):
@@ -63,9 +68,9 @@ def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_se
     return added
 
 
-async def take_pending(store: Store, run_id: str, limit: int) -> list[Trace]:
-    """Claim up to `limit` pending samples in order: they are marked running, and no other process gets them."""
-    return await store.write(lambda db: _take(db, run_id, limit))
+async def take_pending(store: Store, run_id: str, limit: int, worker: str | None = None) -> list[Trace]:
+    """Claim up to `limit` pending samples in order: they are marked running at `worker`; nobody else gets them."""
+    return await store.write(lambda db: _take(db, run_id, limit, worker))
 
 
 async def record_sample(
@@ -93,23 +98,22 @@ async def record_sample(
     await store.write(lambda db: _record(db, sample_id, state, end))
 
 
-def reset_samples(store: Store, run_id: str, status: Literal["running", "failed"]) -> int:
-    """Make the run's samples of this status pending again: `running` at start-up, `failed` to retry them.
+def retry_samples(store: Store, run_id: str) -> int:
+    """Make the run's failed samples pending again.
 
-    A retried sample asks again where it had only replies of no use; those calls stay in the accounts.
+    They ask again where they had only replies of no use; those calls stay in the accounts.
     """
 
     def change(db: Connection) -> int:
-        if status == "failed":
-            db.execute(SUPERSEDE, (run_id,))
-        return int(db.execute(RESET, {"run_id": run_id, "status": status}).rowcount)
+        db.execute(SUPERSEDE, (run_id,))
+        return int(db.execute(RETRY, (run_id,)).rowcount)
 
     return store.write_now(change)
 
 
-RESET = """
+RETRY = """
     UPDATE samples SET status = 'pending', cause_kind = NULL, cause = NULL, failed_node = NULL, finished_at = NULL,
-        tries = tries + (status = 'failed') WHERE run_id = :run_id AND status = :status"""
+        tries = tries + 1 WHERE run_id = ? AND status = 'failed'"""
 
 SUPERSEDE = """
     UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
@@ -117,14 +121,6 @@ SUPERSEDE = """
     AND sample_id IN (SELECT id FROM samples WHERE run_id = ? AND status = 'failed')
     AND NOT EXISTS (SELECT 1 FROM calls good WHERE good.sample_id = calls.sample_id AND good.role = calls.role
         AND good.round = calls.round AND good.outcome IN ('ok', 'prose') AND good.superseded = 0)"""
-
-
-def unfinished(store: Store, run_id: str) -> list[str]:
-    """Ids of samples marked running: when nothing runs, those that a killed process left."""
-    return [
-        f"{run_id}/{row['key']}"
-        for row in store.read("SELECT key FROM samples WHERE run_id = ? AND status = 'running' ORDER BY id", (run_id,))
-    ]
 
 
 def counts(store: Store, run_id: str) -> dict[SampleStatus, int]:
@@ -196,13 +192,14 @@ ADD = """
     ON CONFLICT (run_id, key) DO NOTHING"""
 
 
-def _take(db: Connection, run_id: str, limit: int) -> list[Trace]:
-    taken = db.execute(TAKE, {"now": now(), "run_id": run_id, "limit": limit}).fetchall()
+def _take(db: Connection, run_id: str, limit: int, worker: str | None) -> list[Trace]:
+    taken = db.execute(TAKE, {"now": now(), "run_id": run_id, "limit": limit, "worker": worker}).fetchall()
     return [_trace(db, sample) for sample in sorted(row[0] for row in taken)]
 
 
 TAKE = """
-    UPDATE samples SET status = 'running', started_at = :now, finished_at = NULL, seconds = NULL WHERE id IN (
+    UPDATE samples SET status = 'running', worker = :worker, started_at = :now, finished_at = NULL, seconds = NULL
+    WHERE id IN (
         SELECT id FROM samples WHERE run_id = :run_id AND status = 'pending' ORDER BY id LIMIT :limit)
     RETURNING id"""
 
@@ -237,7 +234,7 @@ RECORD = """
         intent = :intent, vagueness = :vagueness, completeness = :completeness, style = :style, query_id = :query_id,
         reasoning_id = :reasoning_id, answer_id = :answer_id, refined_reasoning = :refined_reasoning,
         refined_answer_id = :refined_answer_id, score = :score, rounds = :rounds, checkpoint_id = :checkpoint_id,
-        cause_kind = :cause_kind, cause = :cause, failed_node = :failed_node, finished_at = :finished_at,
+        cause_kind = :cause_kind, cause = :cause, failed_node = :failed_node, finished_at = :finished_at, worker = NULL,
         seconds = round((julianday(:finished_at) - julianday(started_at)) * 86400, 3)
     WHERE id = :id"""
 

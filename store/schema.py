@@ -201,3 +201,46 @@ def create_views(db: Database) -> None:
         LEFT JOIN texts reasoning ON reasoning.id = c.reasoning_id
         """,
     )
+
+
+@migrations()
+def create_workers(db: Database) -> None:
+    """Who is at work on which run (store/workers.py), and which of them has each running sample."""
+    db.execute("""
+        CREATE TABLE workers (
+            id TEXT PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, pid INTEGER NOT NULL,
+            started_at TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("ALTER TABLE samples ADD COLUMN worker TEXT")
+    # When the sample's step history was dropped; what came out of it and its calls are still there.
+    db.execute("ALTER TABLE samples ADD COLUMN pruned_at TEXT")
+
+
+@migrations()
+def create_accounts(db: Database) -> None:
+    """What each role of a run has cost, kept as calls are recorded: a run of a million calls is read in no time."""
+    db.execute("""
+        CREATE TABLE accounts (
+            run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, role TEXT NOT NULL, outcome TEXT NOT NULL,
+            calls INTEGER NOT NULL, reused INTEGER NOT NULL, repairs INTEGER NOT NULL, tokens_in INTEGER NOT NULL,
+            tokens_out INTEGER NOT NULL, tokens_cached INTEGER NOT NULL, seconds REAL NOT NULL,
+            UNIQUE (run_id, role, outcome)
+        ) STRICT""")
+    db.execute("""
+        INSERT INTO accounts
+        SELECT run_id, role, outcome, sum(made), sum(1 - made), sum(made * (attempt > 1)), sum(made * tokens_in),
+            sum(made * tokens_out), sum(made * tokens_cached), sum(made * seconds)
+        FROM (SELECT calls.*, run_id, reused_from IS NULL AS made FROM calls JOIN samples ON samples.id = sample_id)
+        GROUP BY run_id, role, outcome ORDER BY min(id)""")
+    db.execute("DROP INDEX calls_by_cost")
+    db.execute("""
+        CREATE TRIGGER calls_are_accounted_for AFTER INSERT ON calls BEGIN
+            INSERT INTO accounts
+            SELECT run_id, new.role, new.outcome, made, 1 - made, made * (new.attempt > 1), made * new.tokens_in,
+                made * new.tokens_out, made * new.tokens_cached, made * new.seconds
+            FROM (SELECT run_id, new.reused_from IS NULL AS made FROM samples WHERE id = new.sample_id) WHERE true
+            ON CONFLICT (run_id, role, outcome) DO UPDATE SET calls = calls + excluded.calls,
+                reused = reused + excluded.reused, repairs = repairs + excluded.repairs,
+                tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
+                tokens_cached = tokens_cached + excluded.tokens_cached, seconds = seconds + excluded.seconds;
+        END""")

@@ -118,7 +118,8 @@ READ_ONLY = """
 import os, sys
 from muser.core.errors import StoreFull
 from muser.store.database import Store
-from muser.store.runs import find_run, set_run_status
+from muser.store.runs import find_run
+from muser.store.workers import release_samples
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
     os.setgid(65534)
@@ -126,7 +127,7 @@ if os.geteuid() == 0:
 with Store.open("muser.db") as store:
     assert find_run(store, "demo").status == "running"
     try:
-        set_run_status(store, "demo", "done")
+        release_samples(store, "demo")
     except StoreFull as error:
         print(error)
 """

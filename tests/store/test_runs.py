@@ -3,7 +3,7 @@ import pytest
 from muser.core.types import Message, Reply, SampleInput, Usage
 from muser.store.database import Store
 from muser.store.ledger import Call, record_call
-from muser.store.runs import Run, create_run, find_run, latest_run, list_runs, next_run_id, set_run_status
+from muser.store.runs import Run, create_run, find_run, latest_run, list_runs, next_run_id
 from muser.store.samples import add_samples, record_sample, take_pending
 
 
@@ -35,14 +35,6 @@ def test_the_next_run_of_a_name_gets_a_number_that_is_free(store: Store, run: Ru
     for run_id in taken:
         create_run(store, run.model_copy(update={"id": run_id, "name": "n"}))
     assert next_run_id(store, "n") == free
-
-
-def test_a_run_knows_when_it_ended(store: Store, run: Run) -> None:
-    for status, ended in (("stopped", True), ("running", False), ("done", True)):
-        set_run_status(store, run.id, status)  # type: ignore[arg-type]
-        found = find_run(store, run.id)
-        assert found is not None
-        assert (found.status, found.finished_at is not None) == (status, ended)
 
 
 async def test_the_list_says_what_became_of_each_runs_samples_and_what_they_cost(store: Store, run: Run) -> None:

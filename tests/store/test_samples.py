@@ -21,9 +21,8 @@ from muser.store.samples import (
     find_sample,
     get_trace,
     record_sample,
-    reset_samples,
+    retry_samples,
     take_pending,
-    unfinished,
 )
 
 PERSONA = Persona(
@@ -98,7 +97,7 @@ async def test_pending_samples_are_claimed_in_order_and_by_one_only(store: Store
     taken = [trace.id for claim in claims for trace in claim]
     assert len(taken) == len(set(taken)) == 97
     assert await take_pending(store, run.id, 1) == []
-    assert len(unfinished(store, run.id)) == 100
+    assert counts(store, run.id)["running"] == 100
 
 
 CLAIM = """
@@ -186,15 +185,6 @@ async def test_what_failed_is_grouped_by_cause_and_node_with_an_example(store: S
     ]
 
 
-async def test_samples_that_a_killed_process_left_are_pending_again(store: Store, run: Run) -> None:
-    add_samples(store, run.id, simulated(3), 1)
-    await take_pending(store, run.id, 2)
-    assert unfinished(store, run.id) == ["demo/s000000", "demo/s000001"]
-    assert reset_samples(store, run.id, "running") == 2
-    assert counts(store, run.id)["pending"] == 3
-    assert get_trace(store, "demo/s000000").tries == 0
-
-
 async def test_a_retried_sample_asks_again_only_where_it_had_no_reply_of_use(
     store: Store, run: Run, sample: str
 ) -> None:
@@ -213,7 +203,7 @@ async def test_a_retried_sample_asks_again_only_where_it_had_no_reply_of_use(
     for one in made:
         await record_call(store, one)
     await record_sample(store, sample, status="failed", state={}, cause=ReplyError("x", outcome="malformed"))
-    assert reset_samples(store, run.id, "failed") == 1
+    assert retry_samples(store, run.id) == 1
     trace = get_trace(store, sample)
     assert (trace.status, trace.tries, trace.cause) == ("pending", 1, None)
     found = [await find_call(store, sample, one.role, 1, one.attempt, one.request_hash) for one in made]
@@ -236,7 +226,7 @@ async def test_a_sample_may_be_retried_again_and_again(store: Store, run: Run, s
         )  # fmt: skip
         assert await find_call(store, sample, "refiner", 1, 1, "00" * 32) == reply
         await record_sample(store, sample, status="failed", state={}, cause=ReplyError("x", outcome="empty"))
-        assert reset_samples(store, run.id, "failed") == 1
+        assert retry_samples(store, run.id) == 1
         assert get_trace(store, sample).tries == turn
         assert await find_call(store, sample, "refiner", 1, 1, "00" * 32) is None
     assert [one.superseded for one in calls_of(store, sample)] == [1, 2, 3]
