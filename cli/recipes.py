@@ -31,11 +31,19 @@ def check(
     resolved: Annotated[
         bool, Option("--resolved", help="Print the whole recipe as YAML, and ask no endpoint.")
     ] = False,
+    probe: Annotated[
+        bool, Option("--probe", help="Try every role and a few samples, and say what a run will cost.")
+    ] = False,
+    tries: Annotated[int, Option(min=2, metavar="N", help="How many samples --probe tries.")] = 4,
+    gpus: Annotated[
+        int | None, Option(min=1, metavar="N", help="GPUs that work; counted from serve options by default.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Try a recipe without running it.
 
     Reads the settings and queries, imports the critics, renders every prompt, and asks the endpoints what they serve.
+    With --probe it also asks every model for what its roles need, and takes a few samples through the graph.
     """
     import asyncio
 
@@ -49,7 +57,12 @@ def check(
     if resolved:
         stdout().print(recipe_yaml(settings).rstrip("\n"), soft_wrap=True)
         return
-    facts = what_would_run(settings) | {"endpoints": asyncio.run(ask_endpoints(settings))}
+    facts = what_would_run(settings)
+    if probe:
+        from .probing import probe_and_print
+
+        raise Exit(probe_and_print(settings, recipe, facts, tries=tries, gpus=gpus, json=json))
+    facts |= {"endpoints": asyncio.run(ask_endpoints(settings))}
     if json:
         print_json(facts)
     else:
