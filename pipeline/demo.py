@@ -18,10 +18,10 @@ from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
 from ..trainer.tiny import build_tiny_model
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-ATTRIBUTES, QUESTIONS = "demo-attributes.yaml", "questions.jsonl"
+QUESTIONS = "questions.jsonl"
 BENCHMARK = "benchmark.jsonl"
 EXAMPLES = 40
-STUDENT = {"vocabulary": 2048, "hidden": 192, "layers": 4, "positions": 1024}
+STUDENT = {"vocabulary": 2048, "hidden": 192, "layers": 2, "positions": 1024}
 __all__ = ["KNOWLEDGE", "QUESTIONS", "held_out_personas", "prepare_demo", "trained_personas"]
 
 
@@ -33,10 +33,9 @@ def prepare_demo(folder: Path) -> Path:
         text = text.replace(f": demo/{name}", f": {json.dumps(str(folder / name))}")
     text = text.replace("# muser demo\n", f"# muser pipeline {folder / 'recipe.yaml'}\n", 1)
     _write(folder / "recipe.yaml", text + f"\nevaluation: {{file: {BENCHMARK}}}\n")
-    for name in (ATTRIBUTES, QUESTIONS):
-        _write(folder / name, (RECIPES / name).read_text(encoding="utf-8"))
+    _write(folder / QUESTIONS, (RECIPES / QUESTIONS).read_text(encoding="utf-8"))
     recipe = load_recipe(RECIPES / "demo.yaml")
-    tables = load_attributes(ATTRIBUTES, folder)
+    tables = load_attributes(recipe.attributes, recipe.folder)
     lines = (_example(persona, number, tables) for number, persona in enumerate(held_out_personas(recipe, tables), 1))
     _write(folder / BENCHMARK, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     _build_student(folder / recipe.models["student"].model, tables)
