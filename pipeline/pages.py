@@ -1,6 +1,7 @@
 """A gathered report as a page: Markdown, and HTML in one file for light and dark."""
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -256,13 +257,19 @@ def _as_markdown(part: Block) -> str:
             return f"## {text}"
         case Table(columns, rows):
             lines = [columns, ("---", *("--:" for _ in columns[1:])), *rows]
-            return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+            return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
         case Picture(name, says):
             return f"![{says}]({name})"
         case Code(text):
-            return f"```\n{text.rstrip()}\n```"
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+            return f"{fence}\n{text.rstrip()}\n{fence}"
         case Paragraph(text):
             return text
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell and is not taken for HTML."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def _as_html(part: Block, images: Mapping[str, bytes]) -> str:
