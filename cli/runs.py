@@ -1,7 +1,7 @@
 """Commands that run samples: `run`, `retry`, and the list `runs`."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import BadParameter, Exit, Option
 
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 def run(
     recipe: RecipeFile,
+    *,
     change: Set = None,
     store: RecipeStore = None,
     samples: Annotated[int | None, Option(min=0, metavar="N", help="How many samples to simulate.")] = None,
     concurrency: Annotated[str | None, Option(metavar="N|auto", help="Samples in flight.")] = None,
     new: Annotated[bool, Option("--new", help="Start a new run, even where one of this name can go on.")] = False,
+    workers: Annotated[
+        int | None,
+        Option(min=1, metavar="N", help="Processes that share the work; they join a run that is being worked on."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a recipe, or resume its run.
@@ -43,9 +48,11 @@ def run(
     # A change is read as YAML: in quotes, a path of whatever letters stays a path.
     flags = [f"{name}={dumps(value) if name == 'store' else value}" for name, value in given.items()]
     settings = load_recipe(recipe, [*(change or []), *flags], needs=["inputs"])
+    given |= {} if workers is None else {"workers": str(workers)}
     again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
     with Store.open(settings.store) as opened:
-        finish(_serve_and_run(settings, opened, new=new), again=again, store=settings.store, json=json)
+        work = _serve_and_run(settings, opened, new=new, workers=workers)
+        finish(work, again=again, store=settings.store, json=json)
 
 
 def retry(
@@ -136,10 +143,11 @@ def take_to_end(work: "Work", again: str) -> "Summary":
         raise Exit(Code.INTERRUPTED) from None
 
 
-def _serve_and_run(
-    settings: "Recipe", store: "Store", *, new: bool = False, run_id: str | None = None, retry: bool = False
-) -> "Work":
-    """The run as work to do: servers of models without an address are up meanwhile, as those of trained stages are."""
+def _serve_and_run(settings: "Recipe", store: "Store", **how: Any) -> "Work":
+    """The run as work to do: servers of models without an address are up meanwhile, as those of trained stages are.
+
+    `how` goes to `run_recipe`.
+    """
     from ..graph.run import run_recipe
     from ..pipeline.models import serving
 
@@ -149,9 +157,8 @@ def _serve_and_run(
     async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
         async with serving(settings, store, settings.call_roles(), on_start=tell) as up:
             return await run_recipe(
-                settings, store, models=up.models, revisions=up.revisions, new=new, run_id=run_id, retry=retry,
-                on_progress=follow, stop=stop,
-            )  # fmt: skip
+                settings, store, models=up.models, revisions=up.revisions, on_progress=follow, stop=stop, **how
+            )
 
     return work
 

@@ -33,6 +33,7 @@ REASONS = {
     "hours": "stopped at the limit of hours",
     "interrupt": "interrupted",
     "endpoint": "stopped, since nothing more comes of asking the endpoint",
+    "killed": "stopped, since nobody was left to go on",
 }
 
 
@@ -62,6 +63,10 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
         _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; go on with:", [again], "yellow")
         if summary.stop_cause:
             console.print(Text(_indented(plain(summary.stop_cause))))
+    if summary.killed and not summary.pending:
+        console.print(
+            Text(f"worker processes killed meanwhile, others did their part: {summary.killed}", style="yellow")
+        )
     if summary.failures:
         _print_failures(console, summary, store)
     limiter = max(summary.limited_by.items(), key=lambda item: item[1], default=("unknown", 0.0))[0]

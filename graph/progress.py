@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from ..core.types import Usage
 from ..store.ledger import RoleUsage
 from ..store.samples import Failure
 
-StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint"]
+StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "killed"]
 
 Limiter = Literal["samples", "client", "queue", "kv", "latency", "concurrency", "unknown"]
 """What kept a run from being faster. `unknown`: fixed concurrency, and a server that says nothing of itself."""
@@ -39,6 +39,19 @@ class Progress:
     call_seconds: float = 0.0
     ended_here: int = 0
     started: float = field(default_factory=time.monotonic)
+
+    def counted(self) -> dict[str, Any]:
+        """What this process alone knows, as JSON values: all but how many samples of the run have ended."""
+        apart = {"run_id", "total", "done", "failed", "started"}
+        return {name: value for name, value in vars(self).items() if name not in apart}
+
+    def add_up(self, counted: Iterable[Mapping[str, Any]]) -> None:
+        """Makes these counters the sums of what several processes have counted."""
+        parts = list(counted)
+        for name in self.counted():
+            if name != "nodes":
+                setattr(self, name, sum(part[name] for part in parts))
+        self.nodes = sum((Counter(part["nodes"]) for part in parts), Counter())
 
     @contextmanager
     def calling(self, node: str) -> Iterator[None]:
@@ -98,6 +111,8 @@ class Summary:
     """samples that might be in flight at the end"""
     limited_by: Mapping[Limiter, float] = field(default_factory=dict)
     """seconds that each limiter had, the longest first; of this command, and empty where it was over too soon"""
+    killed: int = 0
+    """worker processes that ended without a word; what they had in flight was taken up by the others, or is pending"""
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""

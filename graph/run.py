@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..store.database import Store
 from ..store.runs import Run
 from .build import build_machine
 from .calls import Calls, node_of
+from .crew import run_crew
 from .inputs import read_queries, simulated_inputs
 from .opening import describe_run, open_run
 from .progress import Summary
@@ -53,16 +54,18 @@ async def run_recipe(
     new: bool = False,
     run_id: str | None = None,
     retry: bool = False,
+    workers: int | None = None,
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
 ) -> Summary:
     """Runs what the recipe asks for and is not finished; `retry` takes the failed samples up again.
 
-    The run is `run_id`, else the latest of the recipe's name, else a new one.
+    The run is `run_id`, else the latest of the recipe's name, else a new one. With `workers` so many processes share
+    it, and join those that are at work on it already.
 
     `inputs` replaces the recipe's own (the pipeline hands on a stage's responses), `source` tells them from others,
     and `roles` are those that such inputs leave to be called. `models` are the endpoints by the names that roles are
-    bound to, `revisions` what tells two models of one name apart. Raises RunChanged.
+    bound to, `revisions` what tells two models of one name apart. Raises RunChanged, RunBusy.
     """
     materials = Materials.load(recipe, own_inputs=inputs is None)
     tables, called = materials.tables, recipe.call_roles() if roles is None else roles
@@ -71,18 +74,31 @@ async def run_recipe(
     given = (
         chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
     )
-    job = Job(
+    job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
+    job = replace(job, inputs=given, retry=retry, join=workers is not None)
+    if workers is None or workers == 1:
+        return await run_job(store, job, on_progress=on_progress, stop=stop)
+    return await run_crew(store, job, workers, on_progress=on_progress, stop=stop)
+
+
+def build_job(
+    recipe: Recipe,
+    run: Run,
+    materials: Materials,
+    roles: Sequence[str],
+    models: Mapping[str, ModelSettings],
+    revisions: Mapping[str, str],
+) -> Job:
+    """What `run_job` needs to take a recipe's run to its end."""
+    return Job(
         run=run,
         recipe=recipe,
-        machine=build_machine(list(recipe.critics), node_timeouts(recipe, called)),
+        machine=build_machine(list(recipe.critics), node_timeouts(recipe, roles)),
         context=_context(recipe, materials),
-        roles=tuple(called),
-        models=models or recipe.models,
-        revisions=revisions or {},
-        inputs=given,
-        retry=retry,
+        roles=tuple(roles),
+        models=models,
+        revisions=revisions,
     )
-    return await run_job(store, job, on_progress=on_progress, stop=stop)
 
 
 def describe_recipe(

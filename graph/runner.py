@@ -22,7 +22,7 @@ from ..store.database import Store
 from ..store.workers import abandoned, at_work, release_samples
 from .calls import Calls
 from .pace import Pacer
-from .progress import Progress, StoppedBy, Summary
+from .progress import Limiter, Progress, StoppedBy, Summary
 from .state import initial_state
 
 FAN_OUT = 8  # nodes of one sample at work together
@@ -76,6 +76,34 @@ def prepare(store: Store, job: Job) -> None:
         samples.retry_samples(store, job.run.id)
 
 
+def count_samples(store: Store, progress: Progress) -> dict[SampleStatus, int]:
+    """Brings the progress up to what all workers of its run have ended."""
+    counts = samples.counts(store, progress.run_id)
+    progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
+    return counts
+
+
+def summarize(
+    store: Store, progress: Progress, *, stopped_by: StoppedBy, limited_by: Mapping[Limiter, float], **more: Any
+) -> Summary:
+    """How the run stands now, whoever worked on it."""
+    counts = samples.counts(store, progress.run_id)
+    unfinished = counts["pending"] + counts["running"]
+    return Summary(
+        run_id=progress.run_id,
+        total=sum(counts.values()),
+        done=counts["done"],
+        failed=counts["failed"],
+        pending=unfinished,
+        seconds=progress.elapsed,
+        stopped_by=(stopped_by or "interrupt") if unfinished else "",
+        failures=tuple(samples.failures(store, progress.run_id)),
+        usage=tuple(ledger.usage_by_role(store, progress.run_id)),
+        limited_by=dict(sorted(limited_by.items(), key=lambda item: -item[1])),
+        **more,
+    )
+
+
 class _Running:
     """The state of one `run_job`."""
 
@@ -106,28 +134,20 @@ class _Running:
         self.all_taken = False
 
     async def to_the_end(self) -> Summary:
-        store, run_id = self.store, self.job.run.id
         try:
             while await self._is_some_left():
                 await self._take_all()
         except ExceptionGroup as group:
             # The first that could not go on (a full disk, say) speaks for all.
             raise group.exceptions[0] from group
-        counts = self._count()
-        unfinished = counts["pending"] + counts["running"]
-        return Summary(
-            run_id=run_id,
-            total=sum(counts.values()),
-            done=counts["done"],
-            failed=counts["failed"],
-            pending=unfinished,
-            seconds=self.progress.elapsed,
-            stopped_by=self.stopped_by or ("interrupt" if unfinished else ""),
+        self._count()
+        return summarize(
+            self.store,
+            self.progress,
+            stopped_by=self.stopped_by,
             stop_cause=self.stop_cause,
-            failures=tuple(samples.failures(store, run_id)),
-            usage=tuple(ledger.usage_by_role(store, run_id)),
             concurrency=self.pacer.pace.limit,
-            limited_by=dict(sorted(self.pacer.spent.items(), key=lambda item: -item[1])),
+            limited_by=self.pacer.spent,
         )
 
     async def _is_some_left(self) -> bool:
@@ -153,9 +173,8 @@ class _Running:
             await asyncio.to_thread(release_samples, self.store, self.job.run.id)
 
     def _count(self) -> dict[SampleStatus, int]:
-        counts, progress = samples.counts(self.store, self.job.run.id), self.progress
-        progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
-        self.on_progress(progress)
+        counts = count_samples(self.store, self.progress)
+        self.on_progress(self.progress)
         return counts
 
     async def _take_all(self) -> None:

@@ -1,0 +1,96 @@
+"""One worker process of a run, `python -m muser.graph.worker`: started by crew.py, which says what the lines mean."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from io import FileIO
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..core.errors import InputError, MuserError
+from ..core.recipe import ModelSettings, Recipe
+from ..store.database import Store
+from ..store.runs import find_run
+from .crew import EVERY
+from .progress import Progress, Summary
+from .run import Materials, build_job
+from .runner import Job, run_job
+
+
+def main() -> int:
+    """Reads what to do, does it, and says how it ended. The exit code is 0 where it said so."""
+    # What critics named by import path print must not be taken for reports.
+    reports = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.path.append(str(Path.cwd()))
+    orders = FileIO(sys.stdin.fileno(), closefd=False)
+    task = json.loads(orders.readline())
+    try:
+        with Store.open(task["store"], create=False) as store:
+            summary = asyncio.run(_work(store, task, orders, reports))
+    except MuserError as error:
+        told = {"kind": type(error).__name__, "what": error.what, "where": error.where, "todo": error.todo}
+        _report(reports, error=told)
+        return 1
+    ended = {name: getattr(summary, name) for name in ("stopped_by", "stop_cause", "concurrency", "limited_by")}
+    _report(reports, ended=ended)
+    return 0
+
+
+async def _work(store: Store, task: dict[str, Any], orders: FileIO, reports: TextIO) -> Summary:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    threading.Thread(target=_obey, args=(orders, loop, stop), daemon=True).start()
+    seen: list[Progress] = []
+
+    def note(progress: Progress) -> None:
+        seen[:] = [progress]
+
+    reporting = asyncio.create_task(_report_often(seen, reports))
+    try:
+        return await run_job(store, _job(store, task), on_progress=note, stop=stop)
+    finally:
+        reporting.cancel()
+        for progress in seen:
+            _report(reports, counted=progress.counted())
+
+
+def _job(store: Store, task: dict[str, Any]) -> Job:
+    recipe = Recipe(**task["recipe"], folder=Path(task["folder"]))
+    run = find_run(store, task["run"])
+    if run is None:
+        raise InputError(f"there is no run {task['run']} any more", where=str(store.path))
+    models = {name: ModelSettings(**settings) for name, settings in task["models"].items()}
+    materials = Materials.load(recipe, own_inputs=False)
+    return replace(build_job(recipe, run, materials, task["roles"], models, task["revisions"]), join=True)
+
+
+def _obey(orders: FileIO, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    """The next line says stop; where it is the end, the crew is gone."""
+    orders.readline()
+    loop.call_soon_threadsafe(stop.set)
+
+
+async def _report_often(seen: list[Progress], reports: TextIO) -> None:
+    while True:
+        await asyncio.sleep(EVERY)
+        for progress in seen:
+            _report(reports, counted=progress.counted())
+
+
+def _report(reports: TextIO, **said: Any) -> None:
+    try:
+        reports.write(json.dumps(said) + "\n")
+        reports.flush()
+    except BrokenPipeError:
+        # The crew is gone: what is in flight ends all the same.
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main())
