@@ -25,7 +25,7 @@ from pydantic import PrivateAttr
 
 
 def is_plain(base_url: str) -> bool:
-    """Whether nothing stands between here and the server: no TLS, no password, and no proxy unless it is this machine."""
+    """Whether nothing stands between here and the server: no TLS, no password, and no proxy for that address."""
     parts = urlsplit(base_url)
     direct = is_loopback(parts.hostname or "") or "http" not in getproxies()
     return parts.scheme == "http" and direct and "@" not in parts.netloc

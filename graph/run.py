@@ -110,7 +110,7 @@ def describe_recipe(
     revisions: Mapping[str, str] | None = None,
 ) -> Run:
     """The run that `run_recipe` works on when it is given the same; its identity is what decides its samples."""
-    texts = dict(_texts(recipe, materials, recipe.call_roles() if roles is None else roles))
+    texts = dict(_texts(materials, recipe.call_roles() if roles is None else roles))
     if source:
         texts["inputs"] = source
     identity = recipe.identity(roles) | {"texts": texts, "revisions": dict(revisions or {})}
@@ -149,7 +149,7 @@ def _context(recipe: Recipe, materials: Materials) -> Any:
     return context
 
 
-def _texts(recipe: Recipe, materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _texts(materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(name, digest) of every text that the called roles read."""
     digests = materials.prompts.digests()
     for role in roles:

@@ -9,7 +9,9 @@ def critique(rationale: str) -> Critique:
 
 
 def test_rationales_stand_between_the_initial_reasoning_and_the_closing() -> None:
-    reasoning = compose_reasoning("The user is tired.", [critique("We should ask since when."), critique("We should warn.")])
+    reasoning = compose_reasoning(
+        "The user is tired.", [critique("We should ask since when."), critique("We should warn.")]
+    )
     assert reasoning == "The user is tired.\n\nWe should ask since when.\n\nWe should warn.\n\nNow, answer."
 
 

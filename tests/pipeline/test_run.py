@@ -46,7 +46,7 @@ def pretend_trained(work: Work, stage: str, weights: str) -> None:
     """An artifact as a training of this stage leaves it."""
     folder = Path(work.recipe.output) / weights
     folder.mkdir(parents=True, exist_ok=True)
-    model = Artifact(kind="model", name="student", stage=stage, path=str(folder), digest=weights)  # type: ignore[arg-type]
+    model = Artifact(kind="model", name="student", stage=stage, path=str(folder), digest=weights)
     record_artifact(work.store, model)
 
 
