@@ -37,6 +37,12 @@ app()
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
 ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+# The CPU build dies of a seeded request whose prompt it takes in chunks ("CPU Generator does not use offset").
+CPU_OPTIONS: dict[str, JsonValue] = {
+    "enforce-eager": True,
+    "gpu-memory-utilization": 0.3,
+    "enable-chunked-prefill": False,
+}
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}  # GiB
 
 
@@ -102,7 +108,7 @@ def transformers_command(name: str, path: str, adapter: Path | None, port: int, 
 
 def vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
     """What starts vLLM; the settings' own options win. With an adapter the base model is served too, as NAME-base."""
-    options: dict[str, JsonValue] = {"enforce-eager": True, "gpu-memory-utilization": 0.3} if _is_cpu_build() else {}
+    options: dict[str, JsonValue] = dict(CPU_OPTIONS) if _is_cpu_build() else {}
     options |= {
         "enable-prompt-tokens-details": True,
         # Without this a weak model writes newlines inside JSON until its tokens are used up.
