@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-browser lint format types docs coverage bench nightly lock clean
+.PHONY: help install demo test test-slow test-train test-vllm test-nightly lint format types docs coverage bench nightly lock clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,17 +21,14 @@ demo: $(STAMPS)/train  ## the whole method on this machine, on simulated models 
 test: $(STAMPS)/test  ## the fast tests
 	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
 
-test-slow: $(STAMPS)/test  ## tests over 20 seconds: the wheel in an empty environment, kills and restarts
+test-slow: $(STAMPS)/test $(STAMPS)/train  ## tests over 20 seconds: kills and restarts, a control that must not learn
 	$(PYTEST) -m slow --timeout 600
 
 test-train: $(STAMPS)/test $(STAMPS)/train  ## tests that train, on the CPU
-	$(PYTEST) -m train --timeout 600
+	$(PYTEST) -m "train and not slow" --timeout 600
 
 test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU build
 	$(PYTEST) -m vllm --timeout 600 tests/vllm
-
-test-browser: $(STAMPS)/test  ## tests of the viewer in a headless Chromium, which has to be installed
-	$(PYTEST) -m browser --timeout 300
 
 lint: $(STAMPS)/test  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -56,7 +53,10 @@ coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
 bench: $(STAMPS)/test  ## every benchmark in bench/, in its small form
 	set -e; for file in $$(grep -l '^if __name__' bench/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done
 
-nightly: lint types test test-slow test-train test-vllm test-browser bench demo  ## everything
+test-nightly: $(STAMPS)/test $(STAMPS)/train  ## tests that take minutes each
+	$(PYTEST) -m nightly --timeout 3000
+
+nightly: lint types test test-slow test-train test-vllm test-nightly bench demo  ## everything
 
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import demo, pipeline, recipes, runs, samples, scoring, simulation
+from . import db, demo, pipeline, recipes, runs, samples, scoring, simulation
 from .console import say
 
 EPILOG = """\b
@@ -48,6 +48,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(scoring.app, name="eval")
+app.add_typer(db.app, name="db")
 
 
 @app.command()

@@ -55,6 +55,8 @@ class _Page:
         self.text(Text.assemble((plain(trace.id), "bold"), " · ", status, "".join(f" · {fact}" for fact in facts)))
         if trace.origin:
             self.text(Text(f"made from {plain(trace.origin)}"))
+        if trace.pruned_at:
+            self.text(Text(f"its steps were dropped on {trace.pruned_at[:10]}; it cannot be replayed", style="dim"))
         if trace.cause:
             where = f" at {trace.failed_node}" if trace.failed_node else ""
             self.text(Text(f"{trace.cause_kind}{where}", style="red"))

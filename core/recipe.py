@@ -221,6 +221,9 @@ class Recipe(Settings):
     max_concurrency: int = Field(512, ge=1, description="the most samples in flight under auto")
     limits: Limits = Limits()
     store: str = "muser.db"
+    history: Literal["keep", "drop"] = Field(
+        "keep", description="drop: a finished sample keeps its results and calls, and cannot be replayed"
+    )
     output: str = Field("output", description="folder for checkpoints, reports and logs")
     training: TrainingSettings | None = None
     evaluation: EvaluationSettings | None = None

@@ -267,7 +267,10 @@ class _Running:
         # Parallel nodes write in the order of their names; people read in the order of the recipe.
         critiques = sorted(snapshot.values.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
         state = {**snapshot.values, "critiques": critiques}
-        await samples.record_sample(self.store, sample_id, state=state, checkpoint_id=checkpoint, **outcome)
+        drop = self.job.recipe.history == "drop" and outcome["status"] == "done"
+        await samples.record_sample(
+            self.store, sample_id, state=state, checkpoint_id=checkpoint, without_history=drop, **outcome
+        )
 
 
 def _node_that_raised(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
 from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
 from .database import Store, now
+from .history import drop_history
 from .texts import build_rope, get_texts, put_rope, put_text, readable, rope_ids
 
 PERSONA = tuple(Persona.model_fields)
@@ -82,10 +83,11 @@ async def record_sample(
     checkpoint_id: str | None = None,
     cause: BaseException | None = None,
     failed_node: str | None = None,
+    without_history: bool = False,
 ) -> None:
     """Write what a sample's state holds now, in place of what its row held. Recording twice is recording once.
 
-    Say `done` only once the final checkpoint is durable.
+    Say `done` only once the final checkpoint is durable; `without_history` drops its checkpoints in the same commit.
     """
     end = {
         "status": status,
@@ -95,7 +97,14 @@ async def record_sample(
         "failed_node": failed_node,
         "finished_at": now() if status in {"done", "failed"} else None,
     }
-    await store.write(lambda db: _record(db, sample_id, state, end))
+
+    def change(db: Connection) -> None:
+        sample = row_id(db, sample_id)
+        _record(db, sample, state, end)
+        if without_history:
+            drop_history(db, [sample])
+
+    await store.write(change)
 
 
 def retry_samples(store: Store, run_id: str) -> int:
@@ -204,8 +213,7 @@ TAKE = """
     RETURNING id"""
 
 
-def _record(db: Connection, sample_id: str, state: Mapping[str, Any], end: dict[str, Any]) -> None:
-    sample = row_id(db, sample_id)
+def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str, Any]) -> None:
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
     row |= _persona(Persona.model_validate(persona) if persona else None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any
 
+from ..core.errors import DamagedDatabase
 from ..core.types import Message
 
 WORTH_SHARING = 120
@@ -42,10 +43,16 @@ def readable(text: str) -> str:
 
 
 def get_texts(db: Connection, ids: Iterable[int | None]) -> dict[int, str]:
-    """The texts with these ids, exactly as they were put."""
-    wanted = json.dumps(sorted({i for i in ids if i is not None}))
-    rows = db.execute("SELECT id, body, raw FROM texts WHERE id IN (SELECT value FROM json_each(?))", (wanted,))
-    return {i: body if raw is None else raw.decode("utf-8", "surrogatepass") for i, body, raw in rows}
+    """The texts with these ids, exactly as they were put. DamagedDatabase if one is not there."""
+    wanted = {i for i in ids if i is not None}
+    sql = "SELECT id, body, raw FROM texts WHERE id IN (SELECT value FROM json_each(?))"
+    rows = db.execute(sql, (json.dumps(sorted(wanted)),))
+    texts = {i: body if raw is None else raw.decode("utf-8", "surrogatepass") for i, body, raw in rows}
+    if missing := wanted - texts.keys():
+        raise DamagedDatabase(
+            f"{len(missing)} texts that are referred to are not there.", todo="`muser db check` says what is hurt"
+        )
+    return texts
 
 
 def put_rope(db: Connection, text: str, known: Iterable[str] = ()) -> str:

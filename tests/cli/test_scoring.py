@@ -34,9 +34,9 @@ def test_a_model_is_scored_and_its_scores_are_printed_by_axis_and_theme(muser: M
     assert "muser eval score small-eval-main" in ran.err
     scored = muser("eval", "score", "small-eval-main")
     assert scored.code == 0
-    names = [line[:24].strip() for line in scored.out.splitlines() if "±" in line]
+    names = [line[:28].strip() for line in scored.out.splitlines() if "±" in line]
     assert names[0] == "overall"
-    assert {"accuracy", "context awareness", "context seeking"} <= set(names)
+    assert {"accuracy", "context awareness", "theme: context seeking"} <= set(names)
     assert "2 examples, 16 rubric items; 0 items not judged" in " ".join(scored.out.split())
 
 

@@ -78,7 +78,7 @@ def test_the_table_has_scores_then_differences_and_marks_what_got_worse(data: di
     assert table.rows == (
         ("overall", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "+40.0 [+30.0, +50.0]"),
         ("accuracy", "50.0 [40.0, 60.0]", "30.0 [20.0, 40.0]", "-20.0 [-30.0, -10.0] ▼"),
-        ("context seeking", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "–"),
+        ("theme: context seeking", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "–"),
     )
 
 

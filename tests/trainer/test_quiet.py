@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.errors import InputError, TrainingError
-from muser.trainer.quiet import quiet, translated
+from muser.trainer.quiet import quiet, require_libraries, translated
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,12 @@ def test_lack_of_memory_is_named(error: Exception, tmp_path: Path) -> None:
 def test_every_other_failure_passes(error: Exception, tmp_path: Path) -> None:
     with pytest.raises(type(error)), translated(tmp_path):
         raise error
+
+
+def test_a_light_installation_says_what_training_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(TrainingError, match=r"(?s)training needs torch, .*muser\[train\]"):
+        require_libraries()
 
 
 @pytest.mark.train

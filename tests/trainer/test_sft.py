@@ -126,6 +126,23 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(
     assert [entry["loss"] for entry in histories[0]] == [entry["loss"] for entry in histories[1]]
 
 
+def test_a_training_cut_off_after_its_last_step_only_saves_what_is_learned(
+    settings: Make, tiny: Path, rows: Path, tmp_path: Path
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    steps: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        train_stage(settings(), "distill", base=tiny, rows=rows, output=tmp_path, draw_loss=fail)
+    trained = train_stage(
+        settings(), "distill", base=tiny, rows=rows, output=tmp_path, on_progress=lambda one: steps.append(one.step)
+    )
+    assert steps == []
+    whole = train_stage(settings(), "distill", base=tiny, rows=rows, output=tmp_path / "whole")
+    assert (trained.digest, trained.loss_last, trained.tokens) == (whole.digest, whole.loss_last, whole.tokens)
+
+
 def test_a_finished_training_is_not_repeated_and_a_changed_input_starts_beside_it(
     settings: Make, tiny: Path, rows: Path, tmp_path: Path, write: Write, examples: list[dict[str, Any]]
 ) -> None:
