@@ -219,7 +219,10 @@ def metrics_of(scores: Mapping[str, Any]) -> list[str]:
 
 
 def metric_name(name: str) -> str:
-    return name.partition(":")[2].replace("_", " ") or name
+    """A metric as people read it: axes by their name alone, themes as such."""
+    kind, _, tag = name.partition(":")
+    words = tag.replace("_", " ")
+    return f"theme: {words}" if kind == "theme" else words or name
 
 
 def find_score(report: Mapping[str, Any], name: str) -> Mapping[str, float] | None:

@@ -1,6 +1,7 @@
 """Keeps the training libraries' chatter in a log file, and says their failures in muser's words."""
 
 import errno
+import importlib.util
 import logging
 import re
 import warnings
@@ -11,9 +12,17 @@ from pathlib import Path
 from ..core.errors import MuserError, TrainingError
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub", "py.warnings")
+NEEDED = ("torch", "transformers", "trl", "peft", "datasets")
 FULL = re.compile(r"no space left|quota exceeded|file too large|\w*writer? failed", re.IGNORECASE)
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+
+
+def require_libraries() -> None:
+    """Raises TrainingError where what training needs is not installed; imports none of it."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise TrainingError(f"training needs {', '.join(missing)}", todo="pip install 'muser[train]'")
 
 
 @contextmanager

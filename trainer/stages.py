@@ -9,6 +9,7 @@ from ..core.recipe import Recipe, TrainingSettings
 from ..store.artifacts import Artifact, latest_artifact, record_artifact
 from ..store.database import Store
 from ..store.export import export_rows
+from .quiet import require_libraries
 from .rows import RowReport
 from .trained import TrainedModel, TrainingProgress, file_digest, identity
 
@@ -29,6 +30,7 @@ def run_training(
     Files go under the recipe's output, rows in `rows/` and models in `models/`. Run again it resumes, or finds what is
     finished. Raises SettingsError, MissingModel, InputError, TrainingError, StoreError.
     """
+    require_libraries()
     settings, base, start = start_model(recipe, store, stage)
     output = Path(recipe.output)
     if rows is not None:

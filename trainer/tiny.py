@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..core.errors import InputError
 from .folders import appearing
-from .quiet import without_bars
+from .quiet import require_libraries, without_bars
 
 # Qwen3's template without tools: thinking is kept for the turn after the last question only, a turn without any
 # gets an empty block, and `enable_thinking=false` opens the answer behind an empty block.
@@ -63,6 +63,7 @@ def build_tiny_model(
 
     The folder loads in transformers, TRL, vLLM and `transformers serve`. Raises InputError.
     """
+    require_libraries()
     if vocabulary < 256 + len(CONTROL) + len(THINKING):
         raise InputError(f"a byte-level vocabulary needs at least 261 entries, not {vocabulary}")
     if hidden % (HEAD_SIZE * 3):

@@ -1,4 +1,4 @@
-"""The pipeline on a real vLLM: a served teacher, and the distilled, really trained and served student as its own critic.
+"""The pipeline on a real vLLM: a served teacher, and the distilled, really served student as its own critic.
 
 Their words are those of random weights; what counts is who was asked, that every form is kept, and what became of it.
 """
