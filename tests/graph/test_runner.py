@@ -255,6 +255,7 @@ with Store.open(sys.argv[1]) as store:
 """
 
 
+@pytest.mark.timeout(180)
 def test_after_sigkill_no_call_with_a_committed_row_is_repeated(
     simulate: Callable[..., str], make_recipe: MakeRecipe, tmp_path: Path
 ) -> None:

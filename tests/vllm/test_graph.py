@@ -21,13 +21,21 @@ async def test_twenty_questions_go_through_the_graph_with_valid_critiques(vllm: 
         queries="questions.jsonl",
         folder=RECIPES,
         # A random model rarely ends its text by itself, so free text ends in a word that it is likely to reach.
-        models={"tiny": {"model": "tiny", "base_url": vllm, "max_tokens": 1500, "extra_body": {"stop": ["e", " "]}}},
+        models={
+            "tiny": {
+                "model": "tiny",
+                "base_url": vllm,
+                "max_tokens": 1500,
+                "extra_body": {"stop": ["e", " "], "min_tokens": 8},
+            }
+        },
         roles={
             "responder": {"model": "tiny", "reasoning": "off"},
             "critic": {"model": "plain"},
             "refiner": {"model": "tiny", "reasoning": "off"},
         },
         critics={name: {"prompt": f"{name}.md"} for name in ("decision", "communication", "safety")},
+        repairs=6,
     )
     models = dict(recipe.models) | {
         "plain": recipe.models["tiny"].model_copy(update={"extra_body": {}, "max_tokens": 4000})
