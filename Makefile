@@ -53,7 +53,7 @@ coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
 bench: $(STAMPS)/test  ## every benchmark in bench/, in its small form
 	set -e; for file in $$(grep -l '^if __name__' bench/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done
 
-test-nightly: $(STAMPS)/test $(STAMPS)/train  ## tests that take minutes each
+test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## tests that take minutes each
 	$(PYTEST) -m nightly --timeout 3000
 
 nightly: lint types test test-slow test-train test-vllm test-nightly bench demo  ## everything
