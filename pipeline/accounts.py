@@ -168,7 +168,7 @@ def _cost(store: Store, state: StepState) -> dict[str, Any]:
         "grades": tally.grades,
         "grades_failed": tally.grades_failed,
         "roles": [one.model_dump(mode="json") for one in usage],
-        "serving": {key: evaluation.meta.get(key) for key in ("seconds", "server_memory_mb")} if evaluation else {},
+        "serving": {key: evaluation.meta.get(key) for key in ("seconds",)} if evaluation else {},
     }
 
 

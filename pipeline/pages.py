@@ -160,10 +160,9 @@ def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     yield Heading("Tokens and time")
     lines = []
     for step in cost:
-        roles, serving = step["roles"], step["serving"]
+        roles = step["roles"]
         tokens_in = sum(role["tokens_in"] for role in roles)
         cached = sum(role["tokens_cached"] for role in roles)
-        memory = serving.get("server_memory_mb")
         lines.append(
             (
                 step["step"],
@@ -174,10 +173,9 @@ def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
                 f"{100 * cached / tokens_in:.0f} %" if tokens_in else "–",
                 _count(sum(role["tokens_out"] for role in roles)),
                 f"{step['serving'].get('seconds') or step['seconds']:.0f} s",
-                f"{_count(memory)} MB" if memory else "–",
             )
         )
-    names = ("step", "samples", "calls", "reused", "tokens in", "cached", "tokens out", "time", "server's peak memory")
+    names = ("step", "samples", "calls", "reused", "tokens in", "cached", "tokens out", "time")
     yield Table(names, tuple(lines))
     yield Paragraph(
         "Time runs from the first sample's start to the last one's end; for a step of scoring it is that of the last "

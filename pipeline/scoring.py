@@ -1,6 +1,5 @@
 """The steps that score: a stage's model answers the benchmark and the judge grades it, one run a stage."""
 
-import resource
 import time
 from collections.abc import Awaitable, Callable
 
@@ -59,7 +58,7 @@ def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
         keep_summary(work, summary)
         if summary.done and not summary.pending:
             seconds = round(time.monotonic() - began, 1)
-            _record(work, stage, recipe, summary.run_id, {"seconds": seconds, "server_memory_mb": _servers_memory_mb()})
+            _record(work, stage, recipe, summary.run_id, {"seconds": seconds})
 
     return act
 
@@ -101,8 +100,3 @@ def _record(work: Work, stage: Stage, recipe: Recipe, run_id: str, took: dict[st
         meta={"overall": report["overall"], **took},
     )
     record_artifact(work.store, artifact, parents=[model.id] if model and model.id is not None else [])
-
-
-def _servers_memory_mb() -> int:
-    """The peak resident memory of the largest server that has ended so far."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
