@@ -63,11 +63,11 @@ def build_tiny_model(
 
     The folder loads in transformers, TRL, vLLM and `transformers serve`. Raises InputError.
     """
-    require_libraries()
     if vocabulary < 256 + len(CONTROL) + len(THINKING):
         raise InputError(f"a byte-level vocabulary needs at least 261 entries, not {vocabulary}")
     if hidden % (HEAD_SIZE * 3):
         raise InputError(f"hidden must be a multiple of {HEAD_SIZE * 3}, for heads of {HEAD_SIZE} three to a key")
+    require_libraries()
     with without_bars(), appearing(folder) as partial:
         ids = _write_tokenizer(partial, texts, vocabulary, positions)
         _write_model(partial, ids, hidden, layers, positions, seed)
