@@ -1,7 +1,7 @@
 """Commands that run samples: `run`, `retry`, and the list `runs`."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import BadParameter, Exit, Option
 
@@ -38,9 +38,11 @@ def run(
     What the recipe asks for and is not finished is run; a changed recipe is refused and takes --new.
     Ctrl-C once lets the samples in flight end, twice stops at once. Neither loses a finished call.
     """
+    from functools import partial
     from json import dumps
 
     from ..core.loading import load_recipe
+    from ..graph.run import run_recipe
     from ..store.database import Store
 
     typed = {"store": store, "samples": samples, "concurrency": concurrency}
@@ -51,7 +53,8 @@ def run(
     given |= {} if workers is None else {"workers": str(workers)}
     again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
     with Store.open(settings.store) as opened:
-        work = _serve_and_run(settings, opened, new=new, workers=workers)
+        act = partial(run_recipe, new=new, workers=workers)
+        work = _serve_and_run(act, settings, opened, settings.call_roles())
         finish(work, again=again, store=settings.store, json=json)
 
 
@@ -72,7 +75,7 @@ def retry(
         before = named_run(opened, run)
         settings = parse_recipe(before.recipe, before.folder, change or [], source=f"the recipe of run {run}")
         again = command("retry", run, "--failed", *_repeated(change), store=store)
-        finish(_serve_and_run(settings, opened, run_id=run, retry=True), again=again, store=store, json=json)
+        finish(_try_again(settings, opened, before), again=again, store=store, json=json)
 
 
 def runs(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
@@ -143,22 +146,36 @@ def take_to_end(work: "Work", again: str) -> "Summary":
         raise Exit(Code.INTERRUPTED) from None
 
 
-def _serve_and_run(settings: "Recipe", store: "Store", **how: Any) -> "Work":
-    """The run as work to do: servers of models without an address are up meanwhile, as those of trained stages are.
+def _try_again(settings: "Recipe", store: "Store", before: "Run") -> "Work":
+    """A run's failed samples as work to do, whatever made the run: a recipe, a pipeline's step or an evaluation."""
+    from functools import partial
 
-    `how` goes to `run_recipe`.
-    """
+    from ..evals.grading import evaluate
     from ..graph.run import run_recipe
+
+    made_by = cast("dict[str, dict[str, str]]", before.identity)
+    roles, source = list(made_by["roles"]), made_by["texts"].get("inputs")
+    if before.kind == "evaluation":
+        act: Callable[..., Awaitable[Summary]] = partial(evaluate, run_id=before.id, retry=True)
+    elif source:
+        act = partial(run_recipe, run_id=before.id, retry=True, inputs=(), source=source, roles=roles)
+    else:
+        act = partial(run_recipe, run_id=before.id, retry=True)
+    return _serve_and_run(act, settings, store, roles)
+
+
+def _serve_and_run(
+    act: "Callable[..., Awaitable[Summary]]", settings: "Recipe", store: "Store", roles: "Iterable[str]"
+) -> "Work":
+    """A run as work to do: servers of the models of `roles` that have no address are up meanwhile."""
     from ..pipeline.models import serving
 
     def tell(name: str, path: str) -> None:
         say(f"serving {name} from {path} ...")
 
     async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
-        async with serving(settings, store, settings.call_roles(), on_start=tell) as up:
-            return await run_recipe(
-                settings, store, models=up.models, revisions=up.revisions, on_progress=follow, stop=stop, **how
-            )
+        async with serving(settings, store, roles, on_start=tell) as up:
+            return await act(settings, store, models=up.models, revisions=up.revisions, on_progress=follow, stop=stop)
 
     return work
 

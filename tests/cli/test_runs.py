@@ -1,5 +1,6 @@
 """`run`, `retry` and `runs` as one types them, against a real endpoint and a real database."""
 
+import asyncio
 import json
 import re
 import signal
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Muser, write_recipe
+from muser.core.loading import load_recipe
+from muser.core.types import Response, SampleInput
+from muser.endpoints.knowledge import rubric
+from muser.graph.run import run_recipe
+from muser.pipeline.sampling import refine_recipe, refine_roles
+from muser.store.database import Store
+
+from .conftest import QUESTIONS, Muser, write_recipe
 
 
 def test_a_run_shows_progress_and_ends_with_a_summary(muser: Muser, recipe: Path) -> None:
@@ -95,6 +103,19 @@ def test_retry_finishes_what_an_endpoint_that_recovered_can_answer(
     assert (last.code, last.json()["done"]) == (0, 4)
 
 
+def test_retry_takes_up_a_run_that_was_given_its_responses(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+) -> None:
+    """As a pipeline gives its second run those of the first: the recipe alone could not say what they were."""
+    recipe = refine_recipe(load_recipe(write_recipe(tmp_path, simulate(faults={"empty": 1.0}))))
+    answered = SampleInput(key="q1", query=QUESTIONS[0], response=Response(reasoning="", answer="Rest."))
+    with Store.open(tmp_path / "muser.db") as store:
+        given = run_recipe(recipe, store, inputs=[answered], source="rows", roles=refine_roles(recipe))
+        assert asyncio.run(given).failed == 1
+    ended = muser("retry", "small-refine", "--failed", "--set", f"models.main.base_url={simulated}", "--json")
+    assert (ended.code, ended.json()["done"], ended.json()["total"]) == (0, 1, 1)
+
+
 def test_retry_wants_to_know_what(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     ended = muser("retry", "small")
@@ -128,6 +149,18 @@ def test_retry_can_be_pointed_at_another_endpoint(
     ended = muser("retry", "small", "--failed", "--set", f"models.main.base_url={simulated}")
     assert ended.code == 0
     assert "4 of 4 samples done" in ended.out
+
+
+def test_retry_grades_what_an_evaluation_could_not(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+) -> None:
+    benchmark = {"prompt_id": "one", "prompt": [{"role": "user", "content": QUESTIONS[0]}], "example_tags": []}
+    line = benchmark | {"rubrics": rubric("asthma", "patient", "Germany")}
+    (tmp_path / "benchmark.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    recipe = write_recipe(tmp_path, simulate(faults={"500": 1.0}), extra="evaluation: {file: benchmark.jsonl}\n")
+    assert muser("eval", "run", recipe).code == 3
+    ended = muser("retry", "small-eval-main", "--failed", "--set", f"models.main.base_url={simulated}", "--json")
+    assert (ended.code, ended.json()["done"]) == (0, 1)
 
 
 def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:

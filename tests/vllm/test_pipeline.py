@@ -21,7 +21,7 @@ from muser.store.runs import find_run
 from muser.store.samples import get_trace
 from muser.trainer.tiny import build_tiny_model
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parents[2]
 CRITICS = {name: {"prompt": f"{name}.md"} for name in ("decision", "communication", "safety")}
 QUESTIONS = ("I have had chest pain since yesterday.", "My child has a fever.", "Is honey good for a cough?")
