@@ -108,15 +108,20 @@ def score(
 
 
 def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
-    """The table of scores, and under it the one of differences."""
+    """The table of scores, each marked by how it differs from the one before it, and under it that of differences."""
+    from itertools import pairwise
+
     from ..pipeline import pages
 
     names = pages.metrics_of(scores)
     stages = list(scores)
-    rows = [
-        [pages.metric_name(name), *(_plus_minus(pages.find_score(scores[s]["report"], name), "mean") for s in stages)]
-        for name in names
-    ]
+    marked = {stage: scores[stage]["differences"].get(before) for before, stage in pairwise(["", *stages])}
+
+    def cell(stage: str, name: str) -> str:
+        score, differences = _plus_minus(pages.find_score(scores[stage]["report"], name), "mean"), marked[stage]
+        return score if differences is None else f"{score} {_mark(differences.get(name))}"
+
+    rows = [[pages.metric_name(name), *(cell(stage, name) for stage in stages)] for name in names]
     _print(console, stages, rows)
     pairs = [(stage, other) for stage in stages for other in scores[stage]["differences"]]
     if pairs:
@@ -158,6 +163,13 @@ def _print(console: "Console", names: "Sequence[str]", rows: "Sequence[Sequence[
         console.print(line)
 
 
+def _mark(difference: "Mapping[str, Any] | None") -> str:
+    from ..pipeline import pages
+
+    marks = {"lower": pages.WORSE, "no difference shown": pages.UNSURE}
+    return marks.get(difference["verdict"], " ") if difference else " "
+
+
 def _plus_minus(found: "Mapping[str, float] | None", key: str, sign: str = "") -> str:
     if found is None:
         return "–"
@@ -165,12 +177,7 @@ def _plus_minus(found: "Mapping[str, float] | None", key: str, sign: str = "") -
 
 
 def _difference(found: "Mapping[str, Any] | None") -> str:
-    from ..pipeline import pages
-
-    if found is None:
-        return "–"
-    mark = {"lower": pages.WORSE, "no difference shown": pages.UNSURE}.get(found["verdict"], " ")
-    return f"{_plus_minus(found, 'difference', '+')} {mark}"
+    return "–" if found is None else f"{_plus_minus(found, 'difference', '+')} {_mark(found)}"
 
 
 def _answering(settings: "Recipe", model: str | None) -> "Recipe":

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from muser.cli.scoring import print_scores
 from muser.endpoints.knowledge import rubric
 
 from .conftest import Muser, write_recipe
@@ -54,6 +56,20 @@ def test_two_runs_are_compared_pair_by_pair(muser: Muser, benchmarked: Path) -> 
     difference = found["small-eval-main-2"]["differences"]["small-eval-main"]["overall"]
     assert difference["n"] == 2
     assert difference["verdict"] == "no difference shown"
+
+
+def test_what_got_worse_is_marked_where_the_score_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    def scored(mean: float) -> dict[str, object]:
+        overall = {"mean": mean, "low": mean, "high": mean}
+        return {"report": {"overall": overall, "rubric_tags": {}, "example_tags": {}}, "differences": {}}
+
+    worse = {"difference": -0.3, "low": -0.4, "high": -0.2, "verdict": "lower"}
+    print_scores(
+        Console(width=80),
+        {"distill": scored(0.5), "refine": scored(0.2) | {"differences": {"distill": {"overall": worse}}}},
+    )
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("overall")]
+    assert shown[0].split() == ["overall", "50.0", "±", "0.0", "20.0", "±", "0.0", "▼"]
 
 
 def test_a_run_that_is_no_evaluation_cannot_be_scored(muser: Muser, benchmarked: Path) -> None:
