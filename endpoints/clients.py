@@ -23,6 +23,8 @@ from langchain_openai import ChatOpenAI
 from openai._models import FinalRequestOptions
 from pydantic import PrivateAttr
 
+from ..core.surrogates import replace_surrogates
+
 
 def is_plain(base_url: str) -> bool:
     """Whether nothing stands between here and the server: no TLS, no password, and no proxy for that address."""
@@ -51,7 +53,7 @@ class KeptReasoning(ChatOpenAI):
         if isinstance(response, openai.BaseModel):
             response = response.model_dump(warnings=False)
         if isinstance(response, dict):
-            response["choices"] = _replace_surrogates(response.get("choices"))
+            response["choices"] = replace_surrogates(response.get("choices"))
         result = super()._create_chat_result(response, generation_info)
         for generation, choice in zip(result.generations, response["choices"], strict=True):
             said = choice["message"]
@@ -110,12 +112,3 @@ def _as_the_sdk_reads(response: aiohttp.ClientResponse, content: bytes) -> httpx
     headers = [(name, value) for name, value in response.headers.items() if name.lower() != "content-encoding"]
     request = httpx2.Request("POST", str(response.url))
     return httpx2.Response(response.status, headers=headers, content=content, request=request)
-
-
-def _replace_surrogates(value: Any) -> Any:
-    """A lone surrogate, which JSON can spell and UTF-8 cannot, becomes U+FFFD."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {key: _replace_surrogates(item) for key, item in value.items()}
-    return [_replace_surrogates(item) for item in value] if isinstance(value, list) else value

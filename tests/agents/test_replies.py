@@ -110,3 +110,9 @@ async def test_a_refusal_is_not_asked_again() -> None:
     with pytest.raises(ReplyError, match="refusal after 1 attempt"):
         await ask_text(Request(messages=QUESTION), model, repairs=5)
     assert len(model.asked) == 1
+
+
+async def test_a_lone_surrogate_inside_the_json_does_not_reach_the_next_request() -> None:
+    model = Scripted(r'{"rationale": "We \ud83d ask.", "verdict": "revise"}')
+    data = await ask_json(Request(messages=QUESTION, output_schema=CRITIQUE_SCHEMA), model, 0)
+    assert data["rationale"] == "We \ufffd ask."

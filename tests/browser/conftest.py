@@ -1,0 +1,134 @@
+"""A store of real runs, some of them hostile, and Debian's Chromium, whose pages are watched for what takes effect."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from muser.endpoints.simulated import simulated_endpoint
+
+from .hostile import QUESTIONS, hostile_endpoint
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+RECIPE = """\
+name: {name}
+samples: {samples}
+queries: {queries}
+models:
+  main: {{base_url: "{url}", model: {model}, timeout: 20, retries: 0}}
+critics:
+  decision: {{prompt: decision.md}}
+  communication: {{prompt: communication.md}}
+  safety: {{prompt: safety.md}}
+refine_when: any_revise
+repairs: 1
+store: muser.db
+"""
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs `hostile`, whose texts are payloads, and `clinic` and `clinic-2`, which differ in the temperature."""
+    folder = tmp_path_factory.mktemp("store")
+    lines = [json.dumps({"query": query}) + "\n" for query in QUESTIONS]
+    (folder / "hostile.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "none.jsonl").write_text('{"query": "Is honey good for a cough?"}\n', encoding="utf-8")
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(hostile_endpoint()) as url:
+            _run(folder, RECIPE.format(name="hostile", samples=2, queries="hostile.jsonl", url=url, model="hostile"))
+        with portal.wrap_async_context_manager(simulated_endpoint()) as url:
+            clinic = RECIPE.format(name="clinic", samples=40, queries="none.jsonl", url=url, model="simulated")
+            _run(folder, clinic)
+            _run(folder, clinic, "--set", "models.main.temperature=0.1", "--new")
+    return folder / "muser.db"
+
+
+def _run(folder: Path, recipe: str, *options: str) -> None:
+    path = folder / "recipe.yaml"
+    path.write_text(recipe, encoding="utf-8")
+    # In a process of its own: Playwright keeps an event loop in this thread.
+    command = [sys.executable, "-m", "muser.cli", "run", path.name, *options]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 3}, done.stderr
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    assert path, "no Chromium on PATH: make test-browser installs it"
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox wants a user who is not root; what it opens here is our own pages.
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Watch:
+    """What a context's pages did that no text may bring about; `seen` must stay empty."""
+
+    def __init__(self, context: "BrowserContext", home: str) -> None:
+        self.seen: list[str] = []
+        self._home = home
+        context.on("page", self._follow)
+        context.on("request", lambda request: self._check(request.url))
+        context.on("console", self._read)
+        context.on("weberror", lambda error: self.seen.append(str(error.error)))
+        context.on("dialog", self._dismiss)
+
+    def _follow(self, page: "Page") -> None:
+        page.on("download", lambda download: self.seen.append(f"download {download.suggested_filename}"))
+
+    def _check(self, url: str) -> None:
+        if not url.startswith((self._home, "data:", "blob:", "about:")):
+            self.seen.append(f"request {url}")
+
+    def _read(self, message: "ConsoleMessage") -> None:
+        if message.type == "error":
+            self.seen.append(message.text)
+
+    def _dismiss(self, dialog: "Dialog") -> None:
+        self.seen.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+
+@pytest.fixture
+def watched(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
+    """Opens pages that may ask nothing but what starts with `home`; fails where one did, or a dialog or error came."""
+    watches: list[Watch] = []
+    contexts: list[BrowserContext] = []
+
+    def open_page(home: str, **options: object) -> "Page":
+        contexts.append(browser.new_context(**options))
+        watches.append(Watch(contexts[-1], home))
+        return contexts[-1].new_page()
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [line for watch in watches for line in watch.seen] == []
+
+
+@pytest.fixture
+def watch_of(browser: "Browser") -> "Callable[[str], AbstractContextManager[tuple[Page, Watch]]]":
+    """A page with its watch, for what is meant to be seen."""
+
+    @contextmanager
+    def open_page(home: str) -> Iterator[tuple["Page", Watch]]:
+        context = browser.new_context()
+        watch = Watch(context, home)
+        yield context.new_page(), watch
+        context.close()
+
+    return open_page
