@@ -79,7 +79,7 @@ def prepare(path: Path, create: bool = True) -> None:
                 ) from error
         elif path.is_dir():
             raise StoreError("This is a folder, not a store.", where=str(path), todo="name a file in it")
-        elif path.stat().st_size and _version(path) == VERSION:
+        elif path.stat().st_size and _version(path) == VERSION and _has_wal(path):
             return
         with closing(connect(path, "mode=rwc")) as db:
             from .schema import migrate
@@ -100,8 +100,11 @@ def prepare(path: Path, create: bool = True) -> None:
 
 def _version(path: Path) -> int:
     """How many of our migrations the file has had; 0 for an empty database."""
-    # Looking must leave no trace beside a file that may be another program's.
-    with closing(connect(path, "mode=ro" if _log_of(path).exists() else "mode=ro&immutable=1")) as db:
+    # Looking must leave no trace beside a file that may be another program's; a change that was cut short by a kill is
+    # all the same taken back first, as any reader would.
+    cut_short = path.with_name(path.name + "-journal").exists()
+    mode = "mode=rw" if cut_short else "mode=ro" if _log_of(path).exists() else "mode=ro&immutable=1"
+    with closing(connect(path, mode)) as db:
         owner = db.execute("PRAGMA application_id").fetchone()[0]
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         ours = owner == APPLICATION_ID or (owner == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone())
@@ -118,6 +121,12 @@ def _version(path: Path) -> int:
             todo="upgrade muser, or name another file with `store:`",
         )
     return version
+
+
+def _has_wal(path: Path) -> bool:
+    """By the file's header; a copy that another tool made need not have it."""
+    with path.open("rb") as file:
+        return file.read(20)[18:] == b"\2\2"
 
 
 def _log_of(path: Path) -> Path:

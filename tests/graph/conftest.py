@@ -1,5 +1,6 @@
-"""A recipe against the simulated endpoint, and a store in a folder of the test's own."""
+"""A recipe against the simulated endpoint, a store in a folder of the test's own, and commands that can be killed."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import pytest
 
 from muser.core.recipe import Recipe
 from muser.store.database import Store
+
+from .beds import Bed
+from .mortal import Mortals
 
 CRITICS = {name: {"prompt": f"{name}.md"} for name in ("decision", "communication", "safety")}
 
@@ -27,3 +31,30 @@ def make_recipe(tmp_path: Path) -> Callable[..., Recipe]:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "muser.db") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def mortals() -> Iterator[Mortals]:
+    with Mortals() as started:
+        yield started
+
+
+@pytest.fixture
+def lay(tmp_path: Path, mortals: Mortals, simulate: Callable[..., str]) -> Callable[..., Bed]:
+    """Makes a bed with a recipe of so many samples at a simulated endpoint."""
+
+    def make(samples: int = 1, *, folder: str = "", concurrency: int = 1, model: str = "", **endpoint: Any) -> Bed:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        url = simulate(log=place / "log", **endpoint)
+        (place / "trial.yaml").write_text(f"""\
+name: trial
+samples: {samples}
+concurrency: {concurrency}
+models:
+  sim: {{base_url: "{url}", model: simulated{model}}}
+critics: {json.dumps(CRITICS)}
+""")
+        return Bed(place, mortals, url)
+
+    return make

@@ -114,6 +114,43 @@ def test_those_who_open_a_new_store_at_once_take_turns(path: Path) -> None:
         assert list(racers.map(race, range(8))) == [[{"journal_mode": "wal"}]] * 8
 
 
+def test_a_store_without_a_write_ahead_log_gets_one(store: Store, run: Run, path: Path) -> None:
+    store.close()
+    # As `sqlite3 FILE .recover` makes them, or a kill between the making of the tables and of the log.
+    with closing(sqlite3.connect(path)) as plain:
+        plain.execute("PRAGMA journal_mode = DELETE")
+    with Store.open(path) as again:
+        assert again.read("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+        assert find_run(again, run.id) == run
+
+
+KILLED_MAKING = """
+import os, resource, signal, sys
+from pathlib import Path
+import muser.store.schema
+from muser.store.database import Store
+for limit in (100, 600, 4096, 5000, 20_000, 100_000, 200_000):
+    path = Path(sys.argv[1]) / f"{limit}.db"
+    if not (pid := os.fork()):
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        Store.open(path)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGXFSZ, limit
+    with Store.open(path) as store:
+        assert store.read("SELECT count(*) AS n FROM runs") == [{"n": 0}]
+        print(limit)
+"""
+
+
+def test_a_store_whose_making_was_killed_in_a_write_is_made_all_the_same(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_MAKING, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 7
+
+
 READ_ONLY = """
 import os, sys
 from muser.core.errors import StoreFull

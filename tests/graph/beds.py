@@ -1,0 +1,110 @@
+"""A folder in which `muser` is run by processes that end one way or another, and what they leave there."""
+
+import json
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from muser.core.hashing import digest
+from muser.endpoints.faults import ON_THE_WIRE
+from muser.store.database import Store
+from muser.store.ledger import calls_of
+from muser.store.samples import get_trace
+
+from .mortal import SAID, Mortals
+
+DONE, ERROR, FAILED_SAMPLES, STOPPED = 0, 1, 3, 4  # exit codes
+
+
+@dataclass
+class Bed:
+    """The folder of a recipe, its store, and the log of its endpoint.
+
+    The log has the digest of each request's body; the same is made of the ledger's rows, so that the two are compared.
+    """
+
+    folder: Path
+    mortals: Mortals
+    url: str
+    lost: Counter[str] = field(default_factory=Counter)
+    """bodies that had been asked without a committed row when a process ended, and how often"""
+    recorded: set[str] = field(default_factory=set)
+    """bodies of the ledger's calls when a process ended last"""
+    _lines: int = 0
+    _row: int = 0
+
+    def start(self, *words: object, **more: Any) -> int:
+        """Starts a command; its process id."""
+        return self.mortals.start(self.folder, *words, **more)
+
+    def wait(self) -> int:
+        """How the process ended, after the calls that it has lost were counted."""
+        code = self.mortals.wait()
+        # What a killed process had sent is in the endpoint's log once it answers others.
+        for _ in range(2):
+            with urllib.request.urlopen(f"{self.url}/models") as answer:
+                answer.read()
+        asked = self._asked()
+        self._read_ledger()
+        self.lost.update({body for body in asked[self._lines :] if body not in self.recorded})
+        self._lines = len(asked)
+        return code
+
+    def muser(self, *words: object, **more: Any) -> int:
+        """Any command and its end."""
+        self.start(*words, **more)
+        return self.wait()
+
+    def run(self, *words: object, **more: Any) -> int:
+        """`muser run` and its end."""
+        return self.muser("run", "trial.yaml", *words, **more)
+
+    @property
+    def asked(self) -> Counter[str]:
+        """How often the endpoint replied, or would have, to each body."""
+        return Counter(self._asked())
+
+    @property
+    def repeats(self) -> Counter[str]:
+        """How often each body was asked again."""
+        return Counter({body: number - 1 for body, number in self.asked.items() if number > 1})
+
+    def results(self, run: str = "trial") -> dict[str, dict[str, Any]]:
+        """Everything about the run's samples that must not depend on how and when they came to be."""
+        with Store.open(self.folder / "muser.db") as store:
+            names = store.read("SELECT key FROM samples WHERE run_id = ?", (run,))
+            traces = [get_trace(store, f"{run}/{row['key']}") for row in names]
+        return {trace.key: trace.model_dump(exclude=CIRCUMSTANCES) for trace in traces}
+
+    def without_repairs(self) -> list[str]:
+        """The samples to which every reply was of use, and which were not retried."""
+        with Store.open(self.folder / "muser.db") as store:
+            return [row["key"] for row in store.read(WITHOUT_REPAIRS)]
+
+    @property
+    def said(self) -> str:
+        """What its commands have printed so far."""
+        return (self.folder / SAID).read_text()
+
+    def _asked(self) -> list[str]:
+        lines = map(json.loads, (self.folder / "log").read_text().splitlines())
+        return [line["body"] for line in lines if line["fault"] not in ON_THE_WIRE]
+
+    def _read_ledger(self) -> None:
+        with Store.open(self.folder / "muser.db") as store:
+            new = store.read(NEW_CALLS, (self._row,))
+            calls = [call for row in new for call in calls_of(store, row["name"]) if (call.id or 0) > self._row]
+        for call in calls:
+            messages = [message.model_dump() for message in call.messages]
+            self.recorded.add(digest({"messages": messages, **call.parameters}))
+        self._row = max([self._row, *(call.id or 0 for call in calls)])
+
+
+CIRCUMSTANCES = {"id", "run_id", "checkpoint_id", "started_at", "finished_at", "seconds", "worker"}
+NEW_CALLS = """
+    SELECT DISTINCT run_id || '/' || key AS name FROM calls JOIN samples ON samples.id = sample_id WHERE calls.id > ?"""
+WITHOUT_REPAIRS = """
+    SELECT key FROM samples WHERE run_id = 'trial' AND tries = 0
+    AND NOT EXISTS (SELECT 1 FROM calls WHERE sample_id = samples.id AND outcome NOT IN ('ok', 'prose'))"""

@@ -1,0 +1,173 @@
+"""`muser run` killed at every moment of a sample and at random ones, resumed, and compared with one that was not."""
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from muser.store.database import Store
+
+from .beds import DONE, ERROR, FAILED_SAMPLES, STOPPED, Bed
+
+Lay = Callable[..., Bed]
+Unbroken = Callable[[int], dict[str, object]]
+ROLES = ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner")
+KILLED = -signal.SIGKILL
+COMMIT, NEXT = "^COMMIT", "."
+
+
+def moments() -> Iterator[tuple[str, list[str], range]]:
+    """(name, the statements at which to die, how many calls may have been made without a row)"""
+    for role in ROLES:
+        mates = 3 if role.startswith("critics.") else 1
+        row = [rf"^INSERT INTO calls .*VALUES \(\d+, '{role}'", COMMIT]
+        yield f"{role}, before its call", [f"^SELECT .* FROM calls .*role = '{role}'"], range(1)
+        yield f"{role}, its reply there and no row", row, range(1, mates + 1)
+        yield f"{role}, its row there and no step", [*row, NEXT], range(mates)
+        yield f"{role}, its step written and not committed", [*row, r"INTO writes", COMMIT], range(mates)
+    done = ["^UPDATE samples SET status = 'done'", COMMIT]
+    yield "the last step there and not the sample's row", done, range(1)
+    yield "the sample's row there and not the run's", [*done, NEXT], range(1)
+
+
+@pytest.fixture
+def unbroken(lay: Lay) -> Unbroken:
+    """The samples of a run that nothing happened to."""
+
+    def run(samples: int) -> dict[str, object]:
+        bed = lay(samples, folder="unbroken", concurrency=8)
+        assert bed.run() == DONE, bed.said
+        assert not bed.repeats
+        return dict(bed.results())
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_of_a_sample_repeats_only_what_had_no_row(
+    lay: Lay, unbroken: Callable[..., object]
+) -> None:
+    whole = unbroken(1)
+    for number, (moment, die_at, without_row) in enumerate(moments()):
+        bed = lay(folder=str(number))
+        assert bed.run(die_at=die_at) == KILLED, moment
+        assert bed.lost.total() in without_row, moment
+        assert bed.run() == DONE, bed.said
+        assert bed.repeats == bed.lost, moment
+        assert bed.results() == whole, moment
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_of_any_write_leaves_a_store_that_goes_on(
+    lay: Lay, unbroken: Callable[..., object]
+) -> None:
+    """The system ends the process inside the write that would make a file too long, so that pages are torn."""
+    whole = unbroken(1)
+    for limit in (100, 5000, 20_000, 50_000, 100_000, 150_000, 200_000, 300_000, 400_000):
+        bed = lay(folder=str(limit))
+        code = bed.run(limit=limit, torn=True)
+        assert code == -signal.SIGXFSZ, limit
+        assert bed.run() == DONE, bed.said
+        assert bed.repeats == bed.lost, limit
+        assert bed.results() == whole, limit
+        assert bed.muser("db", "check") == DONE, bed.said
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(lay: Lay, unbroken: Unbroken) -> None:
+    """From the making of the store to the end of the run, each in a store of its own."""
+    whole, kills = unbroken(1), 0
+    while True:
+        bed = lay(folder=str(kills))
+        if bed.run(die_at=["^(BEGIN|COMMIT)"] * (kills + 1)) == DONE:
+            break
+        assert bed.run() == DONE, bed.said
+        assert bed.repeats == bed.lost, kills
+        assert bed.results() == whole, kills
+        kills += 1
+    sys.stdout.write(f"{kills} kills\n")
+    assert kills > 50
+
+
+FAULTS = {
+    "429": 0.05, "500": 0.03, "dropped": 0.03, "hang": 0.01,
+    "malformed": 0.04, "wrong_schema": 0.02, "truncated": 0.03, "empty": 0.02, "prose": 0.03, "whitespace": 0.01,
+}  # fmt: skip
+MORE = 10
+"""Samples that are asked for in addition whenever a run has come to its end before it was killed often enough."""
+
+
+def end_at_random(bed: Bed, kills: int, chance: random.Random) -> int:
+    """Starts the run and kills it, so many times; the number of samples that it took."""
+    samples = MORE
+    while kills:
+        pid = bed.start("run", "trial.yaml", "--samples", samples)
+        killer = threading.Timer(chance.uniform(0.02, 1.8), os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        code = bed.wait()
+        killer.cancel()
+        assert code in {KILLED, DONE, FAILED_SAMPLES, STOPPED}, bed.said
+        kills -= code == KILLED
+        samples += MORE * (code in {DONE, FAILED_SAMPLES})
+    return samples
+
+
+def finish(bed: Bed, samples: int) -> None:
+    code = bed.run("--samples", samples)
+    while code in {FAILED_SAMPLES, STOPPED}:
+        bed.start(
+            *(("retry", "trial", "--failed") if code == FAILED_SAMPLES else ("run", "trial.yaml", "--samples", samples))
+        )
+        code = bed.wait()
+    assert code == DONE, bed.said
+
+
+def unbroken_by_the_ledger(bed: Bed, samples: int, simulate: Callable[..., str]) -> dict[str, object]:
+    """The samples of another run on the store, to which the ledger gives all replies and nothing happens.
+
+    A fault depends on how often a request was seen, so that only the same replies can lead to the same samples.
+    """
+    assert bed.run("--new", "--samples", samples, "--set", "models.sim.base_url=http://127.0.0.1:9/v1") == ERROR
+    with Store.open(bed.folder / "muser.db") as store:
+        # Retried samples look for their calls by the seeds of all their tries.
+        store.write_now(lambda db: db.execute(SAME_TRIES).rowcount)
+    log = bed.folder / "unasked"
+    assert bed.run("--samples", samples, "--set", f"models.sim.base_url={simulate(log=log)}") == DONE, bed.said
+    assert log.read_text() == ""
+    return dict(bed.results("trial-2"))
+
+
+SAME_TRIES = """
+    UPDATE samples SET tries = (
+        SELECT tries FROM samples broken WHERE broken.run_id = 'trial' AND broken.key = samples.key)
+    WHERE run_id = 'trial-2'"""
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"),
+    [
+        pytest.param(0, 12, marks=pytest.mark.slow),
+        *(pytest.param(seed, 50, marks=[pytest.mark.nightly, pytest.mark.timeout(900)]) for seed in range(1, 5)),
+    ],
+)
+def test_kills_at_random_moments_of_a_run_with_faults_change_nothing(
+    lay: Lay, unbroken: Unbroken, simulate: Callable[..., str], seed: int, kills: int
+) -> None:
+    bed = lay(concurrency=4, model=", retries: 4, timeout: 6", latency=0.3, faults=FAULTS)
+    samples = end_at_random(bed, kills, random.Random(seed))
+    finish(bed, samples)
+    told = f"{kills} kills, {samples} samples, {bed.asked.total()} replies, {len(bed.recorded)} calls in the ledger"
+    sys.stdout.write(f"{told}; {bed.repeats.total()} repeats of {bed.lost.total()} calls without a committed row\n")
+    assert bed.repeats <= bed.lost, "Counter: each body's own count"
+    results = bed.results()
+    assert len(results) == samples
+    assert results == unbroken_by_the_ledger(bed, samples, simulate)
+    whole = unbroken(samples)
+    untouched = bed.without_repairs()
+    assert untouched
+    assert {key: results[key] for key in untouched} == {key: whole[key] for key in untouched}
