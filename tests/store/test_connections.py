@@ -145,7 +145,7 @@ for limit in (100, 600, 4096, 5000, 20_000, 100_000, 200_000):
 
 
 def test_a_store_whose_making_was_killed_in_a_write_is_made_all_the_same(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_MAKING, tmp_path]
+    command = [sys.executable, "-c", KILLED_MAKING, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 7
