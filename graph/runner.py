@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import NodeTimeoutError
 from langgraph.graph import StateGraph
 
-from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MachineError, MuserError
+from ..core.errors import EndpointError, EndpointTimeout, EndpointUnreachable, MachineError, MuserError, StoreError
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput, SampleStatus
 from ..endpoints.chat import Endpoint, open_endpoints
@@ -237,6 +237,9 @@ class _Running:
             snapshot = await self.app.aget_state(config)
             if not snapshot.values.get("done"):
                 raise MachineError("the machine came to rest before the sample was done", where=trace.id)
+        except StoreError:
+            # No sample's fault: what is in flight is taken up again once the store can be used.
+            raise
         except (MuserError, NodeTimeoutError) as error:
             await self._fail(trace.id, error)
             return

@@ -96,7 +96,7 @@ def back_up(store: Store, target: Path) -> int:
     """Copy the store as it is at this moment, while runs go on; returns the copy's size. Nothing is overwritten."""
     if target.exists():
         raise InputError("There is a file of this name.", where=str(target), todo="name another one")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _copy(store.path, partial)

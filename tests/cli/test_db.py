@@ -1,10 +1,13 @@
 """`muser db` as one types it, on the store of a real run."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from muser.store.connections import VERSION
 from muser.store.database import Store
 
 from .conftest import Muser, write_recipe
@@ -95,6 +98,25 @@ def test_a_recipe_can_have_its_history_dropped_as_it_goes(muser: Muser, tmp_path
     kept = muser("run", recipe, "--set", "history=keep", "--samples", 3)
     assert kept.code == 0, "how long steps are kept is no part of a run's identity"
     assert muser("db", "stats", "--json").json()["pruned"] == 4
+
+
+@pytest.mark.parametrize("pragma", ["application_id = 77", f"user_version = {VERSION + 1}"])
+def test_a_foreign_or_newer_database_is_refused_by_every_command_and_left_as_it_was(ran: Muser, pragma: str) -> None:
+    with closing(sqlite3.connect("muser.db")) as other:
+        other.execute(f"PRAGMA {pragma}")
+    before = Path("muser.db").read_bytes()
+    commands = (
+        ["run", "small.yaml"], ["retry", "small", "--failed"], ["runs"], ["show", "s000001"],
+        ["export", "small", "--stage", "refine", "--out", "rows.jsonl"],
+        *(["db", what] for what in ("stats", "check", "prune", "vacuum")), ["db", "backup", "copy.db"],
+    )  # fmt: skip
+    for words in commands:
+        ended = ran(*words)
+        assert ended.code == 1
+        assert ("another program" if "77" in pragma else "newer muser") in ended.err
+        assert "Traceback" not in ended.err
+    assert Path("muser.db").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["muser.db", "questions.jsonl", "small.yaml"]
 
 
 @pytest.mark.parametrize("what", ["stats", "check", "prune", "vacuum"])

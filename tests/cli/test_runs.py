@@ -216,7 +216,7 @@ def wait_for(process: "subprocess.Popen[str]", text: str) -> None:
 def test_one_signal_lets_what_is_in_flight_end(muser: Muser, start: Start, simulate: Callable[..., str]) -> None:
     process = start(simulate(latency=0.2), "--json")
     wait_for(process, "the critic is called")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "stopping once what is in flight (1 samples) has ended; press Ctrl-C again to stop at once" in err
@@ -230,7 +230,7 @@ def test_two_signals_stop_at_once_and_the_run_can_go_on(
 ) -> None:
     process = start(simulate(latency=1.0))
     wait_for(process, "the critic is called")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     wait_for(process, "press Ctrl-C again")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -42,6 +42,11 @@ class Bed:
     def wait(self) -> int:
         """How the process ended, after the calls that it has lost were counted."""
         code = self.mortals.wait()
+        self.count_lost()
+        return code
+
+    def count_lost(self) -> None:
+        """Takes note of the calls that were made and have no row, now that no process is there."""
         # What a killed process had sent is in the endpoint's log once it answers others.
         for _ in range(2):
             with urllib.request.urlopen(f"{self.url}/models") as answer:
@@ -50,7 +55,6 @@ class Bed:
         self._read_ledger()
         self.lost.update({body for body in asked[self._lines :] if body not in self.recorded})
         self._lines = len(asked)
-        return code
 
     def muser(self, *words: object, **more: Any) -> int:
         """Any command and its end."""
@@ -102,7 +106,7 @@ class Bed:
         self._row = max([self._row, *(call.id or 0 for call in calls)])
 
 
-CIRCUMSTANCES = {"id", "run_id", "checkpoint_id", "started_at", "finished_at", "seconds", "worker"}
+CIRCUMSTANCES = {"id", "run_id", "checkpoint_id", "started_at", "finished_at", "seconds", "worker", "pruned_at"}
 NEW_CALLS = """
     SELECT DISTINCT run_id || '/' || key AS name FROM calls JOIN samples ON samples.id = sample_id WHERE calls.id > ?"""
 WITHOUT_REPAIRS = """

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from muser.core.errors import EndpointRefused, EndpointUnreachable, RunChanged
+from muser.core.errors import EndpointRefused, EndpointUnreachable, RunChanged, StoreFull
 from muser.core.recipe import Recipe
+from muser.core.types import Ask, Critique
 from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
 from muser.store.database import Store
@@ -243,9 +244,23 @@ async def test_a_sample_whose_last_checkpoint_is_there_becomes_done_without_a_ca
     assert get_trace(store, "trial/s000002").refinement == before.refinement
 
 
+async def no_room(query: str, answer: str, ask: Ask) -> Critique:
+    raise StoreFull("the disk is full")
+
+
+async def test_what_is_wrong_with_the_store_ends_the_run_and_fails_no_sample(
+    simulated: str, make_recipe: MakeRecipe, store: Store
+) -> None:
+    critics = {"mine": {"function": f"{__name__}:no_room"}}
+    with pytest.raises(StoreFull):
+        await run_recipe(make_recipe(simulated, samples=4, concurrency=2, critics=critics), store)
+    assert counts(store, "trial")["failed"] == 0
+
+
 CHILD = """
 import asyncio, json, sys
 from muser.core.recipe import Recipe
+from muser.core.types import Ask, Critique
 from muser.graph.run import run_recipe
 from muser.store.database import Store
 

@@ -156,7 +156,7 @@ import os, sys
 from muser.core.errors import StoreFull
 from muser.store.database import Store
 from muser.store.runs import find_run
-from muser.store.workers import release_samples
+from muser.store.workers import at_work, release_samples
 os.chdir(sys.argv[1])
 if os.geteuid() == 0:
     os.setgid(65534)
@@ -165,6 +165,11 @@ with Store.open("muser.db") as store:
     assert find_run(store, "demo").status == "running"
     try:
         release_samples(store, "demo")
+    except StoreFull as error:
+        print(error)
+    try:
+        with at_work(store, "demo"):
+            print("at work")
     except StoreFull as error:
         print(error)
 """
@@ -185,6 +190,8 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(store: Store, ru
         path.parent.chmod(0o755)
     assert done.stderr == ""
     assert "cannot be written" in done.stdout
+    assert "No file can be made beside the store" in done.stdout
+    assert "at work" not in done.stdout
     assert "run the same command again" in done.stdout
 
 
