@@ -224,6 +224,9 @@ class Recipe(Settings):
     history: Literal["keep", "drop"] = Field(
         "keep", description="drop: a finished sample keeps its results and calls, and cannot be replayed"
     )
+    otel: str | None = Field(
+        None, pattern=r"^https?://[^@\s]+$", description="an OpenTelemetry collector's OTLP/HTTP address, for spans"
+    )
     output: str = Field("output", description="folder for checkpoints, reports and logs")
     training: TrainingSettings | None = None
     evaluation: EvaluationSettings | None = None

@@ -23,6 +23,7 @@ from ..store.workers import abandoned, at_work, release_samples
 from .calls import Calls
 from .pace import Pacer
 from .progress import Limiter, Progress, StoppedBy, Summary
+from .spans import exported_spans
 from .state import initial_state
 
 FAN_OUT = 8  # nodes of one sample at work together
@@ -66,7 +67,8 @@ async def run_job(
             # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
             await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
             running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())
-            return await running.to_the_end()
+            async with exported_spans(job.recipe.otel, job.run.id):
+                return await running.to_the_end()
 
 
 def prepare(store: Store, job: Job) -> None:

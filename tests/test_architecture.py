@@ -49,6 +49,8 @@ OWNERS = {
     "sqlite3": "store",
     "sqlite_utils": "store",
     "langgraph": "graph",
+    "openinference": "graph",
+    "opentelemetry": "graph",
     "langchain_core.runnables": "store graph",
     "datasets": "trainer",
     "peft": "trainer",

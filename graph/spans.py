@@ -1,0 +1,40 @@
+"""Spans of every sample, node and call for an OpenTelemetry collector, where the recipe names one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ..core.errors import SettingsError
+
+
+@asynccontextmanager
+async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[None]:
+    """Sends spans of LangGraph's nodes and the chat models' calls to `collector` by OTLP over HTTP, texts included.
+
+    A collector that is away costs its spans and never a sample. None: nothing is imported and nothing sent. Headers
+    for a collector that asks for a key come from OTEL_EXPORTER_OTLP_HEADERS, and what spans may show from
+    OpenInference's variables such as OPENINFERENCE_HIDE_INPUTS. Raises SettingsError without muser[otel].
+    """
+    if collector is None:
+        yield
+        return
+    try:
+        from openinference.instrumentation.langchain import LangChainInstrumentor
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingsError(
+            f"spans cannot be exported: {error}", where="otel", todo="pip install 'muser[otel]', or leave out otel"
+        ) from error
+    provider = TracerProvider(resource=Resource.create({"service.name": "muser", "muser.run": run_id}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{collector.rstrip('/')}/v1/traces")))
+    instrumentor = LangChainInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    try:
+        yield
+    finally:
+        instrumentor.uninstrument()
+        # Sends what waits, which takes as long as the collector does.
+        await asyncio.to_thread(provider.shutdown)
