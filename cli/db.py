@@ -1,4 +1,4 @@
-"""Commands that care for the database: `db stats`, `check`, `prune`, `vacuum`, `backup`."""
+"""Commands that care for the database: `db stats`, `check`, `datasette`, `prune`, `vacuum`, `backup`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +60,20 @@ def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
         for line in _health_lines(health, store):
             stdout().print(line, soft_wrap=True)
     raise Exit(0 if health.is_sound else 1)
+
+
+@app.command()
+def datasette(store: StoreFile = DEFAULT_STORE) -> None:
+    """Print metadata that makes the database pleasant in Datasette: facets, columns, queries.
+
+    muser db datasette > metadata.yaml, then datasette muser.db --metadata metadata.yaml
+    """
+    from importlib.resources import files
+    from json import dumps
+    from pathlib import Path
+
+    text = files("muser.store").joinpath("datasette.yaml").read_text(encoding="utf-8")
+    stdout().file.write(text.replace("\n  muser:\n", f"\n  {dumps(Path(store).stem)}:\n"))
 
 
 @app.command()

@@ -44,7 +44,9 @@ class Collector:
     def spans(self) -> list[tuple[Span, dict[str, Any]]]:
         batches = [ExportTraceServiceRequest.FromString(body) for body in self.received]
         spans = [s for b in batches for r in b.resource_spans for scope in r.scope_spans for s in scope.spans]
-        return [(span, {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}) for span in spans]
+        return [
+            (span, {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}) for span in spans
+        ]
 
 
 @pytest.fixture
@@ -68,9 +70,9 @@ async def test_a_collector_gets_every_node_and_every_call(
     assert summary.done == 2
     spans = receiver.spans()
     names = [span.name for span, _ in spans]
-    assert {name: names.count(name) for name in ("persona", "respond", "decision", "safety", "refine")} == dict.fromkeys(
-        ("persona", "respond", "decision", "safety", "refine"), 2
-    )
+    assert {
+        name: names.count(name) for name in ("persona", "respond", "decision", "safety", "refine")
+    } == dict.fromkeys(("persona", "respond", "decision", "safety", "refine"), 2)
     asked = [attributes for _, attributes in spans if attributes.get("openinference.span.kind") == "LLM"]
     calls = [call for key in ("s000001", "s000002") for call in calls_of(store, f"trial/{key}")]
     assert sorted(int(a["llm.token_count.prompt"]) for a in asked) == sorted(c.reply.usage.tokens_in for c in calls)
