@@ -1,20 +1,24 @@
 """A folder in which `muser` is run by processes that end one way or another, and what they leave there."""
 
 import json
+import threading
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from muser.core.hashing import digest
 from muser.endpoints.faults import ON_THE_WIRE
 from muser.store.database import Store
 from muser.store.ledger import calls_of
 from muser.store.samples import get_trace
+from muser.store.workers import workers_of
 
 from .mortal import SAID, Mortals
 
+T = TypeVar("T")
 DONE, ERROR, FAILED_SAMPLES, STOPPED = 0, 1, 3, 4  # exit codes
 
 
@@ -55,6 +59,24 @@ class Bed:
         self._read_ledger()
         self.lost.update({body for body in asked[self._lines :] if body not in self.recorded})
         self._lines = len(asked)
+
+    def wait_until(self, look: Callable[[], T]) -> T:
+        """What `look` finds, as soon as it finds something."""
+        tick = threading.Event()
+        for _ in range(3000):
+            if found := look():
+                return found
+            tick.wait(0.02)
+        raise TimeoutError(self.said)
+
+    def at_work(self) -> list[int]:
+        """The processes that have samples of the run."""
+        if not (self.folder / "muser.db").exists():
+            return []
+        with Store.open(self.folder / "muser.db") as store:
+            rows = store.read("SELECT DISTINCT worker FROM samples WHERE status = 'running'")
+            having = {row["worker"] for row in rows}
+            return [worker.pid for worker in workers_of(store) if worker.id in having]
 
     def muser(self, *words: object, **more: Any) -> int:
         """Any command and its end."""

@@ -124,6 +124,23 @@ def test_a_kill_in_a_command_that_cares_for_the_store_loses_nothing(
     assert not bed.repeats
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+def test_workers_that_are_killed_together_with_their_crew_lose_nothing(lay: Lay, unbroken: Unbroken) -> None:
+    bed = lay(16, concurrency=6, latency=0.3)
+    crew = bed.start("run", "trial.yaml", "--workers", 2)
+    workers = bed.wait_until(lambda: found if len(found := bed.at_work()) == 2 else [])
+    for pid in (crew, *workers):
+        os.kill(pid, signal.SIGKILL)
+    assert bed.mortals.wait() == KILLED
+    bed.wait_until(lambda: not bed.at_work())
+    bed.count_lost()
+    assert bed.lost, "they had calls in flight"
+    assert bed.run("--workers", 2) == DONE, bed.said
+    assert bed.repeats == bed.lost
+    assert bed.results() == unbroken(16)
+
+
 FAULTS = {
     "429": 0.05, "500": 0.03, "dropped": 0.03, "hang": 0.01,
     "malformed": 0.04, "wrong_schema": 0.02, "truncated": 0.03, "empty": 0.02, "prose": 0.03, "whitespace": 0.01,
