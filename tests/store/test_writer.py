@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import signal
 import sqlite3
 import subprocess
@@ -83,6 +84,21 @@ async def test_a_cancelled_caller_leaves_its_change_and_the_writer_in_order(stor
     assert all(isinstance(r, asyncio.CancelledError) for r in await asyncio.gather(*cancelled, return_exceptions=True))
     await store.write(lambda db: put_text(db, "after"))
     assert words(store) == [*(f"paid {n}" for n in range(5)), "after"]
+
+
+async def test_a_change_that_fails_after_its_caller_was_cancelled_is_no_news(store: Store) -> None:
+    gate, told = threading.Event(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
+    holder = asyncio.ensure_future(store.write(lambda db: gate.wait() and 1))
+    failing = asyncio.ensure_future(store.write(put_and_fail))
+    await asyncio.sleep(0)
+    failing.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    await holder
+    await store.write(lambda db: 1)
+    gc.collect()
+    assert told == []
 
 
 def test_an_event_loop_that_went_away_does_not_stop_the_writer(store: Store) -> None:
