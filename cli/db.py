@@ -151,7 +151,8 @@ def _size_rows(space: "Space") -> "Iterator[tuple[str, str, str]]":
 
     kinds = {"results": "samples", "texts": "texts", "calls": "calls", "steps": "checkpoints"}
     for part, tables in PARTS.items():
-        yield part, size_of(space.part(part)) if space.tables else "", f"{space.rows[kinds[part]]:,} {kinds[part]}"
+        rows = f"{space.rows[kinds[part]]:,} {kinds[part]}" if part in kinds else ""
+        yield part, size_of(space.part(part)) if space.tables else "", rows
         for table in tables:
             if table in space.tables and len(tables) > 1:
                 yield f"  {table}", size_of(space.tables[table]), ""

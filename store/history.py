@@ -7,6 +7,7 @@ from sqlite3 import Connection
 from ..core.errors import InputError
 from ..core.types import Value
 from .database import Store, now
+from .search import forget_texts
 from .texts import rope_ids
 from .workers import workers_of
 
@@ -76,6 +77,7 @@ def _drop_texts(db: Connection) -> int:
         for i in ids:
             used[i >> 3] |= 1 << (i & 7)
     idle = [(i,) for (i,) in db.execute("SELECT id FROM texts") if not used[i >> 3] >> (i & 7) & 1]
+    forget_texts(db, idle)
     db.executemany("DELETE FROM texts WHERE id = ?", idle)
     return len(idle)
 

@@ -22,7 +22,8 @@ CHUNK = 1000
 class Trace(Value):
     """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`.
 
-    `worker` has it while it is running; at `pruned_at` its step history was dropped, so that it cannot be forked.
+    `tokens` are those of all its calls, the reused ones included. `worker` has it while it is running; at `pruned_at`
+    its step history was dropped, so that it cannot be forked.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Trace(Value):
     score: float | None = None
     rounds: int = 0
     tries: int = 0
+    tokens: int = 0
     cause_kind: str | None = None
     cause: str | None = None
     failed_node: str | None = None

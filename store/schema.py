@@ -244,3 +244,35 @@ def create_accounts(db: Database) -> None:
                 tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
                 tokens_cached = tokens_cached + excluded.tokens_cached, seconds = seconds + excluded.seconds;
         END""")
+
+
+@migrations()
+def create_search(db: Database) -> None:
+    """What lists of samples ask for: the tokens of each, and an index of words that store/search.py fills.
+
+    It refers to the texts and repeats none. `unsearched` has the samples with texts that may not be in it yet.
+    """
+    db.execute("ALTER TABLE samples ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0")
+    db.execute("""
+        UPDATE samples SET tokens = (
+            SELECT coalesce(sum(tokens_in + tokens_out), 0) FROM calls WHERE sample_id = samples.id)""")
+    db.execute("""
+        CREATE TRIGGER tokens_are_added_up AFTER INSERT ON calls BEGIN
+            UPDATE samples SET tokens = tokens + new.tokens_in + new.tokens_out WHERE id = new.sample_id;
+        END""")
+    db.execute("""
+        CREATE VIRTUAL TABLE texts_search
+        USING fts5 (body, content = 'texts', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2')""")
+    db.execute("CREATE TABLE unsearched (id INTEGER PRIMARY KEY REFERENCES samples (id) ON DELETE CASCADE) STRICT")
+    db.execute("INSERT INTO unsearched SELECT id FROM samples WHERE query_id IS NOT NULL")
+    columns = ("query_id", "answer_id", "refined_answer_id")
+    given = " OR ".join(f"new.{name} IS NOT NULL" for name in columns)
+    changed = " OR ".join(f"new.{name} IS NOT old.{name}" for name in columns)
+    for name, event, when in (
+        ("added_texts_are_noted", "INSERT", given),
+        ("changed_texts_are_noted", f"UPDATE OF {', '.join(columns)}", changed),
+    ):
+        db.execute(f"""
+            CREATE TRIGGER {name} AFTER {event} ON samples WHEN {when} BEGIN
+                INSERT OR IGNORE INTO unsearched VALUES (new.id);
+            END""")  # noqa: S608

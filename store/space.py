@@ -13,6 +13,7 @@ from .workers import workers_of
 PARTS = {
     "results": ("runs", "samples", "critiques", "grades", "accounts", "artifacts", "artifact_samples"),
     "texts": ("texts",),
+    "search": ("unsearched", *(f"texts_search_{part}" for part in ("config", "data", "docsize", "idx"))),
     "calls": ("calls",),
     "steps": ("threads", "checkpoints", "checkpoint_values", "writes"),
 }

@@ -1,0 +1,121 @@
+"""Samples in a list: those that a filter and a search leave, sorted, a page at a time."""
+
+import json
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.problems import suggestion
+from ..core.types import SampleStatus, Value, Verdict
+from .database import Store
+from .filters import FOUND, NAMES, Filter, all_words, parse_filter
+from .search import OnIndexed, index_texts
+
+OPENING = 300
+"""Characters of a query that a line has."""
+
+
+class SampleLine(Value):
+    """A sample in a list. `verdicts` are those of the last round, `tokens` of all its calls, reused ones included.
+
+    `query` is its beginning.
+    """
+
+    id: str
+    run_id: str
+    key: str
+    status: SampleStatus
+    verdicts: dict[str, Verdict]
+    score: float | None
+    rounds: int
+    tokens: int
+    seconds: float | None
+    cause_kind: str | None
+    failed_node: str | None
+    query: str | None
+    finished_at: str | None
+    pruned: bool
+
+
+class Listing(Value):
+    """A page of samples, and how many there are in all (an exact count)."""
+
+    total: int
+    samples: tuple[SampleLine, ...]
+
+
+def list_samples(
+    store: Store,
+    run_id: str | None = None,
+    where: str = "",
+    sort: str = "",
+    search: str = "",
+    limit: int = 50,
+    offset: int = 0,
+    *,
+    on_indexed: OnIndexed | None = None,
+) -> Listing:
+    """The samples of a run, or of all, that the filter `where` holds for and in one of whose texts all of `search` is.
+
+    `sort` is a name of the filter language, with - before it from the highest down; else they are in the order in which
+    they were added. What was not searched before is indexed first, which `on_indexed` hears of. Raises InputError.
+    """
+    wanted = parse_filter(where, _critics(store, run_id))
+    order = _order(sort)
+    found = _search(search)
+    if wanted.searches or found.searches:
+        index_texts(store, on_indexed)
+    matching = f"FROM samples s WHERE {'s.run_id = ? AND ' if run_id else ''}{wanted.sql} AND {found.sql}"
+    parameters = [*([run_id] if run_id else []), *wanted.parameters, *found.parameters]
+    with store.reader() as db:
+        total = db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
+        page = db.execute(f"SELECT s.id {matching} ORDER BY {order} LIMIT ? OFFSET ?", [*parameters, limit, offset])
+        ids = [row[0] for row in page]
+    return Listing(total=total, samples=_lines(store, ids))
+
+
+def _search(search: str) -> Filter:
+    if not search.strip():
+        return Filter()
+    columns = NAMES["text"].sql
+    sql = " OR ".join(f"{column} IN {FOUND}" for column in columns)
+    return Filter(f"({sql})", (all_words(search),) * len(columns), searches=True)
+
+
+def _order(sort: str) -> str:
+    name = sort.removeprefix("-")
+    if not name:
+        return "s.id DESC" if sort else "s.id"
+    known = {name: value.sql[0] for name, value in NAMES.items() if value.kind != "text"}
+    if name not in known:
+        raise InputError(f"Samples cannot be sorted by {name!r}{suggestion(name, known)}.")
+    return f"{known[name]} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
+
+
+def _critics(store: Store, run_id: str | None) -> list[str] | None:
+    """The critics of the run's recipe, or of all runs; None where there are none to choose from."""
+    rows = store.read("SELECT identity FROM runs WHERE ? IS NULL OR id = ?", (run_id, run_id))
+    named = [role for row in rows for role in json.loads(row["identity"]).get("roles", ())]
+    found = dict.fromkeys(role.removeprefix("critics.") for role in named if role.startswith("critics."))
+    return list(found) or None
+
+
+def _lines(store: Store, ids: list[int]) -> tuple[SampleLine, ...]:
+    wanted = json.dumps(ids)
+    verdicts: dict[int, dict[str, Any]] = {i: {} for i in ids}
+    for row in store.read(LAST_VERDICTS, (wanted,)):
+        verdicts[row["sample_id"]][row["critic"]] = row["verdict"]
+    lines = {}
+    for row in store.read(LINES, {"ids": wanted, "opening": OPENING}):
+        i = row.pop("number")
+        lines[i] = SampleLine(**row | {"verdicts": verdicts[i], "pruned": bool(row["pruned"])})
+    return tuple(lines[i] for i in ids)
+
+
+LINES = """
+    SELECT s.id AS number, run_id || '/' || key AS id, run_id, key, status, score, rounds, tokens, seconds, cause_kind,
+        failed_node, substr(body, 1, :opening) AS query, finished_at, pruned_at IS NOT NULL AS pruned
+    FROM samples s LEFT JOIN texts ON texts.id = query_id WHERE s.id IN (SELECT value FROM json_each(:ids))"""
+
+LAST_VERDICTS = """
+    SELECT sample_id, critic, verdict FROM critiques WHERE sample_id IN (SELECT value FROM json_each(?))
+    ORDER BY sample_id, round, position"""
