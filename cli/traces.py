@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from ..core.difference import word_diff
 from .layout import columns, paragraph
 from .progress import duration
-from .text import one_line, plain, word_diff
+from .text import one_line, plain
 
 if TYPE_CHECKING:
     from ..core.types import Critique, Grade

@@ -1,8 +1,8 @@
-"""What of a model's text reaches a terminal, and word diffs."""
+"""What of a model's text reaches a terminal."""
 
 import pytest
 
-from muser.cli.text import one_line, plain, word_diff
+from muser.cli.text import one_line, plain
 
 
 @pytest.mark.parametrize(
@@ -36,34 +36,3 @@ def test_no_control_code_survives_whatever_precedes_it() -> None:
 def test_one_line_is_cut_where_it_is_too_long() -> None:
     assert one_line("a  b\nc", 10) == "a b c"
     assert one_line("one two three", 8) == "one two…"
-
-
-def words(before: str, after: str) -> str:
-    marks = {"same": "{}", "out": "[-{}-]", "in": "{{+{}+}}"}
-    return "".join(marks[change].format(text) for change, text in word_diff(before, after))
-
-
-def test_a_word_diff_shows_what_went_and_what_came() -> None:
-    assert (
-        words(
-            "Rest today and drink enough. Call your doctor tomorrow.",
-            "Rest today and drink enough. Call your doctor now.",
-        )
-        == "Rest today and drink enough. Call your doctor [-tomorrow.-] {+now.+} "
-    )
-
-
-def test_changes_with_few_words_between_them_are_one() -> None:
-    assert words("red and blue then it is over", "green and white then it is over").startswith(
-        "[-red and blue-] {+green and white+} then"
-    )
-
-
-def test_lines_stay_where_the_new_text_has_them() -> None:
-    assert words("one two three", "one two three\n\nfour").strip() == "one two three\n\n{+four+}"
-
-
-def test_equal_texts_have_no_change_and_empty_ones_no_word() -> None:
-    assert words("a b", "a b") == "a b"
-    assert words("", "") == ""
-    assert words("", "new words").strip() == "{+new words+}"

@@ -1,0 +1,34 @@
+"""Word diffs."""
+
+from muser.core.difference import word_diff
+
+
+def words(before: str, after: str) -> str:
+    marks = {"same": "{}", "out": "[-{}-]", "in": "{{+{}+}}"}
+    return "".join(marks[change].format(text) for change, text in word_diff(before, after))
+
+
+def test_a_word_diff_shows_what_went_and_what_came() -> None:
+    assert (
+        words(
+            "Rest today and drink enough. Call your doctor tomorrow.",
+            "Rest today and drink enough. Call your doctor now.",
+        )
+        == "Rest today and drink enough. Call your doctor [-tomorrow.-] {+now.+} "
+    )
+
+
+def test_changes_with_few_words_between_them_are_one() -> None:
+    assert words("red and blue then it is over", "green and white then it is over").startswith(
+        "[-red and blue-] {+green and white+} then"
+    )
+
+
+def test_lines_stay_where_the_new_text_has_them() -> None:
+    assert words("one two three", "one two three\n\nfour").strip() == "one two three\n\n{+four+}"
+
+
+def test_equal_texts_have_no_change_and_empty_ones_no_word() -> None:
+    assert words("a b", "a b") == "a b"
+    assert words("", "") == ""
+    assert words("", "new words").strip() == "{+new words+}"
