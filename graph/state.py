@@ -45,13 +45,19 @@ class Context:
 
 
 def initial_state(trace: Trace) -> State:
-    """The state a sample starts from: the further on its input is, the later the machine is entered."""
-    state: State = {"sample": trace.id, "seed": trace.seed, "round": 1, "critiques": [], "done": False}
+    """The state a sample starts from: the further on its input is, the later the machine is entered.
+
+    A fork brings what it keeps of the sample it comes from: critiques, and a refinement of the rounds before.
+    """
+    state: State = {"sample": trace.id, "seed": trace.seed, "round": max(trace.rounds, 1), "done": False}
     state["persona"] = trace.persona.model_dump() if trace.persona else None
+    state["critiques"] = [critique.model_dump() for critique in trace.critiques]
     if trace.query is not None:
         state["query"] = trace.query
     if trace.response is not None:
         state["response"] = trace.response.model_dump()
+    if trace.refinement is not None:
+        state["refinement"] = trace.refinement.model_dump()
     return state
 
 

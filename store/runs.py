@@ -12,14 +12,15 @@ from .database import Store, now
 from .workers import workers_of
 
 RunKind = Literal["samples", "evaluation"]
-JSON = ("identity", "prompts", "versions")
+JSON = ("identity", "prompts", "versions", "changes")
 RunStatus = Literal["running", "stopped", "done"]
 
 
 class Run(Value):
     """A run's row. `identity` decides what its samples say and `fingerprint` is its digest.
 
-    `recipe` is the resolved YAML and `folder` where its input paths start.
+    `recipe` is the resolved YAML and `folder` where its input paths start. A run of forks has a `parent`, whose samples
+    it took up from `node` on; `changes` says what its recipe has otherwise.
     """
 
     id: str
@@ -36,6 +37,9 @@ class Run(Value):
     finished_at: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     git_commit: str | None = None
+    parent: str | None = None
+    node: str | None = None
+    changes: tuple[str, ...] = ()
 
 
 class RunLine(Value):
@@ -85,9 +89,9 @@ def _create(db: Connection, run: Run) -> Run:
 
 CREATE = """
     INSERT INTO runs (id, name, kind, status, seed, fingerprint, recipe, folder, identity, prompts, versions,
-        git_commit, created_at, finished_at)
+        git_commit, created_at, finished_at, parent, node, changes)
     VALUES (:id, :name, :kind, :status, :seed, :fingerprint, :recipe, :folder, :identity, :prompts, :versions,
-        :git_commit, :created_at, :finished_at)"""
+        :git_commit, :created_at, :finished_at, :parent, :node, :changes)"""
 
 
 def find_run(store: Store, run_id: str) -> Run | None:

@@ -23,7 +23,8 @@ class Trace(Value):
     """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`.
 
     `tokens` are those of all its calls, the reused ones included. `worker` has it while it is running; at `pruned_at`
-    its step history was dropped, so that it cannot be forked.
+    its step history was dropped, so that it cannot be forked. A fork comes from the checkpoint `forked_from` of its
+    `origin`.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Trace(Value):
     seconds: float | None = None
     worker: str | None = None
     pruned_at: str | None = None
+    forked_from: str | None = None
 
 
 class Failure(NamedTuple):
@@ -213,6 +215,14 @@ TAKE = """
     WHERE id IN (
         SELECT id FROM samples WHERE run_id = :run_id AND status = 'pending' ORDER BY id LIMIT :limit)
     RETURNING id"""
+
+
+def record_state(db: Connection, sample: int, state: Mapping[str, Any]) -> None:
+    """Write what a sample that has not begun starts from."""
+    _record(db, sample, state, {"status": "pending"} | dict.fromkeys(UNENDED))
+
+
+UNENDED = ("checkpoint_id", "cause_kind", "cause", "failed_node", "finished_at")
 
 
 def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str, Any]) -> None:

@@ -276,3 +276,13 @@ def create_search(db: Database) -> None:
             CREATE TRIGGER {name} AFTER {event} ON samples WHEN {when} BEGIN
                 INSERT OR IGNORE INTO unsearched VALUES (new.id);
             END""")  # noqa: S608
+
+
+@migrations()
+def create_forks(db: Database) -> None:
+    """Whose samples a run took up again, from which node on and under which changes; from which checkpoint each did."""
+    db.execute("ALTER TABLE runs ADD COLUMN parent TEXT REFERENCES runs (id) ON DELETE SET NULL")
+    db.execute("ALTER TABLE runs ADD COLUMN node TEXT")
+    db.execute("ALTER TABLE runs ADD COLUMN changes TEXT NOT NULL DEFAULT '[]'")
+    db.execute("CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL")
+    db.execute("ALTER TABLE samples ADD COLUMN forked_from TEXT")

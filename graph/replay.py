@@ -1,0 +1,241 @@
+"""Replay: samples taken up again from one of their checkpoints, under a changed recipe, beside the originals.
+
+A fork starts a thread of its own with the state that the original had before the node, and with the critiques that it
+keeps. The machine is entered as far on as that state allows, and a critic whose critique is kept is passed over:
+writing into the original's thread as one of several parallel critics would skip its siblings and the refiner.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langgraph.graph.state import CompiledStateGraph
+
+from ..core.errors import InputError, MuserError
+from ..core.hashing import digest
+from ..core.loading import parse_recipe
+from ..core.problems import suggestion
+from ..core.recipe import ModelSettings, Recipe
+from ..core.types import Value
+from ..store.checkpoints import open_checkpointer
+from ..store.database import Store
+from ..store.forks import ForkPoint, add_forks, fork_run
+from ..store.runs import Run, find_run
+from ..store.samples import get_trace
+from .build import build_machine
+from .opening import describe_run, difference
+from .progress import Progress, Summary
+from .run import Materials, build_job, describe_recipe, node_timeouts
+from .runner import OnProgress, run_job
+
+CRITICS = "critics"
+"""As the node to replay from: every critic again."""
+
+
+class Replayed(Value):
+    """What a replay made: forks in a run of their own, by the id of the sample that each was made of.
+
+    `changes` is what the recipe has otherwise from `node` on, `refused` why a sample has no fork; `calls` were made
+    now, `reused` came from the ledger.
+    """
+
+    run_id: str
+    parent: str
+    node: str
+    changes: tuple[str, ...]
+    forks: dict[str, str]
+    refused: dict[str, str]
+    calls: int
+    reused: int
+
+
+def run_of(store: Store, samples: Sequence[str]) -> Run:
+    """The run that all of these samples are of. Raises InputError."""
+    runs = {sample.rpartition("/")[0] for sample in samples}
+    if len(runs) != 1:
+        raise InputError("a replay takes samples of one run", where=", ".join(sorted(runs)) or "no sample was named")
+    run = find_run(store, runs.pop())
+    if run is None or run.kind == "evaluation":
+        raise InputError("only samples of the method's own graph can be replayed", where=samples[0])
+    return run
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A replay that can be done: from which node, by which recipe, and what is called for it."""
+
+    parent: Run
+    node: str
+    before: Recipe
+    recipe: Recipe
+
+    @classmethod
+    def plan(cls, parent: Run, recipe: Recipe, node: str) -> "Replay":
+        """Raises InputError where the node is unknown, or a changed setting is read before it."""
+        before = parse_recipe(parent.recipe, parent.folder, source=f"the recipe of run {parent.id}")
+        self = cls(parent, node, before, recipe)
+        known = ["persona", "respond", *recipe.critics, *([CRITICS, "refine"] if recipe.critics else [])]
+        if node not in known:
+            raise InputError(f"the recipe has no node {node}{suggestion(node, known)}", where=parent.id)
+        new = recipe.identity()
+        old = {key: _only(value, new[key]) for key, value in before.identity().items()}
+        for line in difference(old, new):
+            if line not in difference(self._seen(old), self._seen(new)):
+                raise InputError(
+                    f"this change has no effect from {node} on: {line}",
+                    where=parent.id,
+                    todo="replay from an earlier node; seeds, names and queries stay those of the original",
+                )
+        return self
+
+    @property
+    def roles(self) -> list[str]:
+        """Those that the changed part of the machine calls."""
+        critics = [f"critics.{name}" for name in self.recipe.critics]
+        if self.node in ("persona", "respond"):
+            own = ["persona", "responder"] if self.node == "persona" else ["responder"]
+            return [*own, *critics, *(["refiner"] if critics else [])]
+        if self.node == CRITICS or self.recipe.rounds > 1:
+            return [*critics, "refiner"]
+        new = {f"critics.{name}" for name in self.recipe.critics if name not in self.before.critics}
+        return [role for role in critics if role == f"critics.{self.node}" or role in new] + ["refiner"]
+
+    def describe(self, revisions: Mapping[str, str]) -> tuple[Materials, Run]:
+        """The run of the forks as it would be made; equal replays are one run."""
+        materials = Materials.load(self.recipe, own_inputs=False)
+        seen, given = (
+            self._seen(describe_recipe(self.recipe, materials, revisions=revisions).identity),
+            self.parent.identity,
+        )
+        changes = difference(self._seen(given), seen)
+        # What came before the node is as the parent's recipe made it.
+        kept = {key: given[key] | seen[key] for key in ("models", "roles", "texts", "revisions") if key in given}
+        identity = given | seen | kept | {"fork": {"parent": self.parent.id, "node": self.node}}
+        name = f"{self.parent.name.removesuffix('-fork')}-fork"
+        run = describe_run(self.recipe.model_copy(update={"name": name}), identity, materials.prompts.digests())
+        found = {
+            "parent": self.parent.id,
+            "node": self.node,
+            "changes": tuple(changes),
+            "fingerprint": digest(identity),
+        }
+        return materials, run.model_copy(update=found)
+
+    def _seen(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of an identity that decides what the called roles make of a given state."""
+        roles = {role: identity["roles"].get(role) for role in self.roles}
+        bound = {settings["model"] for settings in roles.values() if settings}
+        texts = {role if role == "attributes" else f"prompts.{role}" for role in (*roles, "shared")}
+        texts |= {"attributes"} if "persona" in roles else set()
+        return {
+            **{key: identity[key] for key in ("critics", "refine_when", "rounds", "repairs") if key in identity},
+            "models": {name: identity["models"].get(name) for name in sorted({one.partition("@")[0] for one in bound})},
+            "roles": roles,
+            "texts": {key: value for key, value in identity.get("texts", {}).items() if key in texts},
+            "revisions": {key: value for key, value in identity.get("revisions", {}).items() if key in bound},
+        }
+
+
+async def replay(
+    recipe: Recipe,
+    store: Store,
+    samples: Sequence[str],
+    *,
+    node: str,
+    models: Mapping[str, ModelSettings] | None = None,
+    revisions: Mapping[str, str] | None = None,
+    on_progress: OnProgress | None = None,
+    stop: asyncio.Event | None = None,
+) -> tuple[Replayed, Summary]:
+    """Takes the samples of one run up again from `node`: a node's or critic's name, or `critics` for all of them.
+
+    Only what follows is run, by `recipe`, the run's own with changes. Identical calls come from the ledger, so that a
+    replay of what is unchanged asks nothing; the same replay again goes on with its run. Raises InputError where a
+    sample cannot be forked, if it is the only one, and what `run_recipe` raises.
+    """
+    parent = run_of(store, samples)
+    planned = Replay.plan(parent, recipe, node)
+    materials, described = planned.describe(revisions or {})
+    points, refused = await _find_points(store, planned, samples)
+    run = fork_run(store, described)
+    forks = add_forks(store, run.id, points)
+    needed = dict.fromkeys([*planned.roles, *_missing(planned.recipe, points)])
+    last = Progress(run.id)
+
+    def note(progress: Progress) -> None:
+        nonlocal last
+        last = progress
+        if on_progress:
+            on_progress(progress)
+
+    job = build_job(recipe, run, materials, list(needed), models or recipe.models, revisions or {})
+    summary = await run_job(store, replace(job, retry=True), on_progress=note, stop=stop)
+    return Replayed(
+        run_id=run.id,
+        parent=parent.id,
+        node=node,
+        changes=described.changes,
+        forks={point.sample: fork for point, fork in zip(points, forks, strict=True)},
+        refused=refused,
+        calls=last.calls,
+        reused=last.reused,
+    ), summary
+
+
+def _only(value: Any, other: Any) -> Any:
+    """A part of an identity without what the other one has not: leaving a critic out leaves its role and model out."""
+    if not isinstance(value, dict) or not isinstance(other, dict):
+        return value
+    return {key: one for key, one in value.items() if key in other}
+
+
+async def _find_points(store: Store, planned: Replay, samples: Sequence[str]) -> tuple[list[ForkPoint], dict[str, str]]:
+    """Where each sample is taken up again, and why the others cannot be."""
+    points, refused = [], dict[str, str]()
+    machine = build_machine(list(planned.before.critics), node_timeouts(planned.before, planned.before.call_roles()))
+    async with open_checkpointer(store) as saver:
+        app = machine.compile(checkpointer=saver)
+        for sample in dict.fromkeys(samples):
+            try:
+                points.append(await _find_point(app, store, planned, sample))
+            except MuserError as error:
+                if len(samples) == 1:
+                    raise
+                refused[sample] = error.what
+    if not points:
+        first = next(iter(refused.items()), ("", "no sample was named"))
+        raise InputError(f"none of {len(samples):,} samples can be replayed: {first[1]}", where=first[0])
+    return points, refused
+
+
+async def _find_point(
+    app: CompiledStateGraph[Any, Any, Any, Any], store: Store, planned: Replay, sample: str
+) -> ForkPoint:
+    trace, node = get_trace(store, sample), planned.node
+    if trace.pruned_at:
+        what = f"its steps were dropped on {trace.pruned_at[:10]}, so that it cannot be forked"
+        raise InputError(what, where=sample, todo="run the recipe again with --new and history: keep")
+    if trace.status not in ("done", "failed"):
+        raise InputError(f"it is {trace.status}", where=sample, todo="replay it once it has ended")
+    history = [snapshot async for snapshot in app.aget_state_history({"configurable": {"thread_id": sample}})]
+    is_critic = node == CRITICS or node in planned.recipe.critics
+    wanted = set(planned.before.critics) if is_critic else {node}
+    found = next((snapshot for snapshot in history if wanted & set(snapshot.next)), None)
+    if found is None:
+        raise InputError(f"it never came to {node}", where=sample, todo="replay it from an earlier node")
+    state = dict(found.values)
+    if is_critic:
+        kept = history[0].values.get("critiques", [])
+        state["critiques"] = [c for c in kept if c["round"] < state["round"] or node not in (CRITICS, c["critic"])]
+    state["critiques"] = [c for c in state.get("critiques", []) if c["critic"] in planned.recipe.critics]
+    return ForkPoint(sample, found.config["configurable"]["checkpoint_id"], state)
+
+
+def _missing(recipe: Recipe, points: Sequence[ForkPoint]) -> list[str]:
+    """Critics of which a fork keeps no critique: those that failed with the one to be replayed, for example."""
+    return [
+        f"critics.{name}"
+        for name in recipe.critics
+        if any(name not in {c["critic"] for c in point.state["critiques"]} for point in points)
+    ]

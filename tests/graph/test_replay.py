@@ -1,0 +1,215 @@
+"""Replays: what is asked again from every node, what a change reaches, and what cannot be replayed."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from muser.core.errors import InputError, MuserError
+from muser.core.loading import parse_recipe, recipe_yaml
+from muser.core.recipe import Recipe
+from muser.graph.replay import Replayed, replay, run_of
+from muser.graph.run import run_recipe
+from muser.store.database import Store
+from muser.store.forks import forks_of
+from muser.store.ledger import calls_of
+from muser.store.runs import find_run
+from muser.store.samples import get_trace
+
+CRITICS = ("decision", "communication", "safety")
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "endpoint.jsonl"
+
+
+@pytest.fixture
+def url(simulate: Callable[..., str], log: Path) -> str:
+    return simulate(log=log)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, url: str) -> Recipe:
+    return Recipe(
+        name="study",
+        samples=2,
+        models={"main": {"base_url": url, "model": "simulated"}},
+        roles=dict.fromkeys(("persona", "responder", "critic", "refiner"), "main"),
+        critics={name: {"prompt": f"{name}.md"} for name in CRITICS},
+        folder=tmp_path,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "muser.db") as opened:
+        yield opened
+
+
+def ask_again(store: Store, sample: str, node: str, *changes: str) -> Replayed:
+    """One sample from a node on, by its run's recipe under changes."""
+    run = run_of(store, [sample])
+    recipe = parse_recipe(run.recipe, run.folder, changes)
+    made, summary = asyncio.run(replay(recipe, store, [sample], node=node))
+    assert summary.failures == ()
+    return made
+
+
+def asked(log: Path) -> list[str]:
+    return [json.loads(line)["role"] for line in log.read_text(encoding="utf-8").splitlines()]
+
+
+def result(store: Store, sample: str) -> dict[str, Any]:
+    kept = {"persona", "query", "response", "critiques", "refinement", "rounds", "status"}
+    return get_trace(store, sample).model_dump(include=kept)
+
+
+def edited(tmp_path: Path, name: str) -> Path:
+    """A packaged prompt with one more sentence."""
+    source = Path(__file__).parents[2] / "prompts" / f"{name}.md"
+    path = tmp_path / f"my-{name}.md"
+    path.write_text(source.read_text(encoding="utf-8") + "\nBe brief.\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("node", ["persona", "respond", "critics", *CRITICS, "refine"])
+def test_nothing_changed_asks_nothing_and_ends_the_same(recipe: Recipe, store: Store, log: Path, node: str) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    before = asked(log)
+    made = ask_again(store, "study/s000001", node)
+    assert (made.calls, made.changes, asked(log)) == (0, (), before)
+    assert made.reused == {"persona": 6, "respond": 5, "critics": 4, "refine": 1}.get(node, 2)
+    assert made.forks == {"study/s000001": "study-fork/s000001"}
+    assert result(store, "study-fork/s000001") == result(store, "study/s000001")
+
+
+def test_one_critic_is_asked_again_and_the_refiner_and_nobody_else(
+    recipe: Recipe, store: Store, log: Path, tmp_path: Path
+) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    original, before = get_trace(store, "study/s000002"), len(asked(log))
+    made = ask_again(store, original.id, "safety", f"critics.safety.prompt={edited(tmp_path, 'safety')}")
+    assert asked(log)[before:] == ["critic", "refiner"][: made.calls]
+    fork = get_trace(store, "study-fork/s000002")
+    assert (fork.origin, fork.seed) == (original.id, original.seed)
+    assert fork.critiques[:2] == original.critiques[:2]
+    assert {call.role for call in calls_of(store, fork.id)} == {"critics.safety", "refiner"}
+    assert get_trace(store, original.id) == original
+    assert forks_of(store, original.id) == [fork.id]
+    run = find_run(store, made.run_id)
+    assert run is not None
+    assert (run.parent, run.node) == ("study", "safety")
+    assert [line.partition(":")[0] for line in run.changes] == [
+        "critics.safety.prompt",
+        "texts.prompts.critics.safety",
+    ]
+
+
+def test_the_same_replay_of_another_sample_joins_its_run(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    first, second = (ask_again(store, f"study/s00000{n}", "refine", "roles.refiner.temperature=0.3") for n in (1, 2))
+    assert first.run_id == second.run_id == "study-fork"
+    assert ask_again(store, "study/s000001", "refine", "roles.refiner.temperature=0.4").run_id == "study-fork-2"
+    assert first.changes == ("roles.refiner.temperature: None → 0.3",)
+
+
+def test_a_fork_can_be_forked(recipe: Recipe, store: Store, tmp_path: Path) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    ask_again(store, "study/s000001", "safety", f"critics.safety.prompt={edited(tmp_path, 'safety')}")
+    again = ask_again(
+        store, "study-fork/s000001", "decision", f"critics.decision.prompt={edited(tmp_path, 'decision')}"
+    )
+    assert again.run_id == "study-fork-2"
+    assert [line.partition(":")[0] for line in again.changes] == [
+        "critics.decision.prompt",
+        "texts.prompts.critics.decision",
+    ], "what the first fork changed is not said again"
+    grandchild = get_trace(store, "study-fork-2/s000001")
+    assert grandchild.origin == "study-fork/s000001"
+    assert grandchild.critiques[2] == get_trace(store, "study-fork/s000001").critiques[2]
+
+
+def test_a_critic_can_be_left_out_and_another_one_added(
+    recipe: Recipe, store: Store, log: Path, tmp_path: Path
+) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    run, before = run_of(store, ["study/s000001"]), len(asked(log))
+    fewer = parse_recipe(run.recipe, run.folder).model_copy(
+        update={"critics": {name: recipe.critics[name] for name in ("decision", "safety")}}
+    )
+    asyncio.run(replay(fewer, store, ["study/s000001"], node="refine"))
+    assert [c.critic for c in get_trace(store, "study-fork/s000001").critiques] == ["decision", "safety"]
+    empathy = {"empathy": recipe.critics["safety"].model_copy(update={"prompt": str(edited(tmp_path, "safety"))})}
+    more = recipe.model_copy(update={"critics": recipe.critics | empathy})
+    asyncio.run(replay(more, store, ["study/s000001"], node="empathy"))
+    assert [c.critic for c in get_trace(store, "study-fork-2/s000001").critiques] == [*CRITICS, "empathy"]
+    assert len(asked(log)) - before == 3, "two refinements and one critique"
+
+
+def test_rounds_before_the_last_are_kept(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"rounds": 2}), store))
+    original = get_trace(store, "study/s000001")
+    made = ask_again(store, original.id, "safety")
+    fork = get_trace(store, made.forks[original.id])
+    assert (made.calls, fork.rounds, len(fork.critiques)) == (0, 2, 6)
+    assert result(store, fork.id) == result(store, original.id)
+
+
+def test_a_failed_sample_is_replayed_from_the_node_that_failed(
+    recipe: Recipe, store: Store, simulate: Callable[..., str]
+) -> None:
+    broken = simulate(faults={"empty": 1.0})
+    models = {**recipe.models, "broken": recipe.models["main"].model_copy(update={"base_url": broken})}
+    roles = dict.fromkeys(("persona", "responder", "critic", "refiner"), "main") | {"critics": {"safety": "broken"}}
+    failing = Recipe.model_validate(recipe.model_dump() | {"models": models, "roles": roles, "folder": recipe.folder})
+    assert asyncio.run(run_recipe(failing, store)).failed == 2
+    changes = ("roles.critics.safety.model=main", "roles.critics.safety.temperature=0.5")
+    made = ask_again(store, "study/s000001", "safety", *changes)
+    assert get_trace(store, made.forks["study/s000001"]).status == "done"
+    with pytest.raises(InputError, match="it never came to refine"):
+        ask_again(store, "study/s000002", "refine")
+
+
+@pytest.mark.parametrize(
+    ("node", "change", "said"),
+    [
+        ("refine", "roles.responder.temperature=0.1", "no effect from refine on: roles.responder.temperature"),
+        ("safety", "seed=7", "no effect from safety on: seed"),
+        ("safty", "repairs=1", "no node safty; did you mean safety"),
+    ],
+)
+def test_a_change_that_could_not_be_seen_is_refused(
+    recipe: Recipe, store: Store, node: str, change: str, said: str
+) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    with pytest.raises(InputError, match=said):
+        ask_again(store, "study/s000001", node, change)
+    assert find_run(store, "study-fork") is None
+
+
+def test_what_has_no_history_is_refused(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"history": "drop"}), store))
+    with pytest.raises(InputError, match="its steps were dropped"):
+        ask_again(store, "study/s000001", "refine")
+    with pytest.raises(MuserError, match="no sample"):
+        ask_again(store, "study/s000009", "refine")
+
+
+def test_of_many_samples_those_that_cannot_be_forked_are_named(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    store.write_now(lambda db: db.execute("UPDATE samples SET pruned_at = '2026-01-01' WHERE key = 's000001'").rowcount)
+    made, summary = asyncio.run(replay(recipe, store, ["study/s000001", "study/s000002"], node="refine"))
+    assert (summary.done, list(made.forks), list(made.refused)) == (1, ["study/s000002"], ["study/s000001"])
+
+
+def test_the_recipe_of_a_fork_is_kept_with_it(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    ask_again(store, "study/s000001", "refine", "roles.refiner.temperature=0.3")
+    run = find_run(store, "study-fork")
+    assert run is not None
+    assert "temperature: 0.3" in run.recipe
+    assert recipe_yaml(parse_recipe(run.recipe, run.folder)) == run.recipe
