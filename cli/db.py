@@ -174,4 +174,4 @@ def _health_lines(health: "Health", store: str) -> "Iterator[str]":
         yield f"{health.unreadable_samples:,} of {health.samples:,} samples cannot be read whole: {names}"
     else:
         yield f"all {health.samples:,} samples can be read"
-    yield "put a copy that `muser db backup` made in its place; `sqlite3 FILE .recover` saves what is readable"
+    yield "put a copy that `muser db backup` made in its place; docs/storage.md says how to save what is readable"

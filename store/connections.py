@@ -158,7 +158,7 @@ def translate(error: BaseException, path: Path) -> StoreError | None:
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code, where = extended & 0xFF, str(path)
     if code in DAMAGED or extended in DAMAGED_EXTENDED:
-        todo = "`muser db check` says what is hurt; restore a copy, or save what is readable: `sqlite3 FILE .recover`"
+        todo = "`muser db check` says what is hurt; restore a copy, or save what is readable: docs/storage.md says how"
         return DamagedDatabase(f"SQLite cannot read this file: {error}.", where=where, todo=todo)
     if code in BUSY:
         return StoreBusy(

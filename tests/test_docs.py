@@ -14,6 +14,7 @@ from typer.main import get_command
 from muser.cli.app import app
 from muser.core.loading import load_recipe, parse_recipe
 from muser.graph.build import build_machine
+from muser.store.space import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -59,6 +60,12 @@ def test_the_make_targets_in_the_docs_exist() -> None:
         for block in blocks(page, "sh"):
             used = re.findall(r"^make ([a-z-]+)", block, re.MULTILINE)
             assert set(used) <= targets, page.name
+
+
+def test_the_page_on_storage_names_every_table_under_its_part() -> None:
+    rows = re.findall(r"^\| (\w+) \| (`.*?`) \|", (ROOT / "docs" / "storage.md").read_text(), re.MULTILINE)
+    named = {part: set(re.findall(r"`(\w+)`", tables.partition(" |")[0])) for part, tables in rows}
+    assert named == {part: {re.sub("^texts_search_.*", "texts_search", t) for t in PARTS[part]} for part in PARTS}
 
 
 def test_the_readmes_picture_is_the_machine_that_is_built() -> None:

@@ -79,7 +79,7 @@ def test_check_says_what_is_hurt_and_what_to_do_and_exits_with_1(ran: Muser) -> 
     assert ended.out.startswith("muser.db: hurt\n")
     assert "  calls\n" in ended.out
     assert "4 of 4 samples cannot be read whole: small/q000001" in ended.out
-    assert ".recover" in ended.out
+    assert "docs/storage.md" in ended.out
     told = ran("db", "check", "--json")
     assert (told.code, told.json()["sound"], list(told.json()["hurt"])) == (1, False, ["calls"])
     shown = ran("show", "s000001")

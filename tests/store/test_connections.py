@@ -116,7 +116,7 @@ def test_those_who_open_a_new_store_at_once_take_turns(path: Path) -> None:
 
 def test_a_store_without_a_write_ahead_log_gets_one(store: Store, run: Run, path: Path) -> None:
     store.close()
-    # As `sqlite3 FILE .recover` makes them, or a kill between the making of the tables and of the log.
+    # As `sqlite3` makes them from a dump, or a kill between the making of the tables and of the log.
     with closing(sqlite3.connect(path)) as plain:
         plain.execute("PRAGMA journal_mode = DELETE")
     with Store.open(path) as again:

@@ -1,16 +1,23 @@
+import asyncio
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from muser.core.errors import DamagedDatabase
+from muser.core.types import SampleInput
 from muser.store.connections import connect
 from muser.store.database import Store
 from muser.store.health import check_store
 from muser.store.ledger import calls_of
 from muser.store.runs import Run, list_runs
-from muser.store.samples import get_trace
+from muser.store.samples import add_samples, get_trace
 
 from .filled import answer_of, fill
+
+ROOT = Path(__file__).parents[2]
 
 
 def overwrite_page(path: Path, page: int, size: int) -> None:
@@ -89,3 +96,21 @@ async def test_a_file_whose_first_page_is_hurt_is_damaged_altogether(store: Stor
         file.write(b"\xa5" * (size - 100))
     with pytest.raises(DamagedDatabase), Store.open(path) as hurt:
         check_store(hurt)
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs SQLite's command line")
+async def test_what_the_docs_say_saves_what_is_readable(store: Store, run: Run, path: Path) -> None:
+    ids = await fill(store, run.id, 130)
+    size, pages = store.read("PRAGMA page_size")[0]["page_size"], pages_of(store, "texts")
+    store.close()
+    overwrite_page(path, pages[len(pages) // 2], size)
+    commands = re.findall(r"^sqlite3 .*$", (ROOT / "docs" / "storage.md").read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    script = ["sh", "-c", "\n".join(commands)]
+    await asyncio.to_thread(subprocess.run, script, cwd=path.parent, check=True, capture_output=True)
+    with Store.open(path.with_name("saved.db"), create=False) as saved:
+        health = check_store(saved)
+        assert not health.hurt
+        assert health.samples == len(ids)
+        assert 0 < health.unreadable_samples < len(ids)
+        add_samples(saved, run.id, [SampleInput(key="new", query="?")], 1)
