@@ -31,6 +31,7 @@ from muser.core.documents import read_document
 from muser.core.recipe import Recipe, ServeSettings
 from muser.core.types import Ask, Critique, Message, Request, Response, SampleInput
 from muser.endpoints.chat import open_endpoints
+from muser.endpoints.commands import Weights
 from muser.endpoints.serving import serve_model
 from muser.graph.inputs import read_queries
 from muser.graph.run import run_recipe
@@ -219,7 +220,7 @@ async def main(arguments: argparse.Namespace) -> int:
         base_url, model = arguments.base_url, arguments.model
         if not base_url:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            base_url, model = await stack.enter_async_context(tiny_server(folder)), "tiny"
+            base_url, model = (await stack.enter_async_context(tiny_server(folder))).url, "tiny"
         block = arguments.block or await block_of(base_url)
         server, many, flight = Server(base_url, model, block), arguments.samples, arguments.in_flight
         found = [await measure(server, many, length, flight) for length in arguments.answer]
@@ -238,7 +239,8 @@ def tiny_server(folder: Path) -> Any:
     files = [*ROOT.glob("prompts/*.md"), QUESTIONS, ROOT / "endpoints" / "simulated.yaml"]
     texts = [file.read_text(encoding="utf-8") for file in files]
     path = build_tiny_model(folder / "tiny", texts=texts, vocabulary=6000, positions=8192)
-    return serve_model("tiny", str(path), ServeSettings(max_model_len=8192), log=folder / "tiny.log", engine="vllm")
+    weights = Weights("tiny", str(path))
+    return serve_model(weights, ServeSettings(max_model_len=8192), log=folder / "tiny.log", engine="vllm")
 
 
 async def block_of(base_url: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import db, demo, pipeline, recipes, runs, samples, scoring, simulation
+from . import db, demo, pipeline, recipes, runs, samples, scoring, serving, simulation
 from .console import say
 
 EPILOG = """\b
@@ -44,6 +44,7 @@ for command in (
     runs.runs,
     samples.show,
     samples.export,
+    serving.serve,
     simulation.simulate,
 ):
     app.command()(command)

@@ -1,20 +1,18 @@
 """What `muser check --probe` found out, for a person: each finding with what to do about it, then what a run costs."""
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from ..pipeline.probe import Probe, probe_recipe
-from ..store.database import Store
 from .checks import print_check
 from .console import print_json, say, stdout
 from .layout import columns, paragraph
 from .progress import duration, share
+from .serving import existing_store
 from .summaries import Code
 from .text import plain
 
@@ -35,11 +33,8 @@ def probe_and_print(
 ) -> int:
     """Probes and prints; returns the exit code. `facts` is what `muser check` says without asking anybody."""
     try:
-        with tempfile.TemporaryDirectory(prefix="muser-check-") as folder:
-            # A check makes no database: where there is none yet, no trained stage can be in it either.
-            there = Path(recipe.store).is_file()
-            with Store.open(recipe.store if there else Path(folder) / "none.db") as store:
-                found = asyncio.run(probe_recipe(recipe, store, tries=tries, gpus=gpus, on_start=_tell))
+        with existing_store(recipe) as store:
+            found = asyncio.run(probe_recipe(recipe, store, tries=tries, gpus=gpus, on_start=_tell))
     except KeyboardInterrupt:
         return Code.INTERRUPTED
     if json:

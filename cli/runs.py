@@ -168,13 +168,13 @@ def _serve_and_run(
     act: "Callable[..., Awaitable[Summary]]", settings: "Recipe", store: "Store", roles: "Iterable[str]"
 ) -> "Work":
     """A run as work to do: servers of the models of `roles` that have no address are up meanwhile."""
-    from ..pipeline.models import serving
+    from ..pipeline.servers import serving
 
     def tell(name: str, path: str) -> None:
         say(f"serving {name} from {path} ...")
 
     async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
-        async with serving(settings, store, roles, on_start=tell) as up:
+        async with serving(settings, store, roles, on_start=tell, stop=stop) as up:
             return await act(settings, store, models=up.models, revisions=up.revisions, on_progress=follow, stop=stop)
 
     return work

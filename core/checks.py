@@ -64,6 +64,11 @@ def _models(data: dict[str, Any]) -> Iterator[Finding]:
     for name, model in models.items():
         if isinstance(model, dict) and not (model.get("base_url") or "serve" in model or name == trained):
             yield ("models", name), "give base_url, or serve to have muser start it"
+        if _text(model, "serve", "weights") == "adapter" and (
+            name != trained or _text(data, "training", "method") == "full"
+        ):
+            what = "only a model that is trained with method: lora has adapters"
+            yield ("models", name, "serve", "weights"), what
 
 
 def _secrets(data: dict[str, Any]) -> Iterator[Finding]:

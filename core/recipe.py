@@ -34,6 +34,9 @@ Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_is_concurrency)]
 class ServeSettings(Settings):
     """Have muser start a vLLM server for this model. `options` are passed to vLLM as `--key value`."""
 
+    weights: Literal["merged", "adapter"] = Field(
+        "merged", description="adapter: a trained stage is its base with the LoRA adapter on it; stages share a server"
+    )
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
     max_model_len: int | None = Field(None, gt=0)
     options: dict[str, JsonValue] = {}

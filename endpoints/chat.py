@@ -187,7 +187,7 @@ class Endpoint:
     async def _load(self) -> dict[str, Load]:
         address = self._url.removesuffix("/v1")
         try:
-            response = await self._client.get(f"{address}/metrics", timeout=METRICS_TIMEOUT)
+            response = await self._client.get(f"{address}/metrics", headers=self._headers, timeout=METRICS_TIMEOUT)
         except httpx2.HTTPError:
             return {}
         load = read_load(response.text) if response.is_success else None
@@ -199,6 +199,10 @@ class Endpoint:
         parts = urlsplit(self._url)
         return f"models.{self.name} at {urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))}"
 
+    @property
+    def _headers(self) -> dict[str, str]:
+        return self._secrets.all_headers if self._secrets.key else self._secrets.headers
+
     async def _give_key(self) -> str:
         # Without one of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
         return self._secrets.key or "none"
@@ -206,10 +210,9 @@ class Endpoint:
     async def _get(self, path: str) -> httpx2.Response | None:
         """None where the server has no such page."""
         limit = min(CHECK_TIMEOUT, self.settings.timeout)
-        headers = self._secrets.all_headers if self._secrets.key else self._secrets.headers
         with self._translated(limit):
             try:
-                response = await self._client.get(f"{self._url}/{path}", headers=headers, timeout=limit)
+                response = await self._client.get(f"{self._url}/{path}", headers=self._headers, timeout=limit)
             except httpx2.TimeoutException as error:
                 raise TimeoutError from error
             except (httpx2.TransportError, httpx2.InvalidURL) as error:

@@ -1,76 +1,82 @@
-"""Starts and surely stops a real server for a model folder: vLLM where it is importable, else `transformers serve`."""
+"""Starts and surely stops a real server for a model: vLLM where it is importable, else `transformers serve`."""
 
 import asyncio
 import contextlib
-import importlib.metadata
 import importlib.util
-import json
-import os
 import re
 import socket
-import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import httpx2
-from pydantic import JsonValue
 
 from ..core.errors import ServerError
 from ..core.recipe import ServeSettings
 from . import guard
+from .commands import HOST, PYTHON, Weights, environment, transformers_command, vllm_command
+from .diagnosis import diagnose
 
 Engine = Literal["vllm", "transformers"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
-HOST = "127.0.0.1"
-PYTHON = [sys.executable, "-P"]  # without the working folder on the path: a model's name may be a module's
-# Its list of models fails where the hub's cache does not exist.
-TRANSFORMERS = """\
-import os
-from huggingface_hub.constants import HF_HUB_CACHE
-os.makedirs(HF_HUB_CACHE, exist_ok=True)
-from transformers.cli.transformers import app
-app()
-"""
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-# The CPU build dies of a seeded request whose prompt it takes in chunks ("CPU Generator does not use offset").
-CPU_OPTIONS: dict[str, JsonValue] = {
-    "enforce-eager": True,
-    "gpu-memory-utilization": 0.3,
-    "enable-chunked-prefill": False,
-}
-CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}  # GiB
+SMALLEST = 1024  # the first port that needs no privilege
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is up. `seconds` is what its start took."""
+
+    url: str
+    log: Path
+    name: str
+    seconds: float
+    process: asyncio.subprocess.Process
+
+    async def end(self) -> ServerError:
+        """Waits until it ends by itself, and says why."""
+        status = await self.process.wait()
+        return ServerError(
+            f"the server for {self.name} ended by itself, with status {status}; its last lines:\n"
+            f"{_last_lines(self.log.read_text(errors='replace'))}",
+            where=str(self.log),
+        )
 
 
 @asynccontextmanager
 async def serve_model(
-    name: str,
-    path: str,
+    weights: Weights,
     settings: ServeSettings,
     *,
     log: Path,
-    adapter: Path | None = None,
+    port: int = 0,
+    key: str | None = None,
     engine: Engine | None = None,
-) -> AsyncIterator[str]:
-    """Serves the model at `path` (a folder or hub name), with a LoRA `adapter` if given; yields the base_url.
+) -> AsyncIterator[Server]:
+    """Serves a model until the block is left; port 0 takes a free one. vLLM asks for the `key` where one is given.
 
-    Requests call it `name` (letters, digits, `.`, `_`, `-`). A ServerError holds the last lines of a log that tells why
-    it did not start.
+    Raises ServerError, which holds why it did not start and the last lines of the log. Names hold letters, digits,
+    `.`, `_` and `-`.
     """
-    if not re.fullmatch(r"[\w.-]+", name):
-        raise ServerError(
-            f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
-        )
-    port = _free_port()
+    engine = engine or serving_engine()
+    _check(weights, engine)
+    port, began = _take_port(port), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
-        command = _command(engine or serving_engine(), name, path, settings, adapter, port, Path(folder))
-        async with _running(command, settings.env, log, Path(folder)) as server:
-            await _ready(server, f"http://{HOST}:{port}/health", settings.start_timeout, name, log)
-            yield f"http://{HOST}:{port}/v1"
+        if engine == "vllm":
+            command = vllm_command(_placed(weights), settings, port, keyed=bool(key))
+        else:
+            command = transformers_command(weights, port, Path(folder))
+        env = environment(settings, weights, key)
+        before = _begun(log)
+        async with _running(command, env, log, Path(folder)) as process:
+            if not await _is_ready(process, f"http://{HOST}:{port}/health", settings.start_timeout):
+                raise _failure(weights, process.returncode, settings.start_timeout, log, before)
+            yield Server(f"http://{HOST}:{port}/v1", log, weights.name, time.monotonic() - began, process)
 
 
 def serving_engine() -> Engine | None:
@@ -79,85 +85,52 @@ def serving_engine() -> Engine | None:
     return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
-def _command(
-    engine: Engine | None, name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int, folder: Path
-) -> list[str]:
-    path = str(Path(path).resolve()) if Path(path).exists() else path
-    if engine == "vllm":
-        return vllm_command(name, path, settings, adapter, port)
-    if engine == "transformers":
-        return transformers_command(name, path, adapter, port, folder)
-    raise ServerError(
-        f"nothing here can serve {name}: neither vllm nor transformers is installed",
-        todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
-    )
+def _check(weights: Weights, engine: Engine | None) -> None:
+    """Raises ServerError for what need not be tried."""
+    for name in (weights.name, *weights.adapters):
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise ServerError(
+                f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
+            )
+    if engine is None:
+        raise ServerError(
+            f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
+            todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
+        )
+    path = Path(weights.path)
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ServerError(f"{path} holds no model: there is no config.json in it", todo="check models.NAME.model")
+    # A hub name is NAME or OWNER/NAME.
+    if not path.is_dir() and (weights.path.startswith(("/", ".", "~")) or weights.path.count("/") > 1):
+        raise ServerError(f"there is no model folder {path}", todo="check models.NAME.model")
 
 
-def transformers_command(name: str, path: str, adapter: Path | None, port: int, folder: Path) -> list[str]:
-    """Takes none of the settings' options, which are vLLM's."""
-    target = adapter.resolve() if adapter else Path(path)
-    # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
-    if target.exists():
-        (folder / name).symlink_to(target, target_is_directory=True)
-    options: dict[str, JsonValue] = {"host": HOST, "port": port, "continuous-batching": True}
-    if not Path("/dev/nvidiactl").exists():
-        # By itself it plans its cache by a share of all memory, which on a CPU takes the first request 40 s.
-        options |= {"cb-num-blocks": 512, "cb-block-size": 32, "cb-max-batch-tokens": 1024}
-    return [*PYTHON, "-c", TRANSFORMERS, "serve", name if target.exists() else path, *_flags(options)]
+def _placed(weights: Weights) -> Weights:
+    """A folder by its full path: the server runs in another folder."""
+    path = Path(weights.path)
+    place = str(path.resolve()) if path.exists() else weights.path
+    return Weights(weights.name, place, weights.adapters, weights.lora_rank)
 
 
-def vllm_command(name: str, path: str, settings: ServeSettings, adapter: Path | None, port: int) -> list[str]:
-    """What starts vLLM; the settings' own options win. With an adapter the base model is served too, as NAME-base."""
-    options: dict[str, JsonValue] = dict(CPU_OPTIONS) if _is_cpu_build() else {}
-    options |= {
-        "enable-prompt-tokens-details": True,
-        # Without this a weak model writes newlines inside JSON until its tokens are used up.
-        "structured-outputs-config": {"backend": "xgrammar", "disable_any_whitespace": True},
-    }
-    if settings.gpu_memory_utilization is not None:
-        options["gpu-memory-utilization"] = settings.gpu_memory_utilization
-    if settings.max_model_len is not None:
-        options["max-model-len"] = settings.max_model_len
-    if adapter:
-        rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
-        options |= {
-            "enable-lora": True,
-            "max-lora-rank": _allowed_rank(rank),
-            "lora-modules": f"{name}={adapter.resolve()}",
-        }
-    options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
-    options |= {"model": path, "served-model-name": f"{name}-base" if adapter else name, "host": HOST, "port": port}
-    return [*PYTHON, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
-
-
-def _flags(options: dict[str, JsonValue]) -> list[str]:
-    flags: list[str] = []
-    for key, value in options.items():
-        if isinstance(value, bool):
-            flags.append(f"--{key}" if value else f"--no-{key}")
-        elif isinstance(value, list):
-            flags += [f"--{key}", *map(str, value)]
-        else:
-            flags += [f"--{key}", json.dumps(value) if isinstance(value, dict) else str(value)]
-    return flags
-
-
-def _allowed_rank(rank: int) -> int:
-    """The least --max-lora-rank that vLLM knows and the adapter fits."""
-    return next((allowed for allowed in (8, 16, 32, 64, 128, 256, 320, 512) if allowed >= rank), rank)
-
-
-def _is_cpu_build() -> bool:
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return bool(importlib.metadata.version("vllm-cpu"))
-    return False
+def _take_port(wanted: int) -> int:
+    """The port that is wanted, or a free one. Raises ServerError where it is taken."""
+    with socket.socket() as probe:
+        # As servers do it: connections that linger from one before are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            reason = "is taken" if wanted >= SMALLEST else f"cannot be had ({error.strerror})"
+            raise ServerError(
+                f"port {wanted} {reason}", where=HOST, todo="give another --port, or none to have a free one found"
+            ) from error
+        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
 async def _running(
     command: list[str], env: dict[str, str], log: Path, folder: Path
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             # By file: it needs the standard library only.
@@ -165,7 +138,7 @@ async def _running(
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env=CPU_ENVIRONMENT | os.environ | ENVIRONMENT | env,
+            env=env,
             cwd=folder,
             # Ctrl-C in the terminal is muser's to handle.
             start_new_session=True,
@@ -182,28 +155,37 @@ async def _running(
             await process.wait()
 
 
-async def _ready(server: asyncio.subprocess.Process, url: str, limit: float, name: str, log: Path) -> None:
+async def _is_ready(server: asyncio.subprocess.Process, url: str, limit: float) -> bool:
+    """Waits for the server; False where it ended, or took too long."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit), httpx2.AsyncClient(trust_env=False, timeout=5) as client:
             while server.returncode is None:
                 with contextlib.suppress(httpx2.TransportError):
                     if (await client.get(url)).is_success:
-                        return
+                        return True
                 await asyncio.sleep(POLL)
-    ended = server.returncode is not None
-    what = f"exited with status {server.returncode}" if ended else f"was not ready within {limit:g} s"
-    raise ServerError(
-        f"the server for {name} {what}; its last lines:\n{_last_lines(log)}",
+    return False
+
+
+def _begun(log: Path) -> int:
+    """The bytes that the log holds already."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.stat().st_size if log.exists() else 0
+
+
+def _failure(weights: Weights, status: int | None, limit: float, log: Path, before: int) -> ServerError:
+    """Why it did not start; of the log only what this start wrote counts."""
+    with log.open("rb") as file:
+        file.seek(before)
+        said = file.read().decode(errors="replace")
+    what, todo = diagnose(said, status)
+    ended = "did not start" if status is not None else f"was not ready within {limit:g} s"
+    return ServerError(
+        f"the server for {weights.name} {ended}: {what}\n  its last lines:\n{_last_lines(said)}",
         where=str(log),
-        todo="look in the log for the first error" if ended else "raise serve.start_timeout",
+        todo=todo,
     )
 
 
-def _last_lines(log: Path) -> str:
-    return "\n".join(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-LINES:])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _last_lines(said: str) -> str:
+    return "\n".join(f"    {line}" for line in said.splitlines()[-LINES:])

@@ -1,16 +1,14 @@
-"""Models by stage: where the name that a role is bound to leads, and serving it while a step needs it."""
+"""Models by stage: where the name that a role is bound to leads."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..core.errors import MissingModel, SettingsError
 from ..core.hashing import digest
-from ..core.recipe import ModelSettings, Recipe, RoleSettings, ServeSettings
+from ..core.recipe import ModelSettings, Recipe, RoleSettings
 from ..core.types import Stage
-from ..endpoints.serving import serve_model
-from ..store.artifacts import Artifact, latest_artifact
+from ..store.artifacts import Artifact, latest_artifact, parents_of
 from ..store.database import Store
 
 STAGES: tuple[Stage, ...] = ("base", "distill", "refine")
@@ -19,20 +17,22 @@ EDGE = 2**20  # bytes of a large file's beginning and end that tell it from othe
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bound name leads: an endpoint, or a `path` to serve. `revision` tells models of one name apart."""
+    """Where a bound name leads: an endpoint, or a `path` to serve. `revision` tells models of one name apart.
+
+    Where the recipe wants it and training left one, a LoRA `adapter` on a `base` says the same as `path`.
+    """
 
     bound: str
     settings: ModelSettings
     path: str | None = None
     revision: str = ""
+    base: str = ""
+    adapter: Path | None = None
 
-
-@dataclass(frozen=True)
-class Served:
-    """The endpoints of bound names while they are up, and the revisions behind them; as `run_recipe` takes them."""
-
-    models: dict[str, ModelSettings] = field(default_factory=dict)
-    revisions: dict[str, str] = field(default_factory=dict)
+    @property
+    def served_as(self) -> str:
+        """The name that a server of muser's gives it."""
+        return f"{self.bound.partition('@')[0]}-{RoleSettings(model=self.bound).stage}"
 
 
 def trained_model(recipe: Recipe, store: Store, stage: Stage) -> Artifact | None:
@@ -54,7 +54,9 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
                 where=str(store.path),
                 todo=f"muser train RECIPE --stage {role.stage}, or muser pipeline RECIPE, which does all in order",
             )
-        return Place(bound, settings, model.path, model.digest)
+        place = Place(bound, settings, model.path, model.digest)
+        wants = settings.serve is not None and settings.serve.weights == "adapter"
+        return _on_its_base(place, store, model) if wants else place
     if settings.base_url:
         return Place(bound, settings)
     is_student = recipe.training is not None and recipe.training.model == role.name
@@ -64,6 +66,15 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
         )
     path = base_path(recipe, role.name)
     return Place(bound, settings, path, folder_revision(path) if is_student else "")
+
+
+def _on_its_base(place: Place, store: Store, model: Artifact) -> Place:
+    """The place with the trained stage's adapter, if that and what it was trained on are there still."""
+    found = [Path(parent.path) for parent in parents_of(store, model.id or 0) if parent.kind == "adapter"]
+    base = str(model.meta.get("base", ""))
+    if not found or not found[0].is_dir() or (Path(base).is_absolute() and not Path(base).is_dir()):
+        return place
+    return replace(place, base=base, adapter=found[0].resolve())
 
 
 def base_path(recipe: Recipe, name: str) -> str:
@@ -96,32 +107,3 @@ def places_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> list[Place]
 def revisions_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> dict[str, str]:
     """Bound name → revision, as `run_recipe` takes them, without serving anything."""
     return {place.bound: place.revision for place in places_of(recipe, store, roles) if place.revision}
-
-
-@asynccontextmanager
-async def serving(
-    recipe: Recipe, store: Store, roles: Iterable[str], *, on_start: Callable[[str, str], None] | None = None
-) -> AsyncIterator[Served]:
-    """Starts a server for each of these roles' models that has no address, and stops it at the end. Raises ServerError.
-
-    `on_start` is told the name and the path that is about to be served.
-    """
-    served, urls = Served(), dict[str, str]()
-    async with AsyncExitStack() as servers:
-        for place in places_of(recipe, store, roles):
-            name = place.bound
-            settings = place.settings
-            if place.path is not None:
-                called = f"{name.partition('@')[0]}-{RoleSettings(model=name).stage}"
-                if place.path not in urls:
-                    if on_start:
-                        on_start(name, place.path)
-                    log = Path(recipe.output) / "logs" / f"{called}.log"
-                    server = serve_model(called, place.path, settings.serve or ServeSettings(), log=log)
-                    urls[place.path] = await servers.enter_async_context(server)
-                changed = {"model": called, "base_url": urls[place.path], "serve": None, "api_key_env": None}
-                settings = settings.model_copy(update=changed)
-            served.models[name] = settings
-            if place.revision:
-                served.revisions[name] = place.revision
-        yield served

@@ -21,7 +21,8 @@ from ..core.types import Message, Request
 from ..endpoints.chat import Endpoint, open_endpoints
 from ..store.database import Store
 from .estimate import Estimate
-from .models import locate, serving
+from .models import locate
+from .servers import serving
 from .trial import Finding, Level, try_samples
 
 WORD = "orchid-7413"

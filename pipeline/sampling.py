@@ -12,7 +12,8 @@ from ..store.artifacts import latest_artifact
 from ..store.database import Store
 from ..store.runs import Run, find_run, latest_run, list_runs, next_run_id
 from ..store.tallies import count_rows, tally_run
-from .models import revisions_of, serving
+from .models import revisions_of
+from .servers import serving
 from .steps import StepState, Work
 
 DISTILL, REFINE = "distill.run", "refine.run"
@@ -54,7 +55,7 @@ def look_at_distill(work: Work) -> StepState:
 async def run_distill(work: Work) -> None:
     """Simulates what is asked and lets the teacher answer."""
     recipe, listener, state = distill_recipe(work.recipe), work.listener, look_at_distill(work)
-    async with serving(recipe, work.store, recipe.call_roles(), on_start=listener.on_serve) as served:
+    async with serving(recipe, work.store, recipe.call_roles(), on_start=listener.on_serve, stop=work.stop) as served:
         summary = await run_recipe(
             recipe,
             work.store,
@@ -89,7 +90,7 @@ async def run_refine(work: Work) -> None:
     """Lets critics and refiner, as the recipe binds them, work on the teacher's responses."""
     recipe, roles, listener = refine_recipe(work.recipe), refine_roles(work.recipe), work.listener
     state = look_at_refine(work)
-    async with serving(recipe, work.store, roles, on_start=listener.on_serve) as served:
+    async with serving(recipe, work.store, roles, on_start=listener.on_serve, stop=work.stop) as served:
         summary = await run_recipe(
             recipe,
             work.store,

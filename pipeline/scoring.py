@@ -13,8 +13,9 @@ from ..graph.progress import Summary
 from ..prompts.templates import load_prompts
 from ..store.artifacts import Artifact, latest_artifact, record_artifact
 from ..store.database import Store
-from .models import revisions_of, serving, trained_model
+from .models import revisions_of, trained_model
 from .sampling import Planned, keep_summary, look_at_run
+from .servers import serving
 from .steps import StepState, Work
 
 
@@ -66,7 +67,7 @@ def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
 async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
     """One evaluation as far as it goes, with its models served meanwhile; a changed one opens a new run."""
     state = look_at_evaluation(recipe, work.store, recipe.name)
-    async with serving(recipe, work.store, ROLES, on_start=work.listener.on_serve) as served:
+    async with serving(recipe, work.store, ROLES, on_start=work.listener.on_serve, stop=work.stop) as served:
         return await evaluate(
             recipe,
             work.store,

@@ -15,7 +15,8 @@ from muser.core.errors import ServerError
 from muser.core.recipe import ModelSettings, RoleSettings, ServeSettings
 from muser.core.types import Message, Request
 from muser.endpoints.chat import open_endpoints
-from muser.endpoints.serving import ENGINES, serve_model, serving_engine, vllm_command
+from muser.endpoints.commands import Weights, environment, reasoning_parser, vllm_command
+from muser.endpoints.serving import ENGINES, serve_model, serving_engine
 
 from .test_guard import is_gone, wait_for
 
@@ -24,16 +25,21 @@ MUSER = """
 import asyncio, sys
 from pathlib import Path
 from muser.core.recipe import ServeSettings
+from muser.endpoints.commands import Weights
 from muser.endpoints.serving import serve_model
 
 async def main():
     folder, log = sys.argv[1:]
-    async with serve_model("tiny", folder, ServeSettings(), log=Path(log), engine="transformers") as url:
-        print(url, flush=True)
+    weights = Weights("tiny", folder)
+    async with serve_model(weights, ServeSettings(), log=Path(log), engine="transformers") as server:
+        print(server.url, flush=True)
         await asyncio.Event().wait()
 
 asyncio.run(main())
 """
+
+
+STUDENT = Weights("student-distill", "/models/student")
 
 
 def descendants(pid: int) -> list[int]:
@@ -53,8 +59,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def flags(settings: ServeSettings, adapter: Path | None = None) -> dict[str, str]:
-    words = vllm_command("student-distill", "/models/student", settings, adapter, 8123)
+def flags(settings: ServeSettings, weights: Weights = STUDENT, *, keyed: bool = False) -> dict[str, str]:
+    words = vllm_command(weights, settings, 8123, keyed=keyed)
     words = words[words.index("vllm.entrypoints.openai.api_server") + 1 :]
     return dict(zip(words, [*words[1:], ""], strict=True))
 
@@ -85,17 +91,56 @@ def test_options_of_the_recipe_win_except_over_the_address() -> None:
     assert "--no-enable-prompt-tokens-details" in given
 
 
-def test_an_adapter_is_served_under_the_name_and_its_base_beside_it(tmp_path: Path) -> None:
+def test_an_adapter_is_served_under_its_name_and_its_base_beside_it(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"r": 24}')
-    given = flags(ServeSettings(), adapter=tmp_path)
-    assert given["--served-model-name"] == "student-distill-base"
+    given = flags(ServeSettings(), Weights("student-base", "/models/student", {"student-distill": tmp_path}))
+    assert given["--served-model-name"] == "student-base"
     assert given["--lora-modules"] == f"student-distill={tmp_path}"
     assert given["--max-lora-rank"] == "32"
 
 
+def test_room_for_adapters_that_come_later_is_made_for_a_rank_and_opened_by_a_key() -> None:
+    later = Weights("student-base", "/models/student", lora_rank=12)
+    given = flags(ServeSettings(), later, keyed=True)
+    assert (given["--max-lora-rank"], given["--middleware"]) == ("16", "muser.endpoints.gate.Gate")
+    opened = environment(ServeSettings(), later, "secret")
+    assert (opened["VLLM_API_KEY"], opened["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]) == ("secret", "1")
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment(ServeSettings(), later, None)
+    assert not any("secret" in word for word in vllm_command(later, ServeSettings(), 8123, keyed=True))
+
+
+def test_a_key_of_the_users_shell_does_not_become_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "mine")
+    assert "VLLM_API_KEY" not in environment(ServeSettings(), STUDENT, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "parser"),
+    [
+        ("Qwen/Qwen3-14B", "qwen3"),
+        ("Qwen/Qwen3-30B-A3B-FP8", "qwen3"),
+        ("Qwen/Qwen3-4B-Thinking-2507", "qwen3"),
+        ("Qwen/Qwen3-4B-Instruct-2507", None),
+        ("Qwen/Qwen3-Coder-30B-A3B-Instruct", None),
+        ("openai/gpt-oss-120b", None),
+    ],
+)
+def test_a_parser_of_reasoning_is_chosen_by_the_hub_name(name: str, parser: str | None) -> None:
+    assert reasoning_parser(name) == parser
+
+
+def test_a_parser_of_reasoning_is_chosen_by_a_folders_kind_and_template(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
+    assert reasoning_parser(str(tmp_path)) is None, "a Qwen3 that never thinks"
+    (tmp_path / "chat_template.jinja").write_text("{% if enable_thinking %}<think>{% endif %}")
+    assert reasoning_parser(str(tmp_path)) == "qwen3"
+    (tmp_path / "config.json").write_text("broken")
+    assert reasoning_parser(str(tmp_path)) is None
+
+
 async def test_a_name_that_no_server_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match="student@distill"):
-        async with serve_model("student@distill", "x", ServeSettings(), log=tmp_path / "log"):
+        async with serve_model(Weights("student@distill", "x"), ServeSettings(), log=tmp_path / "log"):
             pass
 
 
@@ -105,7 +150,7 @@ async def test_without_an_engine_the_error_says_what_to_install(
     assert serving_engine() in (*ENGINES, None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ServerError, match="muser") as refused:
-        async with serve_model("tiny", "x", ServeSettings(), log=tmp_path / "log"):
+        async with serve_model(Weights("tiny", "x"), ServeSettings(), log=tmp_path / "log"):
             pass
     assert "pip install" in refused.value.todo
 
@@ -121,8 +166,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_a_model_is_served_asked_and_gone_afterwards(tiny: Path, tmp_path: Path) -> None:
     log = tmp_path / "logs" / "tiny.log"
     request = Request(messages=(Message(role="user", content="I have chest pain."),))
-    async with serve_model("tiny-base", str(tiny), ServeSettings(), log=log, engine="transformers") as url:
-        model = ModelSettings(model="tiny-base", base_url=url, temperature=0, max_tokens=8)
+    weights = Weights("tiny-base", str(tiny))
+    async with serve_model(weights, ServeSettings(), log=log, engine="transformers") as server:
+        model = ModelSettings(model="tiny-base", base_url=server.url, temperature=0, max_tokens=8)
         async with open_endpoints({"m": model}) as endpoints:
             await endpoints["m"].check()
             calls = [endpoints["m"].complete(request, RoleSettings(model="m"), 1) for _ in range(8)]
@@ -138,10 +184,10 @@ async def test_a_model_is_served_asked_and_gone_afterwards(tiny: Path, tmp_path:
 
 @pytest.mark.train
 async def test_a_failing_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
     log = tmp_path / "tiny.log"
-    with pytest.raises(ServerError, match="exited with status 1") as failed:
-        async with serve_model("tiny", str(tmp_path / "empty"), ServeSettings(), log=log, engine="transformers"):
+    with pytest.raises(ServerError, match="did not start") as failed:
+        async with serve_model(Weights("tiny", str(tmp_path)), ServeSettings(), log=log, engine="transformers"):
             pass
     assert log.read_text().splitlines()[-1] in failed.value.what
     assert failed.value.where == str(log)
@@ -152,7 +198,7 @@ async def test_a_failing_start_shows_the_end_of_the_log(tmp_path: Path) -> None:
 async def test_a_start_that_takes_too_long_is_given_up(tiny: Path, tmp_path: Path) -> None:
     settings = ServeSettings(start_timeout=0.5)
     with pytest.raises(ServerError, match=r"not ready within 0\.5 s"):
-        async with serve_model("tiny", str(tiny), settings, log=tmp_path / "log", engine="transformers"):
+        async with serve_model(Weights("tiny", str(tiny)), settings, log=tmp_path / "log", engine="transformers"):
             pass
 
 

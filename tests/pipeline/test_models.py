@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.errors import MissingModel, SettingsError
-from muser.pipeline.models import EDGE, folder_revision, locate, places_of, serving
+from muser.pipeline.models import EDGE, folder_revision, locate, places_of
 from muser.store.artifacts import Artifact, record_artifact
 from muser.store.database import Store
 
@@ -61,12 +61,10 @@ def test_another_model_without_an_address_is_an_error(make_recipe: MakeRecipe, s
         locate(make_recipe(URL, models=models), store, "other")
 
 
-async def test_a_model_is_looked_up_once_however_many_roles_it_plays(make_recipe: MakeRecipe, store: Store) -> None:
+def test_a_model_is_looked_up_once_however_many_roles_it_plays(make_recipe: MakeRecipe, store: Store) -> None:
     recipe = make_recipe(URL)
     roles = recipe.call_roles()
     assert [place.bound for place in places_of(recipe, store, roles)] == ["sim"]
-    async with serving(recipe, store, roles) as served:
-        assert (served.models, served.revisions) == ({"sim": recipe.models["sim"]}, {})
 
 
 def test_a_revision_changes_with_the_weights_and_not_with_the_card(tmp_path: Path) -> None:

@@ -1,32 +1,28 @@
-"""One real vLLM on the CPU for the whole session, serving a tiny Qwen3-shaped model with random weights."""
+"""Real vLLM servers on the CPU, started by `muser serve`, of a tiny Qwen3-shaped model with random weights."""
 
-import os
-import socket
+import json
+import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from muser.trainer.tiny import build_tiny_model
 
-START_SECONDS = 300
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-OPTIONS = [
-    "--max-model-len=8192",
-    "--enforce-eager",
-    "--gpu-memory-utilization=0.3",
-    "--reasoning-parser=qwen3",
-    "--enable-prompt-tokens-details",
-    # The CPU build dies of a seeded request whose prompt it takes in chunks.
-    "--no-enable-chunked-prefill",
-    '--structured-outputs-config={"backend":"xgrammar","disable_any_whitespace":true}',
-]
+from ..endpoints.test_guard import is_gone, wait_for
+from ..endpoints.test_serving import descendants
+
 ROOT = Path(__file__).parents[2]
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+RECIPE: dict[str, Any] = {
+    "name": "open",
+    "samples": 1,
+    "models": {"tiny": {"serve": {"max_model_len": 8192, "env": OFFLINE, "start_timeout": 300}}},
+}
 
 
 @pytest.fixture(scope="session")
@@ -39,31 +35,37 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vllm(tiny_model: Path) -> Iterator[str]:
-    """The base_url of a vLLM that serves the tiny model under the name `tiny`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tiny_model.parent / "vllm.log"
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", f"--model={tiny_model}"]
-    command += ["--served-model-name=tiny", "--host=127.0.0.1", f"--port={port}", *OPTIONS]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | ENVIRONMENT)
-        try:
-            _wait_until_up(server, f"http://127.0.0.1:{port}/health", log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
+    """The base_url of a vLLM that serves the tiny model under the name `tiny-base`; it asks for no key."""
+    folder = tiny_model.parent
+    model = RECIPE["models"]["tiny"] | {"model": str(tiny_model)}
+    (folder / "open.yaml").write_text(json.dumps(RECIPE | {"models": {"tiny": model}}))
+    with muser_serve(folder, "open.yaml", "tiny") as (muser, told):
+        servers = descendants(muser.pid)
+        yield told["base_url"]
+        muser.send_signal(signal.SIGINT)
+        muser.communicate(timeout=60)
+        assert muser.returncode == 0
+        assert all(map(is_gone, servers))
 
 
-def _wait_until_up(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.5)
-    pytest.fail(f"vLLM did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+@contextmanager
+def muser_serve(folder: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
+    """`muser serve --json WORDS` in a folder once it is up: the process, and what it said."""
+    command = [sys.executable, "-m", "muser.cli", "serve", *words, "--json"]
+    with (folder / "serve.err").open("w") as errors:
+        muser = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert muser.stdout
+        said = ""
+        for line in muser.stdout:
+            said += line
+            if line == "}\n":
+                break
+        assert said, f"it did not come up:\n{(folder / 'serve.err').read_text()}"
+        yield muser, json.loads(said)
+    finally:
+        left = descendants(muser.pid)
+        muser.kill()
+        muser.communicate()
+        # A test that failed must not leave the next one without memory.
+        wait_for(lambda: all(map(is_gone, left)), seconds=30)

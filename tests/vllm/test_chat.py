@@ -16,7 +16,7 @@ LONG = "I have had chest pain since yesterday. " * 40
 
 
 def settings(base_url: str, **changes: object) -> ModelSettings:
-    return ModelSettings.model_validate({"model": "tiny", "base_url": base_url, "max_tokens": 24, **changes})
+    return ModelSettings.model_validate({"model": "tiny-base", "base_url": base_url, "max_tokens": 24, **changes})
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ async def test_twenty_questions_go_through_the_graph_with_valid_critiques(vllm: 
         # A random model rarely ends its text by itself, so free text ends in a word that it is likely to reach.
         models={
             "tiny": {
-                "model": "tiny",
+                "model": "tiny-base",
                 "base_url": vllm,
                 "max_tokens": 1500,
                 "extra_body": {"stop": ["e", " "], "min_tokens": 8},

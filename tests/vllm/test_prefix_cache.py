@@ -12,7 +12,7 @@ BENCH = Path(__file__).parents[2] / "bench" / "prefix_cache.py"
 
 
 def test_critics_and_refiner_find_what_they_share_in_the_cache(vllm: str) -> None:
-    arguments = ["--base-url", vllm, "--model", "tiny", "--samples", "6", "--answer", "4000", "--json"]
+    arguments = ["--base-url", vllm, "--model", "tiny-base", "--samples", "6", "--answer", "4000", "--json"]
     done = subprocess.run([sys.executable, str(BENCH), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = json.loads(done.stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.loading import load_recipe
-from muser.endpoints.serving import vllm_command
+from muser.endpoints.commands import Weights, vllm_command
 
 pytestmark = pytest.mark.vllm
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -35,8 +35,8 @@ def test_vllm_knows_every_flag_of_the_recipes(tmp_path: Path) -> None:
     for recipe, name in SERVED:
         model = load_recipe(RECIPES / recipe).models[name]
         assert model.serve is not None
-        for adapter in (None, tmp_path):
-            words = vllm_command(name, model.model, model.serve, adapter, 8123)
+        for adapters in ({}, {"tuned": tmp_path}):
+            words = vllm_command(Weights(name, model.model, adapters), model.serve, 8123, keyed=True)
             commands.append(words[words.index("vllm.entrypoints.openai.api_server") + 1 :])
     assert len(commands) >= 12
     done = subprocess.run(

@@ -1,0 +1,72 @@
+"""Why a server did not start, read from its log: one sentence, and what to do about it."""
+
+import re
+from typing import NamedTuple
+
+
+class Diagnosis(NamedTuple):
+    """What went wrong, and what to do about it."""
+
+    what: str
+    todo: str
+
+
+MEMORY = "stop what else uses it, or set serve.gpu_memory_utilization or serve.max_model_len lower"
+FLAGS = "mend serve.options; its keys are vLLM's own flags without the dashes in front"
+SHORT = (
+    "Free memory on device",
+    "Available memory on node",
+    "To serve at least one request",
+    "No available memory for",
+    "CUDA out of memory",
+    "[^\n]*can't allocate memory",
+    "Not enough memory",
+)
+# The first that fits decides; {1} is the pattern's first group.
+KNOWN: tuple[tuple[str, str, str], ...] = (
+    (r"error: unrecognized arguments: (.+)", "it has no flag {1}", FLAGS),
+    (r"error: argument (\S+): (.+)", "{1}: {2}", FLAGS),
+    (r"[Aa]ddress already in use", "its port is taken", "give another --port, or none to have a free one found"),
+    (
+        r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",
+        "the model has no {1} tokens of context",
+        "lower serve.max_model_len, or leave it out",
+    ),
+    (r"LoRA rank (\d+) is greater than max_lora_rank", "the adapter's rank {1} does not fit", "raise max-lora-rank"),
+    (
+        r"(LocalEntryNotFoundError|RepositoryNotFoundError|GatedRepoError|We couldn't connect to)",
+        "the model is not on this machine and could not be fetched",
+        "check the model's name; a gated one needs HF_TOKEN in the environment, without a network give a folder",
+    ),
+    (
+        r"Invalid repository ID or local directory|not a local folder and is not a valid model identifier",
+        "there is no model of this name, neither as a folder nor on the hub",
+        "check models.NAME.model; a folder needs a config.json",
+    ),
+    (r"Model architectures (\[.*?\]) are not supported", "it does not know the model's architecture {1}", ""),
+    (rf"((?:{'|'.join(SHORT)})[^\n]*)", "there is not enough memory: {1}", MEMORY),
+    (r"(OutOfMemoryError|std::bad_alloc|MemoryError)", "there is not enough memory ({1})", MEMORY),
+    (r"Value error, ([^\n]+)", "{1}", "mend the model's serve section"),
+)
+# Of the errors that nobody foresaw the first is the cause, and those after it are its consequences.
+ERROR = re.compile(r"^(?:\([^)]*\) )?(?:ERROR [^\]]*\] )?((?:\w+\.)*\w*(?:Error|Exception): [^\n]+)", re.MULTILINE)
+LONGEST = 300  # characters of a sentence
+KILLED = 128 + 9
+
+
+def diagnose(log: str, status: int | None) -> Diagnosis:
+    """What a log says; `status` is what the server exited with, None where it was still running."""
+    for pattern, what, todo in KNOWN:
+        if found := re.search(pattern, log):
+            return Diagnosis(_cut(what.format(found[0], *found.groups())), todo)
+    if found := ERROR.search(log):
+        return Diagnosis(_cut(found[1]), "the log has more")
+    if status == KILLED:
+        return Diagnosis("it was killed, as the kernel does where memory runs out", MEMORY)
+    if status is None:
+        return Diagnosis("it is not ready yet", "raise serve.start_timeout")
+    return Diagnosis(f"it exited with status {status}", "look in the log for the first error")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[:LONGEST].rstrip() + " …"

@@ -1,0 +1,207 @@
+"""Servers for a recipe's models: found where `muser serve` keeps one, else started, and stopped at the end."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from ..core.errors import ServerError, SettingsError
+from ..core.recipe import ModelSettings, Recipe, ServeSettings
+from ..endpoints import serving as servers
+from ..endpoints.adapters import load_adapter
+from ..endpoints.commands import Weights
+from ..endpoints.registry import Card, announced, running
+from ..endpoints.serving import Server, serve_model
+from ..store.database import Store
+from .models import Place, locate, places_of
+
+KEY = "MUSER_SERVER_KEY"
+T = TypeVar("T")
+OnStart = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Served:
+    """The endpoints of bound names while they are up, and the revisions behind them; as `run_recipe` takes them."""
+
+    models: dict[str, ModelSettings] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def serving(
+    recipe: Recipe,
+    store: Store,
+    roles: Iterable[str],
+    *,
+    on_start: OnStart | None = None,
+    stop: asyncio.Event | None = None,
+) -> AsyncIterator[Served]:
+    """A server for each of these roles' models that has no address, as long as the block lasts. Raises ServerError.
+
+    One that `muser serve` keeps up for the recipe is used; of the others `on_start` is told the name and the path.
+    Setting `stop` while one starts gives up, with CancelledError.
+    """
+    places = [_servable(place) for place in places_of(recipe, store, roles)]
+    served = Served(revisions={place.bound: place.revision for place in places if place.revision})
+    async with AsyncExitStack() as started:
+        for group in _by_server(places):
+            card = await _found(recipe, group)
+            if card is None:
+                if on_start:
+                    on_start(group[0].bound, _path(group[0]))
+                starting = started.enter_async_context(_started(recipe, group))
+                card = await unless_stopped(starting, stop)
+            for place in group:
+                served.models[place.bound] = _at(card, place)
+        served.models.update({place.bound: place.settings for place in places if place.path is None})
+        yield served
+
+
+@asynccontextmanager
+async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> AsyncIterator[tuple[Server, Card]]:
+    """A server for the model of this name or stage that other muser processes of the recipe find and use.
+
+    Raises ServerError, SettingsError, MissingModel.
+    """
+    place = _servable(locate(recipe, store, name))
+    if place.path is None:
+        raise SettingsError(
+            f"model {name} has an address, {', '.join(place.settings.addresses)}, so there is nothing to serve",
+            where=f"models.{place.bound}",
+            todo="give it serve instead of base_url",
+        )
+    there = next((card for card in running(_folder(recipe)) if _is_at(card, place)), None)
+    if there:
+        raise ServerError(
+            f"{name} is served already, at {there.base_url} by process {there.pid}",
+            todo=f"use that one, or stop it: kill {there.pid}",
+        )
+    key_env = place.settings.api_key_env or (KEY if os.environ.get(KEY) else None)
+    weights, log = _weights(recipe, [place], late=bool(key_env)), _log(recipe, place)
+    settings = place.settings.serve or ServeSettings()
+    async with serve_model(weights, settings, log=log, port=port, key=_key(key_env)) as server:
+        card = _card(weights, server, key_env if servers.serving_engine() == "vllm" else None)
+        with announced(_folder(recipe), card):
+            yield server, card
+
+
+async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> T:
+    """What is awaited, unless `stop` is set before: then that is cancelled, and so is the caller."""
+    if stop is None:
+        return await starting
+    work, stopping = asyncio.ensure_future(starting), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not work.done():
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+    return await work
+
+
+@asynccontextmanager
+async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
+    """A server of this process's own, with a key that nobody else has."""
+    first = group[0]
+    key_env = first.settings.api_key_env or KEY
+    if key_env == KEY:
+        # By the environment it reaches the workers of a run, and nothing that is kept.
+        os.environ.setdefault(KEY, secrets.token_urlsafe(32))
+    weights, settings = _weights(recipe, group), first.settings.serve or ServeSettings()
+    async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
+        yield _card(weights, server, key_env)
+
+
+async def _found(recipe: Recipe, group: list[Place]) -> Card | None:
+    """The server that `muser serve` keeps up for these, with the adapters that it lacked."""
+    for card in running(_folder(recipe)):
+        takes = card.lora_rank is not None and card.path == _path(group[0])
+        if not all(_is_at(card, place) or takes for place in group):
+            continue
+        key = _key(card.key_env)
+        for place in group:
+            if place.adapter and not _is_at(card, place):
+                await load_adapter(card.base_url, place.served_as, place.adapter, key or "")
+        return card
+    return None
+
+
+def _at(card: Card, place: Place) -> ModelSettings:
+    """The place's settings, with the server as its address."""
+    changed = {"model": place.served_as if place.adapter else card.name, "base_url": card.base_url, "serve": None}
+    return place.settings.model_copy(update=changed | {"api_key_env": card.key_env, "headers_env": {}})
+
+
+def _is_at(card: Card, place: Place) -> bool:
+    """Whether the server answers as this model already."""
+    is_there = place.adapter is None or card.adapters.get(place.served_as) == str(place.adapter)
+    return card.path == _path(place) and is_there
+
+
+def _servable(place: Place) -> Place:
+    """Merged, where nothing here serves adapters beside their base."""
+    return place if servers.serving_engine() == "vllm" else replace(place, adapter=None)
+
+
+def _by_server(places: Iterable[Place]) -> Iterator[list[Place]]:
+    """Those without an address, together where one server does for them: a base, then adapters on it."""
+    groups: dict[str, list[Place]] = {}
+    for place in places:
+        if place.path is not None:
+            groups.setdefault(_path(place), []).append(place)
+    for group in groups.values():
+        yield sorted(group, key=lambda place: place.adapter is not None)
+
+
+def _weights(recipe: Recipe, group: list[Place], *, late: bool = False) -> Weights:
+    """What one server serves for these; `late` leaves room for adapters that are trained while it runs."""
+    first = group[0]
+    tuned = {place.served_as: place.adapter for place in group if place.adapter}
+    name = first.served_as if first.adapter is None else f"{first.served_as}-base"
+    takes = first.settings.serve is not None and first.settings.serve.weights == "adapter"
+    rank = recipe.training.lora.r if recipe.training and takes and late else None
+    return Weights(name, _path(first), tuned, rank)
+
+
+def _card(weights: Weights, server: Server, key_env: str | None) -> Card:
+    return Card(
+        name=weights.name,
+        path=weights.path,
+        base_url=server.url,
+        adapters={name: str(path) for name, path in weights.adapters.items()},
+        lora_rank=weights.lora_rank,
+        key_env=key_env,
+        pid=os.getpid(),
+    )
+
+
+def _path(place: Place) -> str:
+    """The folder in full, so that it is the same wherever it is named from; a hub name as it is."""
+    path = (place.base if place.adapter else place.path) or ""
+    return str(Path(path).resolve()) if Path(path).is_dir() else path
+
+
+def _key(variable: str | None) -> str | None:
+    """Raises SettingsError where the variable is not set."""
+    if variable is None:
+        return None
+    if not os.environ.get(variable):
+        raise SettingsError(
+            f"no key in the environment: {variable}", todo="export the variable, as where the server was started"
+        )
+    return os.environ[variable]
+
+
+def _log(recipe: Recipe, place: Place) -> Path:
+    return Path(recipe.output) / "logs" / f"{place.served_as}.log"
+
+
+def _folder(recipe: Recipe) -> Path:
+    return Path(recipe.output) / "servers"
