@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import db, demo, pipeline, recipes, runs, samples, scoring, serving, simulation
+from . import db, demo, listing, pipeline, recipes, runs, samples, scoring, serving, simulation
 from .console import say
 
 EPILOG = """\b
@@ -48,6 +48,7 @@ for command in (
     simulation.simulate,
 ):
     app.command()(command)
+app.command("list")(listing.list_samples)
 app.add_typer(scoring.app, name="eval")
 app.add_typer(db.app, name="db")
 

@@ -238,7 +238,7 @@ class _Parser:
         shown = re.sub(r"\s", " ", self.text[:LONGEST])
         mark = " " * (len("  where: ") + token.start) + "^" * max(min(token.end, LONGEST) - token.start, 1)
         raise InputError(
-            f"The filter cannot be read: {what}.",
+            f"The filter cannot be read: {what}{'' if what.endswith('?') else '.'}",
             where=f"{shown}\n{mark}",
             todo='a filter reads like: status=done and verdict.safety=revise and text~"chest pain"',
         )
