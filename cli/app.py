@@ -5,7 +5,19 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import db, demo, listing, pipeline, recipes, runs, samples, scoring, serving, simulation
+from . import (
+    db,
+    demo,
+    listing,
+    pipeline,
+    recipes,
+    replays,
+    runs,
+    samples,
+    scoring,
+    serving,
+    simulation,
+)
 from .console import say
 
 EPILOG = """\b
@@ -39,6 +51,7 @@ for command in (
     recipes.graph,
     runs.run,
     runs.retry,
+    replays.replay,
     pipeline.pipeline,
     pipeline.train,
     runs.runs,

@@ -100,13 +100,7 @@ class _Page:
             self.said(critique.rationale, by=INDENT)
 
     def difference(self, before: str, after: str) -> None:
-        """What the refiner took out and put in; as [-out-] {+in+} where there is no colour."""
-        marks = self.console.no_color or self.console.color_system is None
-        text = Text()
-        for change, words in word_diff(plain(before), plain(after)):
-            shape, style = CHANGES[change]
-            text.append(*((shape.format(words),) if marks else (words, style)))
-        self.text(text)
+        self.text(diffed(self.console, before, after))
 
     def grades(self, grades: Sequence["Grade"]) -> None:
         for grade in grades:
@@ -152,6 +146,16 @@ class _Page:
     def text(self, text: Text, *, by: int = 0, label: Text | None = None) -> None:
         for line in paragraph(self.console, text, by=by, label=label):
             self.console.print(line)
+
+
+def diffed(console: Console, before: str, after: str) -> Text:
+    """What was taken out and put in; as [-out-] {+in+} where there is no colour."""
+    marks = console.no_color or console.color_system is None
+    text = Text()
+    for change, words in word_diff(plain(before), plain(after)):
+        shape, style = CHANGES[change]
+        text.append(*((shape.format(words),) if marks else (words, style)))
+    return text
 
 
 def _call_cells(call: "Call") -> Iterator[Text]:

@@ -20,7 +20,7 @@ from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Value
 from ..store.checkpoints import open_checkpointer
 from ..store.database import Store
-from ..store.forks import ForkPoint, add_forks, fork_run
+from ..store.forks import ForkPoint, add_forks, fork_run, origins_of
 from ..store.runs import Run, find_run
 from ..store.samples import get_trace
 from .build import build_machine
@@ -74,6 +74,7 @@ class Replay:
     def plan(cls, parent: Run, recipe: Recipe, node: str) -> "Replay":
         """Raises InputError where the node is unknown, or a changed setting is read before it."""
         before = parse_recipe(parent.recipe, parent.folder, source=f"the recipe of run {parent.id}")
+        recipe = recipe.model_copy(update={"name": before.name})
         self = cls(parent, node, before, recipe)
         known = ["persona", "respond", *recipe.critics, *([CRITICS, "refine"] if recipe.critics else [])]
         if node not in known:
@@ -188,6 +189,15 @@ def _only(value: Any, other: Any) -> Any:
     if not isinstance(value, dict) or not isinstance(other, dict):
         return value
     return {key: one for key, one in value.items() if key in other}
+
+
+async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Summary:
+    """Takes the failed forks of a run up again, as the replay that made them would; `how` goes to `replay`."""
+    failed = origins_of(store, run.id, "failed")
+    if not failed:
+        raise InputError("no fork of this run has failed", where=run.id)
+    _, summary = await replay(recipe, store, failed, node=run.node or CRITICS, **how)
+    return summary
 
 
 async def _find_points(store: Store, planned: Replay, samples: Sequence[str]) -> tuple[list[ForkPoint], dict[str, str]]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
+from ..core.types import SampleStatus
 from .database import Store
 from .runs import Run, create_run, find_run, next_run_id
 from .samples import record_state, row_id
@@ -58,3 +59,9 @@ def forks_of(store: Store, sample_id: str) -> list[str]:
         (sample_id,),
     )
     return [row["fork"] for row in rows]
+
+
+def origins_of(store: Store, run_id: str, status: SampleStatus) -> list[str]:
+    """The samples that a run's forks of this status were made of."""
+    rows = store.read("SELECT origin FROM samples WHERE run_id = ? AND status = ? ORDER BY id", (run_id, status))
+    return [row["origin"] for row in rows]

@@ -1,0 +1,213 @@
+"""`replay`: samples taken up again from a node or critic under other prompts or models, shown beside the originals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option
+
+from .console import DEFAULT_STORE, command, print_json, say, stdout
+from .options import Json, Set, StoreFile
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rich.console import Console
+
+    from ..core.recipe import Recipe
+    from ..core.types import Critique
+    from ..graph.progress import Progress, Summary
+    from ..graph.replay import Replayed
+    from ..store.database import Store
+    from ..store.samples import Trace
+
+PROMPTS = ("prompt", "shared", "refiner", "responder", "persona")
+
+
+def replay(
+    sample: Annotated[list[str] | None, Argument(metavar="SAMPLE", help="RUN/KEY; several of one run.")] = None,
+    *,
+    node: Annotated[
+        str, Option("--from", metavar="NODE", help="persona, respond, a critic's name, critics (all), or refine.")
+    ] = "critics",
+    change: Set = None,
+    run: Annotated[str | None, Option("--run", metavar="RUN", help="Samples of this run instead.")] = None,
+    where: Annotated[str, Option(metavar="FILTER", help="Those of --run; `muser list` has the language.")] = "",
+    limit: Annotated[int, Option(min=1, metavar="N", help="At most so many of --run.")] = 50,
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Take samples up again from a node, with another prompt or model, and compare.
+
+    Only what follows the node is run; the originals are not changed. The forks are a run of their own, which `show`,
+    `list`, `diff` and `export` take like any other. A prompt that is changed in its file counts as changed.
+    """
+    from ..core.loading import parse_recipe
+    from ..graph.replay import run_of
+    from ..store.database import Store
+
+    with Store.open(store, create=False) as opened:
+        samples = _samples(opened, sample or [], run, where, limit)
+        parent = run_of(opened, samples)
+        settings = parse_recipe(parent.recipe, parent.folder, _from_here(change), source=f"the recipe of {parent.id}")
+        words = [word for each in change or [] for word in ("--set", each)]
+        named = ["--run", run, *(["--where", where] if where else []), "--limit", str(limit)] if run else samples
+        again = command("replay", *named, "--from", node, *words, store=store)
+        made, summary = replay_shown(settings, opened, samples, node, again)
+        if json:
+            print_json(made.model_dump(mode="json") | {"summary": summary.to_dict()})
+        else:
+            print_replayed(stdout(), opened, made, summary, again)
+    from .summaries import exit_code
+
+    raise Exit(exit_code(summary))
+
+
+def replay_shown(
+    settings: "Recipe", store: "Store", samples: Sequence[str], node: str, again: str
+) -> "tuple[Replayed, Summary]":
+    """The replay with its progress on stderr; models without an address are served meanwhile."""
+    from ..graph.replay import replay as replay_samples
+    from ..pipeline.models import serving
+    from .runs import take_to_end
+
+    found: list[Replayed] = []
+
+    async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
+        roles = [*(f"critics.{name}" for name in settings.critics), "refiner"] if settings.critics else []
+        roles = {"persona": ["persona", "responder"], "respond": ["responder"]}.get(node, []) + roles
+        async with serving(
+            settings, store, roles, on_start=lambda name, path: say(f"serving {name} from {path} ...")
+        ) as up:
+            made, summary = await replay_samples(
+                settings,
+                store,
+                samples,
+                node=node,
+                models=up.models,
+                revisions=up.revisions,
+                on_progress=follow,
+                stop=stop,
+            )
+        found.append(made)
+        return summary
+
+    summary = take_to_end(work, again)
+    return found[0], summary
+
+
+def print_replayed(console: "Console", store: "Store", made: "Replayed", summary: "Summary", again: str) -> None:
+    """What was changed, what came of it, and how to look further."""
+    from ..store.samples import get_trace
+    from .summaries import print_summary
+
+    console.print(f"from {made.node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed")
+    for line in made.changes:
+        console.print(f"  {line}", soft_wrap=True)
+    for sample, why in made.refused.items():
+        say(f"{sample} was left out: {why}")
+    if summary.failed or summary.pending:
+        print_summary(console, summary, again, str(store.path))
+        return
+    console.print(f"{made.calls:,} calls made, {made.reused:,} found in the ledger")
+    if len(made.forks) == 1:
+        before, after = next(iter(made.forks.items()))
+        print_fork(console, get_trace(store, before), get_trace(store, after))
+        console.print(f"\nin full: {command('show', after, store=str(store.path))}", soft_wrap=True)
+        return
+    console.print(f"\ncompare: {command('diff', made.parent, made.run_id, store=str(store.path))}", soft_wrap=True)
+    console.print(
+        f"rows:    {command('export', made.run_id, '--stage', 'refine', store=str(store.path))}", soft_wrap=True
+    )
+
+
+def print_fork(console: "Console", before: "Trace", after: "Trace") -> None:
+    """A sample and its fork side by side: figures in columns, texts as word diffs."""
+    from rich.rule import Rule
+    from rich.text import Text
+
+    from .layout import columns
+    from .text import plain
+
+    console.print()
+    figures = [[Text(cell) for cell in row] for row in _figures(before, after)]
+    for line in columns(console, ("",), (before.id, after.id), figures):
+        console.print(line)
+    for title, old, new in _texts(before, after):
+        console.print()
+        console.print(Rule(Text(title, style="bold"), align="left", style="dim"))
+        if old == new:
+            console.print(Text("the same", style="dim"))
+        elif not old:
+            console.print(Text(plain(new)))
+        else:
+            from .traces import diffed
+
+            console.print(diffed(console, old, new))
+
+
+def _figures(before: "Trace", after: "Trace") -> "list[tuple[str, ...]]":
+    old, new = _last(before.critiques), _last(after.critiques)
+    verdicts = [
+        (name, *(critiques[name].verdict if name in critiques else "–" for critiques in (old, new)))
+        for name in dict.fromkeys([*old, *new])
+    ]
+    return [
+        ("status", before.status, after.status),
+        *verdicts,
+        ("words of the answer", *(f"{len(_answer(trace).split()):,}" for trace in (before, after))),
+        ("tokens", f"{before.tokens:,}", f"{after.tokens:,}"),
+    ]
+
+
+def _texts(before: "Trace", after: "Trace") -> list[tuple[str, str, str]]:
+    old, new = _last(before.critiques), _last(after.critiques)
+    asked = [("query", before.query or "", after.query or "")] if before.query != after.query else []
+    said = (before.response.answer if before.response else "", after.response.answer if after.response else "")
+    responded = [("response", *said)] if said[0] != said[1] else []
+    critiques = [
+        (name, old[name].rationale if name in old else "", new[name].rationale)
+        for name in new
+        if name not in old or old[name] != new[name]
+    ]
+    return [*asked, *responded, *critiques, ("answer", _answer(before), _answer(after))]
+
+
+def _last(critiques: Sequence["Critique"]) -> Mapping[str, "Critique"]:
+    return {critique.critic: critique for critique in critiques}
+
+
+def _answer(trace: "Trace") -> str:
+    made = trace.refinement or trace.response
+    return made.answer if made else ""
+
+
+def _samples(store: "Store", named: Sequence[str], run: str | None, where: str, limit: int) -> list[str]:
+    from ..core.errors import InputError
+    from ..store.listing import list_samples
+    from ..store.samples import find_sample
+    from .runs import named_run
+
+    if bool(named) == bool(run) or (where and not run):
+        raise InputError("name samples, or a run with --run and perhaps --where", where="muser replay")
+    if run is None:
+        return [find_sample(store, one) for one in named]
+    found = list_samples(store, named_run(store, run).id, where, limit=limit)
+    if not found.samples:
+        raise InputError(f"no sample of {run} is meant by {where!r}", where=str(store.path), todo="see `muser list`")
+    if found.total > len(found.samples):
+        say(f"the first {len(found.samples):,} of {found.total:,} samples; --limit takes more")
+    return [line.id for line in found.samples]
+
+
+def _from_here(changes: Sequence[str] | None) -> list[str]:
+    """The changes, with prompt files found from where muser runs, as one types them."""
+    from json import dumps
+
+    found = []
+    for change in changes or []:
+        key, sign, value = change.partition("=")
+        is_prompt = key.startswith(("critics.", "prompts.")) and key.rpartition(".")[2] in PROMPTS
+        here = is_prompt and Path(value).is_file()
+        found.append(f"{key}{sign}{dumps(str(Path(value).resolve()))}" if here else change)
+    return found
