@@ -1,8 +1,8 @@
 """`replay`: samples taken up again from a node or critic under other prompts or models, shown beside the originals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Exit, Option
 
@@ -10,13 +10,11 @@ from .console import DEFAULT_STORE, command, print_json, say, stdout
 from .options import Json, Set, StoreFile
 
 if TYPE_CHECKING:
-    import asyncio
-
     from rich.console import Console
 
     from ..core.recipe import Recipe
     from ..core.types import Critique
-    from ..graph.progress import Progress, Summary
+    from ..graph.progress import Summary
     from ..graph.replay import Replayed
     from ..store.database import Store
     from ..store.samples import Trace
@@ -68,31 +66,18 @@ def replay_shown(
 ) -> "tuple[Replayed, Summary]":
     """The replay with its progress on stderr; models without an address are served meanwhile."""
     from ..graph.replay import replay as replay_samples
-    from ..pipeline.models import serving
-    from .runs import take_to_end
+    from .runs import serve_and_run, take_to_end
 
     found: list[Replayed] = []
 
-    async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
-        roles = [*(f"critics.{name}" for name in settings.critics), "refiner"] if settings.critics else []
-        roles = {"persona": ["persona", "responder"], "respond": ["responder"]}.get(node, []) + roles
-        async with serving(
-            settings, store, roles, on_start=lambda name, path: say(f"serving {name} from {path} ...")
-        ) as up:
-            made, summary = await replay_samples(
-                settings,
-                store,
-                samples,
-                node=node,
-                models=up.models,
-                revisions=up.revisions,
-                on_progress=follow,
-                stop=stop,
-            )
+    async def act(settings: "Recipe", store: "Store", **how: Any) -> "Summary":
+        made, summary = await replay_samples(settings, store, samples, node=node, **how)
         found.append(made)
         return summary
 
-    summary = take_to_end(work, again)
+    roles = [*(f"critics.{name}" for name in settings.critics), "refiner"] if settings.critics else []
+    roles = {"persona": ["persona", "responder"], "respond": ["responder"]}.get(node, []) + roles
+    summary = take_to_end(serve_and_run(act, settings, store, roles), again)
     return found[0], summary
 
 

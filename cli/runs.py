@@ -54,7 +54,7 @@ def run(
     again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
     with Store.open(settings.store) as opened:
         act = partial(run_recipe, new=new, workers=workers)
-        work = _serve_and_run(act, settings, opened, settings.call_roles())
+        work = serve_and_run(act, settings, opened, settings.call_roles())
         finish(work, again=again, store=settings.store, json=json)
 
 
@@ -164,10 +164,10 @@ def _try_again(settings: "Recipe", store: "Store", before: "Run") -> "Work":
         act = partial(run_recipe, run_id=before.id, retry=True, inputs=(), source=source, roles=roles)
     else:
         act = partial(run_recipe, run_id=before.id, retry=True)
-    return _serve_and_run(act, settings, store, roles)
+    return serve_and_run(act, settings, store, roles)
 
 
-def _serve_and_run(
+def serve_and_run(
     act: "Callable[..., Awaitable[Summary]]", settings: "Recipe", store: "Store", roles: "Iterable[str]"
 ) -> "Work":
     """A run as work to do: servers of the models of `roles` that have no address are up meanwhile."""
