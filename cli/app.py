@@ -5,19 +5,7 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import (
-    db,
-    demo,
-    listing,
-    pipeline,
-    recipes,
-    replays,
-    runs,
-    samples,
-    scoring,
-    serving,
-    simulation,
-)
+from . import db, demo, listing, pipeline, recipes, replays, runs, samples, scoring, serving, simulation, view
 from .console import say
 
 EPILOG = """\b
@@ -59,6 +47,7 @@ for command in (
     samples.export,
     serving.serve,
     simulation.simulate,
+    view.view,
 ):
     app.command()(command)
 app.command("list")(listing.list_samples)
