@@ -31,7 +31,7 @@ test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU 
 	$(PYTEST) -m vllm --timeout 600 tests/vllm
 
 test-browser: $(STAMPS)/browser  ## the viewer's pages in Chromium, which is installed where we are root
-	$(PYTEST) -m browser --timeout 120 tests/browser
+	$(PYTEST) -m browser --timeout 300 tests/browser
 
 lint: $(STAMPS)/test  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with portal.wrap_async_context_manager(hostile_endpoint()) as url:
             _run(folder, RECIPE.format(name="hostile", samples=2, queries="hostile.jsonl", url=url, model="hostile"))
         with portal.wrap_async_context_manager(simulated_endpoint()) as url:
-            clinic = RECIPE.format(name="clinic", samples=40, queries="none.jsonl", url=url, model="simulated")
+            clinic = RECIPE.format(name="clinic", samples=24, queries="none.jsonl", url=url, model="simulated")
             _run(folder, clinic)
             _run(folder, clinic, "--set", "models.main.temperature=0.1", "--new")
     return folder / "muser.db"
