@@ -201,6 +201,9 @@ class _Training:
             report_to="none",
             disable_tqdm=True,
         )
+        if args.n_gpu > 1:
+            # One process trains on one GPU: nn.DataParallel would copy the model to all of them at every step.
+            args._n_gpu = 1
         shape = self.settings.lora
         lora = LoraConfig(
             r=shape.r,
