@@ -1,6 +1,7 @@
 """The whole method, step by step: what is done is skipped, what was begun goes on, what changed is made anew."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..store.database import Store
 from ..store.runs import latest_run
 from . import report, sampling, scoring, training
 from .models import trained_model
+from .servers import StartStopped
 from .steps import Charts, Listener, Step, StepState, Work
 
 # In the order in which they are made; each starts once what it needs is done.
@@ -76,7 +78,8 @@ async def run_pipeline(
         work.listener.on_step(state)
         if state.state != "done" or (retry and state.failed):
             work.summary = None
-            await step.do(work)
+            with suppress(StartStopped):
+                await step.do(work)
             state = look(work, step)
             if state.state != "done" or work.stop.is_set():
                 return PipelineResult(tuple(work.states.values()), step.name, work.summary)

@@ -24,6 +24,10 @@ T = TypeVar("T")
 OnStart = Callable[[str, str], None]
 
 
+class StartStopped(asyncio.CancelledError):
+    """A stop came before the server was up."""
+
+
 @dataclass(frozen=True)
 class Served:
     """The endpoints of bound names while they are up, and the revisions behind them; as `run_recipe` takes them."""
@@ -44,7 +48,7 @@ async def serving(
     """A server for each of these roles' models that has no address, as long as the block lasts. Raises ServerError.
 
     One that `muser serve` keeps up for the recipe is used; of the others `on_start` is told the name and the path.
-    Setting `stop` while one starts gives up, with CancelledError.
+    Setting `stop` while one starts gives up, with StartStopped.
     """
     places = [_servable(place) for place in places_of(recipe, store, roles)]
     served = Served(revisions={place.bound: place.revision for place in places if place.revision})
@@ -91,19 +95,21 @@ async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> 
 
 
 async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> T:
-    """What is awaited, unless `stop` is set before: then that is cancelled, and so is the caller."""
+    """What is awaited. Raises StartStopped where `stop` is set before, and cancels it."""
     if stop is None:
         return await starting
     work, stopping = asyncio.ensure_future(starting), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([work, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise StartStopped
     finally:
         stopping.cancel()
         if not work.done():
             work.cancel()
             with suppress(asyncio.CancelledError):
                 await work
-    return await work
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from muser.core.errors import ServerError, SettingsError
 from muser.core.recipe import Recipe, RoleSettings
 from muser.endpoints import serving as servers
 from muser.endpoints.registry import Card, announced
-from muser.pipeline.servers import KEY, kept_up, serving, unless_stopped
+from muser.pipeline.servers import KEY, StartStopped, kept_up, serving, unless_stopped
 from muser.store.artifacts import Artifact, record_artifact
 from muser.store.database import Store
 
@@ -153,6 +153,6 @@ async def test_a_stop_while_a_server_starts_gives_up() -> None:
         finally:
             ended.set()
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(StartStopped):
         await unless_stopped(start(), stop)
     assert ended.is_set()
