@@ -27,6 +27,7 @@ DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGED_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+NO_ROOM = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 READ_ONLY = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_TOOBIG}
 
@@ -52,13 +53,14 @@ def connect(path: Path, mode: str = "mode=rw", timeout: float | None = None) -> 
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. A store on a read-only medium is read as it lies there."""
+    """A connection that cannot write. A store on a read-only medium or a full disk is read as it lies there."""
     try:
         # Not mode=ro: a reader that closes last could not tidy up the write-ahead log.
         db = connect(path)
     except sqlite3.OperationalError as error:
-        # The log needs a shared-memory file beside it, which a read-only folder refuses; without a log, none is needed.
-        if error.sqlite_errorcode & 0xFF not in READ_ONLY or _log_of(path).exists():
+        # The log needs a shared-memory file beside it, for which there is no place; without a log, none is needed.
+        refused = error.sqlite_errorcode & 0xFF in READ_ONLY or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE
+        if not refused or _has_log(path):
             raise
         db = connect(path, "mode=ro&immutable=1")
     db.execute("PRAGMA query_only = ON")
@@ -103,7 +105,7 @@ def _version(path: Path) -> int:
     # Looking must leave no trace beside a file that may be another program's; a change that was cut short by a kill is
     # all the same taken back first, as any reader would.
     cut_short = path.with_name(path.name + "-journal").exists()
-    mode = "mode=rw" if cut_short else "mode=ro" if _log_of(path).exists() else "mode=ro&immutable=1"
+    mode = "mode=rw" if cut_short else "mode=ro" if _has_log(path) else "mode=ro&immutable=1"
     with closing(connect(path, mode)) as db:
         owner = db.execute("PRAGMA application_id").fetchone()[0]
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
@@ -129,8 +131,10 @@ def _has_wal(path: Path) -> bool:
         return file.read(20)[18:] == b"\2\2"
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
+def _has_log(path: Path) -> bool:
+    """Is something in the write-ahead log that may not be in the file yet?"""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _enable_wal(db: sqlite3.Connection, path: Path) -> None:
@@ -165,11 +169,12 @@ def translate(error: BaseException, path: Path) -> StoreError | None:
             f"Another process kept the store locked for {PATIENCE:g} s.", where=where, todo="let it finish"
         )
     closed = code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK)
-    if closed or code in FULL or extended == sqlite3.SQLITE_IOERR_WRITE:
+    if closed or code in FULL or extended in NO_ROOM:
         todo = "free space or make it writable, then run the same command again"
         return StoreFull(f"The store cannot be written: {error}.", where=where, todo=todo)
     if code in FAILED:
-        return StoreError(f"The store cannot be used: {error}.", where=where)
+        todo = "see whether the disk is full or failing, then run the same command again"
+        return StoreError(f"The store cannot be used: {error}.", where=where, todo=todo)
     return None
 
 
