@@ -1,17 +1,21 @@
 """Commands on finished work: `show` one sample, `export` a run's training rows."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
-from .console import DEFAULT_STORE, print_json, stdout
+from .console import DEFAULT_STORE, command, print_json, stdout
 from .options import Json, RunName, SampleName, StoreFile
+
+if TYPE_CHECKING:
+    from ..store.database import Store
 
 
 def show(
     sample: SampleName,
     reasoning: Annotated[bool, Option("--reasoning", help="Print the reasoning in full.")] = False,
-    calls: Annotated[bool, Option("--calls", help="Print each call's exact messages and reply.")] = False,
+    calls: Annotated[bool, Option("--calls", help="Print each call's exact messages and raw reply.")] = False,
+    why: Annotated[bool, Option("--why", help="Only say why it ended as it did, and what shows it.")] = False,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
@@ -25,6 +29,9 @@ def show(
 
     with Store.open(store, create=False) as opened:
         found = find_sample(opened, sample)
+        if why:
+            _show_why(opened, found, json)
+            return
         trace, made = get_trace(opened, found), calls_of(opened, found)
     if json:
         print_json(trace.model_dump(mode="json") | {"calls": [call.model_dump(mode="json") for call in made]})
@@ -32,6 +39,21 @@ def show(
     from .traces import print_trace
 
     print_trace(stdout(), trace, made, reasoning=reasoning, messages=calls)
+
+
+def _show_why(store: "Store", sample: str, json: bool) -> None:
+    from ..store.reasons import explain
+    from .traces import print_reason
+
+    reason = explain(store, sample)
+    if json:
+        print_json(reason.model_dump(mode="json"))
+        return
+    print_reason(stdout(), reason)
+    again = {"failed": ("retry", sample.rpartition("/")[0], "--failed")}.get(reason.status)
+    look = [("show", sample, "--calls"), *([again] if again else [])]
+    for words in look:
+        stdout().print(f"    {command(*words, store=str(store.path))}", soft_wrap=True)
 
 
 def export(

@@ -16,6 +16,7 @@ from .text import one_line, plain
 if TYPE_CHECKING:
     from ..core.types import Critique, Grade
     from ..store.ledger import Call
+    from ..store.reasons import Reason
     from ..store.samples import Trace
 
 VERDICTS = {"pass": ("✓", "green"), "revise": ("✎", "yellow")}
@@ -39,6 +40,20 @@ def print_trace(
     if messages:
         for number, call in enumerate(calls, 1):
             page.call(number, call)
+
+
+def print_reason(console: Console, reason: "Reason") -> None:
+    """Print why a sample ended as it did: the answer, then what shows it, then what else has to be known."""
+    page = _Page(console, unfold=False)
+    page.text(Text.assemble((plain(reason.sample), "bold"), " · ", (reason.status, STATUSES[reason.status])))
+    page.said(reason.answer)
+    for shown in reason.evidence:
+        number = f" (call {shown.call})" if shown.call else ""
+        page.text(Text(plain(f"{shown.what}{number}"), style="cyan"), by=INDENT)
+        if shown.quote:
+            page.text(Text(f"“{plain(shown.quote)}”"), by=2 * INDENT)
+    for fact in reason.facts:
+        page.text(Text(plain(fact), style="dim"), by=INDENT)
 
 
 class _Page:
@@ -109,10 +124,9 @@ class _Page:
 
     def calls(self, calls: Sequence["Call"]) -> None:
         self.title("calls")
+        rows = [[Text(str(number)), *_call_cells(call)] for number, call in enumerate(calls, 1)]
         names = ("try", "in", "cached", "out", "s")
-        for line in columns(
-            self.console, ("role", "model", "outcome"), names, [list(_call_cells(call)) for call in calls]
-        ):
+        for line in columns(self.console, ("#", "role", "model", "outcome"), names, rows):
             self.console.print(line)
 
     def call(self, number: int, call: "Call") -> None:

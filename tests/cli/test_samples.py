@@ -32,6 +32,28 @@ def test_show_prints_the_exact_messages_of_every_call(muser: Muser, recipe: Path
     assert ended.out.count("[system]") == ended.out.count("[user]") == 5
 
 
+def test_show_says_why_with_evidence(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe)
+    ended = muser("show", "small/s000001", "--why")
+    assert ended.code == 0
+    assert ended.out.startswith("small/s000001 · done\nRefined: ")
+    assert "critic safety, revise (call" in ended.out
+    assert ended.out.endswith("    muser show small/s000001 --calls\n")
+    assert max(len(line) for line in ended.out.splitlines()) <= 80
+    reason = muser("show", "small/s000001", "--why", "--json").json()
+    assert reason["answer"] in " ".join(ended.out.split())
+    number = reason["evidence"][0]["call"]
+    assert muser("show", "small/s000001", "--json").json()["calls"][number - 1]["role"].startswith("critics.")
+
+
+def test_why_a_sample_failed_ends_with_how_to_try_again(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe, "--samples", 0, "--set", "models.main.max_tokens=3", "--set", "repairs=1")
+    ended = muser("show", "small/q000001", "--why")
+    assert "Failed at respond: responder gave no reply of use" in ended.out
+    assert "responder, attempt 2: " in ended.out
+    assert ended.out.endswith("    muser retry small --failed\n")
+
+
 def test_show_prints_json(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     trace = muser("show", "q000001", "--json").json()
@@ -55,6 +77,7 @@ def test_a_hostile_question_is_harmless_in_every_output(muser: Muser, recipe: Pa
         muser("show", "q000001", "--calls").out,
         muser("show", "q000001", "--json").out,
         muser("show", "q000001").out,
+        muser("show", "q000001", "--why").out + "[red]tag[/red]{{ 7 * 7 }}",
     ):
         assert not {"\x1b", "\x9b", "\x07", "\u202e"} & set(output)
         assert "[red]tag[/red]" in output
