@@ -23,7 +23,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers 401 to whatever else asks over HTTP, and closes other connections."""
-        if scope["type"] == "lifespan" or scope["path"] == "/health" or self._has_key(scope):
+        if scope["type"] not in ("http", "websocket") or scope["path"] == "/health" or self._has_key(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             headers = [(b"content-type", b"application/json"), (b"www-authenticate", b"Bearer")]

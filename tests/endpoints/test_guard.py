@@ -17,7 +17,8 @@ from muser.endpoints import guard
 SERVER = """
 import os, pathlib, signal, subprocess, sys, time
 folder, manner = pathlib.Path(sys.argv[1]), sys.argv[2]
-worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+hides = {"start_new_session": True} if manner == "hides" else {}
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], **hides)
 if manner == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (folder / "pids.part").write_text(f"{os.getpid()} {worker.pid}")
@@ -101,6 +102,25 @@ def test_sigterm_of_the_guard_is_passed_on(start: Start, tmp_path: Path) -> None
     process.terminate()
     process.wait(timeout=20)
     wait_for(lambda: all(map(is_gone, running)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_worker_that_left_the_group_is_stopped_too(start: Start, tmp_path: Path) -> None:
+    process = start("hides")
+    running = pids(tmp_path)
+    assert process.stdin
+    process.stdin.close()
+    process.wait(timeout=20)
+    assert all(map(is_gone, running))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_sigkill_of_the_guard_sends_the_server_sigterm(start: Start, tmp_path: Path) -> None:
+    process = start("serves")
+    server, worker = pids(tmp_path)
+    process.kill()
+    wait_for(lambda: is_gone(server))
+    os.kill(worker, signal.SIGKILL)  # a real server stops its own
 
 
 @pytest.mark.slow
