@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Literal, TypeVar
+from typing import TypeVar
 
+from ..core.comparison import Difference, Direction, Flips
 from ..core.errors import EvaluationError, SettingsError
 from ..core.types import Value
 
@@ -12,7 +13,7 @@ try:
     import numpy as np
     from numpy.typing import NDArray
 except ImportError as error:
-    raise SettingsError("evaluation needs numpy and scipy", todo="pip install 'muser[data]'") from error
+    raise SettingsError("evaluation needs numpy", todo="pip install 'muser[data]'") from error
 
 RESAMPLES = 1_000
 """Bootstrap resamples of a score, as in simple-evals."""
@@ -25,34 +26,8 @@ LEVEL = 0.05
 
 T = TypeVar("T")
 
-Direction = Literal["higher", "lower", "no difference shown"]
 Label = Hashable | None
 """A judge's label for an item; None where the judge failed."""
-
-
-class Difference(Value):
-    """Second minus first over pairs, with a 95 % interval and a two-sided p; `left_out` keys lack a pair or a value."""
-
-    n: int
-    left_out: int
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    p: float
-    verdict: Direction
-
-
-class Flips(Value):
-    """Verdicts that changed between two runs: `gained` became true, `lost` became false."""
-
-    n: int
-    left_out: int
-    gained: int
-    lost: int
-    p: float
-    verdict: Direction
 
 
 class Agreement(Value):
@@ -101,14 +76,17 @@ def compare(first: Mapping[str, float | None], second: Mapping[str, float | None
 
 def compare_verdicts(first: Mapping[str, bool | None], second: Mapping[str, bool | None]) -> Flips:
     """McNemar's exact test on the verdicts that flipped. Raises EvaluationError when no item has a verdict in both."""
-    from scipy.stats import binomtest
-
     pairs, left_out = _pairs(first, second)
     gained = sum(not a and b for a, b in pairs)
     lost = sum(a and not b for a, b in pairs)
-    p = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return judge_flips(len(pairs), left_out, gained=gained, lost=lost)
+
+
+def judge_flips(n: int, left_out: int, *, gained: int, lost: int) -> Flips:
+    """The same of verdicts that are counted already."""
+    p = _mcnemar_p(gained, lost)
     verdict = _direction(p < LEVEL, gained - lost)
-    return Flips(n=len(pairs), left_out=left_out, gained=gained, lost=lost, p=p, verdict=verdict)
+    return Flips(n=n, left_out=left_out, gained=gained, lost=lost, p=p, verdict=verdict)
 
 
 def cohen_kappa(first: Sequence[Label], second: Sequence[Label]) -> Agreement:
@@ -170,6 +148,16 @@ def _resampled_means(values: NDArray[np.float64], resamples: int, seed: int) -> 
 
 def _interval(means: NDArray[np.float64]) -> tuple[float, float]:
     return float(np.quantile(means, LEVEL / 2)), float(np.quantile(means, 1 - LEVEL / 2))
+
+
+def _mcnemar_p(gained: int, lost: int) -> float:
+    """How often a fair coin tossed for every flip is at least as one-sided (in integers: importing scipy takes 2 s)."""
+    flips, fewer = gained + lost, min(gained, lost)
+    ways = reached = 1
+    for heads in range(fewer):
+        ways = ways * (flips - heads) // (heads + 1)
+        reached += ways
+    return min(1.0, 2 * reached / (1 << flips))
 
 
 def _sign_flip_p(deltas: NDArray[np.float64], seed: int) -> float:

@@ -60,14 +60,13 @@ OWNERS = {
     "transformers": "trainer",
     "trl": "trainer",
     "numpy": "evals",
-    "scipy": "evals",
     "matplotlib": "viewer",
     "starlette": "viewer",
     "uvicorn": "viewer",
     "rich": "cli",
     "typer": "cli",
 }
-HEAVY = {"datasets", "datasketch", "langchain_openai", "langgraph", "matplotlib", "numpy", "scipy", "torch", "trl"}
+HEAVY = {"datasets", "datasketch", "langchain_openai", "langgraph", "matplotlib", "numpy", "torch", "trl"}
 SAYS_NOTHING = {"base", "common", "helpers", "manager", "misc", "utils"}
 
 

@@ -1,0 +1,115 @@
+"""Compares two runs sample by sample: flipped verdicts, longer and changed answers, and which of that is shown."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..core.comparison import Comparison, Difference, Flips, Pair
+from ..core.errors import InputError
+from ..graph.opening import difference
+from ..store.database import Store
+from ..store.pairs import Judged, Pairs, Texts, tokens_by_role
+from ..store.runs import find_run
+from ..store.samples import counts
+from .statistics import compare, judge_flips
+
+MEASURED = 1_000
+"""Pairs whose texts are read: enough for narrow intervals, and as quick in a run of 100,000 samples."""
+
+SHOWN = 10
+"""Pairs to look at first, unless another number is asked for."""
+
+
+def compare_runs(store: Store, first: str, second: str, *, shown: int = SHOWN) -> Comparison:
+    """How the second run's samples differ from those of the first that they match; `shown` bounds `look_first`.
+
+    Raises InputError where a run is not there, or no sample of one matches any of the other.
+    """
+    changes = _changes(store, first, second)
+    pairs = Pairs(store, first, second)
+    found = pairs.count()
+    if not found.matched:
+        raise InputError(
+            f"no sample of run {second} matches one of run {first}, by origin or by key",
+            where=str(store.path),
+            todo="compare runs over the same inputs, or a run with its forks",
+        )
+    drawn = pairs.draw(MEASURED)
+    measured = [_measure(pair) for pair in drawn]
+    others = [_measure(pair) for pair in pairs.most_flipped(10 * shown)]
+    return Comparison(
+        first=first,
+        second=second,
+        changes=changes,
+        samples=(sum(counts(store, first).values()), sum(counts(store, second).values())),
+        matched=found.matched,
+        compared=found.compared,
+        done_only=(found.first_only, found.second_only),
+        same_query=found.same_query,
+        same_answer=found.same_answer,
+        verdicts=_flips(pairs.judged(), found.compared),
+        measured=len(drawn),
+        length=_compare({pair.second: pair.length for pair in measured}),
+        tokens=_compare(_tokens(store, drawn)),
+        changed=sum(pair.changed for pair in measured) / max(len(measured), 1),
+        look_first=_look_first([*measured, *others], shown),
+    )
+
+
+def changed_share(before: str, after: str) -> float:
+    """The share of both texts' words that the other one lacks, wherever they stand; 0 for two empty texts."""
+    old, new = Counter(before.split()), Counter(after.split())
+    words = old.total() + new.total()
+    return 1 - 2 * (old & new).total() / words if words else 0.0
+
+
+def _changes(store: Store, first: str, second: str) -> tuple[str, ...]:
+    runs = [find_run(store, name) for name in (first, second)]
+    for name, run in zip((first, second), runs, strict=True):
+        if run is None:
+            raise InputError(f"there is no run {name}", where=str(store.path), todo="`muser runs` lists the runs")
+    before, after = (run.identity for run in runs if run)
+    return tuple(difference(before, after))
+
+
+def _flips(judged: Iterable[Judged], compared: int) -> dict[str, Flips]:
+    numbers: dict[str, Counter[tuple[bool, bool]]] = defaultdict(Counter)
+    for one in judged:
+        numbers[one.critic][one.before == "pass", one.after == "pass"] += one.pairs
+    return {
+        critic: judge_flips(n.total(), compared - n.total(), gained=n[False, True], lost=n[True, False])
+        for critic, n in numbers.items()
+    }
+
+
+def _measure(pair: Texts) -> Pair:
+    before, after = pair.answers
+    return Pair(
+        first=pair.first,
+        second=pair.second,
+        flips=pair.flips,
+        length=(len(before), len(after)),
+        changed=changed_share(before, after),
+    )
+
+
+def _look_first(pairs: Iterable[Pair], shown: int) -> tuple[Pair, ...]:
+    differ = {pair.second: pair for pair in pairs if pair.changed or pair.flips}
+    return tuple(sorted(differ.values(), key=lambda pair: (-len(pair.flips), -pair.changed, pair.second))[:shown])
+
+
+def _tokens(store: Store, drawn: Sequence[Texts]) -> dict[str, tuple[int, int]]:
+    """Of the roles that both samples called: a fork has no calls of what came before it."""
+    spent = tokens_by_role(store, (row for pair in drawn for row in pair.rows))
+    sums = {}
+    for pair in drawn:
+        old, new = (spent.get(row, {}) for row in pair.rows)
+        if both := old.keys() & new.keys():
+            sums[pair.second] = (sum(old[role] for role in both), sum(new[role] for role in both))
+    return sums
+
+
+def _compare(values: dict[str, tuple[int, int]]) -> Difference | None:
+    if not values:
+        return None
+    first, second = ({name: float(both[side]) for name, both in values.items()} for side in (0, 1))
+    return compare(first, second)
