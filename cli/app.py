@@ -5,7 +5,21 @@ from pathlib import Path
 
 from typer import Typer
 
-from . import db, demo, listing, pipeline, recipes, replays, runs, samples, scoring, serving, simulation, view
+from . import (
+    comparison,
+    db,
+    demo,
+    listing,
+    pipeline,
+    recipes,
+    replays,
+    runs,
+    samples,
+    scoring,
+    serving,
+    simulation,
+    view,
+)
 from .console import say
 
 EPILOG = """\b
@@ -45,6 +59,7 @@ for command in (
     runs.runs,
     samples.show,
     samples.export,
+    comparison.diff,
     serving.serve,
     simulation.simulate,
     view.view,

