@@ -32,12 +32,17 @@ def at_work(store: Store, run_id: str, *, join: bool = False) -> Iterator[str]:
     worker = Worker(id=secrets.token_hex(6), run_id=run_id, pid=os.getpid(), started_at=now())
     with _lock(store.path, worker.id):
         store.write_now(lambda db: _enter(db, store.path, worker, join))
+        writable = True
         try:
             yield worker.id
+        except StoreError:
+            # The row stays, and nobody takes it for somebody alive; to try once more is to wait for a lock once more.
+            writable = False
+            raise
         finally:
-            # On a full disk the row stays, and nobody takes it for somebody alive.
-            with suppress(StoreError):
-                store.write_now(lambda db: _leave(db, store.path, worker))
+            if writable:
+                with suppress(StoreError):
+                    store.write_now(lambda db: _leave(db, store.path, worker))
 
 
 def workers_of(store: Store, run_id: str | None = None) -> list[Worker]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ POLL = 0.002
 class _Job:
     change: Callable[[sqlite3.Connection], Any]
     future: "Future[Any]"
+    queued: float = field(default_factory=time.monotonic)
     result: Any = None
     failure: BaseException | None = None
 
@@ -80,7 +81,8 @@ class Writer:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            self._begin()
+            # What was queued while others waited in vain has waited as long.
+            self._begin(deadline=max(job.queued for job in jobs) + connections.PATIENCE)
             for job in jobs:
                 self._apply(job)
             self._db.execute("COMMIT")
@@ -94,9 +96,8 @@ class Writer:
             else:
                 job.future.set_exception(self._explain(job.failure))
 
-    def _begin(self) -> None:
+    def _begin(self, deadline: float) -> None:
         """Take the write lock before anything is read, so that no change is refused in its middle."""
-        deadline = time.monotonic() + connections.PATIENCE
         while not self._db.in_transaction:
             try:
                 self._db.execute("BEGIN IMMEDIATE")

@@ -128,7 +128,17 @@ class Bed:
         self._row = max([self._row, *(call.id or 0 for call in calls)])
 
 
-CIRCUMSTANCES = {"id", "run_id", "checkpoint_id", "started_at", "finished_at", "seconds", "worker", "pruned_at"}
+CIRCUMSTANCES = {
+    "id",
+    "run_id",
+    "checkpoint_id",
+    "started_at",
+    "finished_at",
+    "seconds",
+    "worker",
+    "pruned_at",
+    "forked_from",
+}
 NEW_CALLS = """
     SELECT DISTINCT run_id || '/' || key AS name FROM calls JOIN samples ON samples.id = sample_id WHERE calls.id > ?"""
 WITHOUT_REPAIRS = """

@@ -43,7 +43,9 @@ def mortals() -> Iterator[Mortals]:
 def lay(tmp_path: Path, mortals: Mortals, simulate: Callable[..., str]) -> Callable[..., Bed]:
     """Makes a bed with a recipe of so many samples at a simulated endpoint."""
 
-    def make(samples: int = 1, *, folder: str = "", concurrency: int = 1, model: str = "", **endpoint: Any) -> Bed:
+    def make(
+        samples: int = 1, *, folder: str = "", concurrency: int = 1, model: str = "", extra: str = "", **endpoint: Any
+    ) -> Bed:
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         url = simulate(log=place / "log", **endpoint)
@@ -54,7 +56,7 @@ concurrency: {concurrency}
 models:
   sim: {{base_url: "{url}", model: simulated{model}}}
 critics: {json.dumps(CRITICS)}
-""")
+{extra}""")
         return Bed(place, mortals, url)
 
     return make

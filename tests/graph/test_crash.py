@@ -15,7 +15,7 @@ from muser.store.database import Store
 from .beds import DONE, ERROR, FAILED_SAMPLES, STOPPED, Bed
 
 Lay = Callable[..., Bed]
-Unbroken = Callable[[int], dict[str, object]]
+Unbroken = Callable[..., dict[str, object]]
 ROLES = ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner")
 KILLED = -signal.SIGKILL
 COMMIT, NEXT = "^COMMIT", "."
@@ -39,8 +39,8 @@ def moments() -> Iterator[tuple[str, list[str], range]]:
 def unbroken(lay: Lay) -> Unbroken:
     """The samples of a run that nothing happened to."""
 
-    def run(samples: int) -> dict[str, object]:
-        bed = lay(samples, folder="unbroken", concurrency=8)
+    def run(samples: int, **recipe: str) -> dict[str, object]:
+        bed = lay(samples, folder="unbroken", concurrency=8, **recipe)
         assert bed.run() == DONE, bed.said
         assert not bed.repeats
         return dict(bed.results())
@@ -80,11 +80,12 @@ def test_a_kill_in_the_middle_of_any_write_leaves_a_store_that_goes_on(
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(lay: Lay, unbroken: Unbroken) -> None:
+@pytest.mark.parametrize("extra", ["", "rounds: 2\nhistory: drop\n"], ids=["plain", "two rounds, no history"])
+def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(lay: Lay, unbroken: Unbroken, extra: str) -> None:
     """From the making of the store to the end of the run, each in a store of its own."""
-    whole, kills = unbroken(1), 0
+    whole, kills = unbroken(1, extra=extra), 0
     while True:
-        bed = lay(folder=str(kills))
+        bed = lay(folder=str(kills), extra=extra)
         if bed.run(die_at=["^(BEGIN|COMMIT)"] * (kills + 1)) == DONE:
             break
         assert bed.run() == DONE, bed.said
@@ -122,6 +123,25 @@ def test_a_kill_in_a_command_that_cares_for_the_store_loses_nothing(
     assert bed.run("--samples", 10) == DONE, bed.said
     assert bed.results().items() > before.items()
     assert not bed.repeats
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_kill_at_any_begin_or_commit_of_a_replay_changes_nothing(lay: Lay) -> None:
+    killed, whole = lay(2), lay(2, folder="unbroken")
+    for bed in (killed, whole):
+        assert bed.run() == DONE, bed.said
+    kills = 0
+    for number in range(1, 40, 3):
+        words = ["replay", "trial/s000002", "--from", "respond", "--set", f"models.sim.temperature=0.{number:02}"]
+        kills += killed.muser(*words, die_at=["^(BEGIN|COMMIT)"] * number) == KILLED
+        for bed in (killed, whole):
+            assert bed.muser(*words) == DONE, bed.said
+        run = "trial-fork" if number == 1 else f"trial-fork-{(number + 2) // 3}"
+        assert killed.results(run) == whole.results(run), number
+        assert killed.repeats == killed.lost, number
+    sys.stdout.write(f"{kills} kills\n")
+    assert kills > 8
 
 
 @pytest.mark.nightly

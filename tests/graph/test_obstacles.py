@@ -81,7 +81,7 @@ def test_a_run_waits_for_another_program_that_locks_the_store(lay: Lay, seconds:
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_run_gives_up_on_a_program_that_never_lets_go(lay: Lay) -> None:
     bed = lay(8, concurrency=4, latency=0.05)
     bed.start("run", "trial.yaml")
