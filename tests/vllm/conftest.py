@@ -1,7 +1,6 @@
 """Real vLLM servers on the CPU, started by `muser serve`, of a tiny Qwen3-shaped model with random weights."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ def vllm(tiny_model: Path) -> Iterator[str]:
     with muser_serve(folder, "open.yaml", "tiny") as (muser, told):
         servers = descendants(muser.pid)
         yield told["base_url"]
-        muser.send_signal(signal.SIGINT)
+        muser.terminate()
         muser.communicate(timeout=60)
         assert muser.returncode == 0
         assert all(map(is_gone, servers))
