@@ -117,9 +117,9 @@ async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
     """A server of this process's own, with a key that nobody else has."""
     first = group[0]
     key_env = first.settings.api_key_env or KEY
-    if key_env == KEY:
+    if key_env == KEY and not os.environ.get(KEY):
         # By the environment it reaches the workers of a run, and nothing that is kept.
-        os.environ.setdefault(KEY, secrets.token_urlsafe(32))
+        os.environ[KEY] = secrets.token_urlsafe(32)
     weights, settings = _weights(recipe, group), first.settings.serve or ServeSettings()
     async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
         yield _card(weights, server, key_env)

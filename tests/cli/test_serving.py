@@ -17,6 +17,7 @@ import pytest
 
 from muser.core.loading import parse_recipe
 from muser.endpoints.registry import Card, announced, running
+from muser.pipeline.servers import KEY
 
 from ..endpoints.test_guard import is_gone, wait_for
 from ..endpoints.test_serving import descendants
@@ -70,8 +71,9 @@ def recipe_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(recipe_folder: Path) -> Iterator[Start]:
+def start(recipe_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts `muser serve`: how the server behaves, further arguments → the process."""
+    monkeypatch.delenv(KEY, raising=False)
     started: list[subprocess.Popen[str]] = []
 
     def run(manner: str, *arguments: str) -> "subprocess.Popen[str]":
