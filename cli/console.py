@@ -31,8 +31,13 @@ def stderr() -> "Console":
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout, with nothing in it that a terminal would act on."""
-    text = json.dumps(value, ensure_ascii=False, indent=2)
-    sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """A JSON value with nothing in it that a terminal would act on; on one line where nothing is indented."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def say(text: str) -> None:

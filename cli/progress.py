@@ -21,9 +21,11 @@ PANEL_RATE = 4  # pictures a second
 
 
 @contextmanager
-def shown_progress(console: Console, every: float = EVERY) -> Iterator[Callable[["Progress"], None]]:
+def shown_progress(
+    console: Console, every: float = EVERY, *, panel: bool = True
+) -> Iterator[Callable[["Progress"], None]]:
     """What to hand to the runner as `on_progress`; it is called at the start, and the counters are read ever after."""
-    with _live(console) if console.is_terminal else _lines(console, every) as follow:
+    with _live(console) if panel and console.is_terminal else _lines(console, every) as follow:
         yield follow
 
 

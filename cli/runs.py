@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import BadParameter, Exit, Option
 
-from .console import DEFAULT_STORE, command, print_json, say, stderr, stdout
+from .console import DEFAULT_STORE, command, json_text, print_json, say, stderr, stdout
 from .options import Json, RecipeFile, RecipeStore, RunName, Set, StoreFile
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def run(
         int | None,
         Option(min=1, metavar="N", help="Processes that share the work; they join a run that is being worked on."),
     ] = None,
+    follow: Annotated[bool, Option("--follow", help="Print each sample as it ends, on a line.")] = False,
     json: Json = False,
 ) -> None:
     """Run a recipe, or resume its run.
@@ -55,7 +56,7 @@ def run(
     with Store.open(settings.store) as opened:
         act = partial(run_recipe, new=new, workers=workers)
         work = serve_and_run(act, settings, opened, settings.call_roles())
-        finish(work, again=again, store=settings.store, json=json)
+        finish(work, again=again, store=settings.store, json=json, follow=opened if follow else None)
 
 
 def retry(
@@ -109,20 +110,30 @@ def named_run(store: "Store", name: str) -> "Run":
     return found
 
 
-def finish(work: "Work", *, again: str, store: str, json: bool) -> None:
-    """Takes a run to its end, prints how it ended, and exits by that. `again` is the command that goes on with it."""
+def finish(work: "Work", *, again: str, store: str, json: bool, follow: "Store | None" = None) -> None:
+    """Takes a run to its end, prints how it ended, and exits by that. `again` is the command that goes on with it.
+
+    Each sample that ends in the store to `follow` is a line; then all of the JSON is one value a line.
+    """
+    from .following import followed, write_line
     from .summaries import exit_code, print_summary
 
-    summary = take_to_end(work, again)
-    if json:
+    if follow is None:
+        summary = take_to_end(work, again)
+    else:
+        with followed(follow, write_line, json=json) as note:
+            summary = take_to_end(work, again, note)
+    if json and follow:
+        write_line(json_text(summary.to_dict()))
+    elif json:
         print_json(summary.to_dict())
     else:
         print_summary(stdout(), summary, again, store)
     raise Exit(exit_code(summary))
 
 
-def take_to_end(work: "Work", again: str) -> "Summary":
-    """Does the work with its progress shown on stderr; exits where a second signal stops it."""
+def take_to_end(work: "Work", again: str, follow: "Callable[[Progress], None] | None" = None) -> "Summary":
+    """Does the work with its progress shown on stderr, and told to `follow`; exits where a second signal stops it."""
     from .interrupts import Stopped, run_stoppable
     from .progress import shown_progress
     from .summaries import Code
@@ -134,11 +145,14 @@ def take_to_end(work: "Work", again: str) -> "Summary":
         say(f"stopping once what is in flight{flight} has ended; press Ctrl-C again to stop at once")
 
     try:
-        with shown_progress(stderr()) as follow:
+        # Lines on stdout would fall into a panel.
+        with shown_progress(stderr(), panel=follow is None) as show:
 
             def note(progress: "Progress") -> None:
                 seen[:] = [progress]
-                follow(progress)
+                show(progress)
+                if follow:
+                    follow(progress)
 
             return run_stoppable(lambda stop: work(note, stop), warn)
     except Stopped:

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
+from itertools import islice
 from typing import Any
 
 from ..agents.critics import imported_critic, prompted_critic
+from ..core.errors import RunChanged
 from ..core.hashing import digest
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
@@ -68,17 +70,37 @@ async def run_recipe(
     bound to, `revisions` what tells two models of one name apart. Raises RunChanged, RunBusy.
     """
     materials = Materials.load(recipe, own_inputs=inputs is None)
-    tables, called = materials.tables, recipe.call_roles() if roles is None else roles
+    called = recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    given = (
-        chain(simulated_inputs(recipe.samples, tables, recipe.seed), materials.brought) if inputs is None else inputs
-    )
+    given = _own_inputs(recipe, materials) if inputs is None else inputs
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
     job = replace(job, inputs=given, retry=retry, join=workers is not None)
     if workers is None or workers == 1:
         return await run_job(store, job, on_progress=on_progress, stop=stop)
     return await run_crew(store, job, workers, on_progress=on_progress, stop=stop)
+
+
+async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: Any) -> Summary:
+    """Runs the samples that the recipe's run would begin with, in a run of their own: NAME-preview.
+
+    Under the same keys and seeds they ask what that run would ask, which finds their calls in the ledger. A changed
+    recipe has a new preview beside the last one. `more` is what `run_recipe` takes.
+    """
+    materials = Materials.load(recipe)
+    first = list(islice(_own_inputs(recipe, materials), count))
+    source = digest([value.model_dump(mode="json") for value in materials.brought])
+    named = recipe.model_copy(update={"name": f"{recipe.name}-preview"})
+    run = partial(run_recipe, named, store, inputs=first, source=source, roles=recipe.call_roles(), retry=True, **more)
+    try:
+        return await run()
+    except RunChanged:
+        return await run(new=True)
+
+
+def _own_inputs(recipe: Recipe, materials: Materials) -> Iterator[SampleInput]:
+    yield from simulated_inputs(recipe.samples, materials.tables, recipe.seed)
+    yield from materials.brought
 
 
 def build_job(

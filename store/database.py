@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,9 +22,9 @@ PAGE = 500
 """Rows fetched at a time where a result may be long."""
 
 
-def now() -> str:
-    """This moment as every time column has it: UTC, ISO 8601, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+def now(ago: float = 0.0) -> str:
+    """This moment, or one so many seconds ago, as every time column has it: UTC, ISO 8601, milliseconds."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class Store:

@@ -1,6 +1,7 @@
 """Samples in a list: those that a filter and a search leave, sorted, a page at a time."""
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from ..core.errors import InputError
@@ -71,6 +72,17 @@ def list_samples(
         page = db.execute(f"SELECT s.id {matching} ORDER BY {order} LIMIT ? OFFSET ?", [*parameters, limit, offset])
         ids = [row[0] for row in page]
     return Listing(total=total, samples=_lines(store, ids))
+
+
+def ended_since(store: Store, run_id: str, moment: str, known: Container[str] = ()) -> tuple[SampleLine, ...]:
+    """The samples of a run that ended at this moment or after it, in that order, but for those whose ids are known."""
+    ended = store.read(ENDED, (run_id, moment))
+    return _lines(store, [row["id"] for row in ended if row["sample"] not in known])
+
+
+ENDED = """
+    SELECT id, run_id || '/' || key AS sample FROM samples WHERE run_id = ? AND finished_at >= ?
+    ORDER BY finished_at, id"""
 
 
 def _search(search: str) -> Filter:

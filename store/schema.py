@@ -286,3 +286,9 @@ def create_forks(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN changes TEXT NOT NULL DEFAULT '[]'")
     db.execute("CREATE INDEX runs_by_parent ON runs (parent) WHERE parent IS NOT NULL")
     db.execute("ALTER TABLE samples ADD COLUMN forked_from TEXT")
+
+
+@migrations()
+def create_order_of_ends(db: Database) -> None:
+    """For whoever follows a run: what has ended since they last looked."""
+    db.execute("CREATE INDEX samples_by_end ON samples (run_id, finished_at) WHERE finished_at IS NOT NULL")

@@ -6,10 +6,10 @@ import pytest
 
 from muser.core.errors import InputError, ReplyError
 from muser.core.types import Message, Persona, Reply, SampleInput, Usage
-from muser.store.database import Store
+from muser.store.database import Store, now
 from muser.store.history import prune
 from muser.store.ledger import Call, record_call
-from muser.store.listing import Listing, list_samples
+from muser.store.listing import ENDED, Listing, ended_since, list_samples
 from muser.store.runs import Run, create_run
 from muser.store.samples import add_samples, record_sample, retry_samples, take_pending
 from muser.store.search import index_texts, unsearched
@@ -161,6 +161,17 @@ async def test_texts_that_are_dropped_leave_the_index(filled: Store) -> None:
     assert keys(list_samples(filled, search="zebra")) == []
     assert keys(list_samples(filled, search="takes free")) == ["s4"]
     filled.write_now(lambda db: db.execute("INSERT INTO texts_search (texts_search) VALUES ('integrity-check')"))
+
+
+async def test_who_follows_a_run_is_told_what_ended_since(filled: Store) -> None:
+    first = ended_since(filled, "demo", "2000")
+    assert [line.key for line in first] == ["s1", "s2", "s3"]
+    assert ended_since(filled, "demo", now()) == ()
+    known = {line.id for line in first}
+    await record_sample(filled, "demo/s4", state=state("Late?", "Yes."), status="done")
+    assert [line.id for line in ended_since(filled, "demo", now(60), known)] == ["demo/s4"]
+    plan = filled.read(f"EXPLAIN QUERY PLAN {ENDED}", ("demo", now()))
+    assert "samples_by_end (run_id=? AND finished_at>?)" in str(plan)
 
 
 async def test_a_critic_or_an_order_that_is_not_there_is_a_mistake(filled: Store) -> None:
