@@ -58,6 +58,11 @@ def find_artifact(store: Store, artifact_id: int) -> Artifact | None:
     return _first(store.read("SELECT * FROM artifacts WHERE id = ?", (artifact_id,)))
 
 
+def list_artifacts(store: Store) -> list[Artifact]:
+    """Every artifact, oldest first."""
+    return [_artifact(row) for row in store.read("SELECT * FROM artifacts ORDER BY id")]
+
+
 def latest_artifact(
     store: Store, kind: ArtifactKind | Iterable[ArtifactKind], name: str, stage: Stage | None = None
 ) -> Artifact | None:

@@ -3,16 +3,17 @@
 import hashlib
 import json
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import Row
 from typing import Any, Literal
 
 from ..core.errors import InputError, StoreError
 from .artifacts import Artifact, insert_artifact
 from .database import Store
-from .runs import find_run
-from .samples import counts
+from .runs import Run, find_run
+from .samples import counts, row_id
 
 RowStage = Literal["distill", "refine"]
 SEPARATORS = (",", ":")
@@ -74,31 +75,44 @@ def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list
     return samples, sha.hexdigest()
 
 
+def row_of(store: Store, sample_id: str, stage: RowStage) -> dict[str, Any] | None:
+    """The row of one sample for a stage, as an export would write it now; None where it has none."""
+    with store.reader() as db:
+        sample = row_id(db, sample_id)
+    found = store.read(f"{SELECT[stage]} AND id = ?", (sample,))
+    run = find_run(store, sample_id.rpartition("/")[0])
+    return _row(run, found[0]) if found and run else None
+
+
 def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tuple[int, dict[str, Any]], None, None]:
     run = find_run(store, run_id)
     if run is None:
         raise InputError(f"There is no run {run_id!r}.", where=str(store.path), todo="`muser runs` lists the runs")
-    with closing(store.stream(DISTILL if stage == "distill" else REFINE, (run_id,))) as samples:
+    with closing(store.stream(f"{SELECT[stage]} AND run = ? ORDER BY id", (run_id,))) as samples:
         for sample in samples:
-            thinking = f"<think>\n{sample['reasoning']}\n</think>\n\n" if sample["reasoning"] else ""
-            row = {
-                "prompt": [{"role": "user", "content": sample["query"]}],
-                "completion": [{"role": "assistant", "content": thinking + sample["answer"]}],
-                "run": run_id,
-                "sample": sample["sample"],
-                "checkpoint": sample["checkpoint_id"],
-                "prompts": run.prompts,
-            }
-            yield sample["id"], row
+            yield sample["id"], _row(run, sample)
 
 
-DISTILL = """
+def _row(run: Run, sample: Mapping[str, Any] | Row) -> dict[str, Any]:
+    thinking = f"<think>\n{sample['reasoning']}\n</think>\n\n" if sample["reasoning"] else ""
+    return {
+        "prompt": [{"role": "user", "content": sample["query"]}],
+        "completion": [{"role": "assistant", "content": thinking + sample["answer"]}],
+        "run": run.id,
+        "sample": sample["sample"],
+        "checkpoint": sample["checkpoint_id"],
+        "prompts": run.prompts,
+    }
+
+
+SELECT: dict[RowStage, str] = {
+    "distill": """
     SELECT id, sample, checkpoint_id, query, reasoning, answer FROM traces
-    WHERE run = ? AND status = 'done' AND query IS NOT NULL AND answer IS NOT NULL ORDER BY id"""
-
-REFINE = """
+    WHERE status = 'done' AND query IS NOT NULL AND answer IS NOT NULL""",
+    "refine": """
     SELECT id, sample, checkpoint_id, query, refined_reasoning AS reasoning, refined_answer AS answer FROM traces
-    WHERE run = ? AND status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL ORDER BY id"""
+    WHERE status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL""",
+}
 
 
 def _nothing_to_write(store: Store, run_id: str, stage: RowStage) -> InputError:
