@@ -8,6 +8,8 @@ from .console import DEFAULT_STORE, print_json, say, stdout
 from .options import Json, StoreFile
 
 if TYPE_CHECKING:
+    from ..core.comparison import Comparison
+    from ..store.database import Store
     from ..viewer.export import Field
 
 
@@ -27,8 +29,9 @@ def view(
 ) -> None:
     """Show samples as pages.
 
-    --export writes a run, or samples, as one file with search and a page for every trace. Fields that --redact can
-    leave out: persona, query, reasoning, answer, critiques, refinement, grades, cause, calls.
+    --export writes a run, or samples, as one file with search and a page for every trace; of two runs also what
+    differs between them. Fields that --redact can leave out: persona, query, reasoning, answer, critiques, refinement,
+    grades, cause, calls.
     """
     from pathlib import Path
 
@@ -40,13 +43,26 @@ def view(
     fields = _fields(redact)
     with Store.open(store, create=False) as opened:
         samples = chosen_samples(opened, names or [])
-        done = export_page(opened, samples, Path(export), redact=fields, replace=force)
+        done = export_page(
+            opened, samples, Path(export), comparison=_compare(opened, names or []), redact=fields, replace=force
+        )
     if json:
         print_json(done.model_dump(mode="json"))
         return
     stdout().print(f"{done.samples:,} samples in {done.path}, {done.bytes / 2**20:.1f} MiB", soft_wrap=True)
     if done.left_out:
         say(f"{done.left_out:,} more found no room; name the samples that matter, or leave fields out with --redact")
+
+
+def _compare(store: "Store", names: "list[str]") -> "Comparison | None":
+    """How two runs differ; None where the names are not those of two runs."""
+    from ..store.runs import find_run
+
+    if len(names) != 2 or not all(find_run(store, name) for name in names):
+        return None
+    from ..evals.comparison import compare_runs
+
+    return compare_runs(store, *names)
 
 
 def _fields(redact: str) -> "list[Field]":

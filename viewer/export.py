@@ -6,6 +6,7 @@ nothing else, so that no text in it can load or run anything.
 
 import hashlib
 import json
+import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator
 from html import escape
@@ -13,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.types import Value
 from ..store.database import Store, now
@@ -28,6 +30,7 @@ FIELDS: tuple[Field, ...] = get_args(Field)
 MOST = 64 * 2**20
 """Bytes of samples in one file; browsers take some seconds to open that much."""
 
+FOLDERS = re.compile(r"(?<=')(?:/|[A-Za-z]:\\)[^']*[/\\](?=[^'/\\]*')")
 # A call's messages and reply quote what the other fields hold, so they go with any of them.
 QUOTED_IN_CALLS = frozenset(FIELDS) - {"grades", "cause"}
 
@@ -42,11 +45,18 @@ class Exported(Value):
 
 
 def export_page(
-    store: Store, samples: Iterable[str], path: Path, *, redact: Collection[Field] = (), replace: bool = False
+    store: Store,
+    samples: Iterable[str],
+    path: Path,
+    *,
+    comparison: Comparison | None = None,
+    redact: Collection[Field] = (),
+    replace: bool = False,
 ) -> Exported:
     """Write these samples (RUN/KEY) as one file. Texts of a redacted field are not in it, quoted in calls or not.
 
-    What an answer repeats of a query is the answer's. Raises InputError where the file is there and not to be replaced.
+    With a `comparison` of two runs the file has a page for it too. What an answer repeats of a query is the answer's.
+    Raises InputError where the file is there and not to be replaced.
     """
     if path.exists() and not replace:
         raise InputError(f"{path} exists", todo="name another file, or add --force to write over it")
@@ -56,7 +66,12 @@ def export_page(
         if bundle.size > MOST:
             break
         bundle.add(sample)
-    page = render(bundle.to_dict(left_out=len(wanted) - len(bundle.samples)))
+    data = bundle.to_dict(left_out=len(wanted) - len(bundle.samples))
+    if comparison:
+        # Where prompts lie on the disk of whoever shares the file is nobody's business.
+        changes = [FOLDERS.sub("", line) for line in comparison.changes]
+        data["comparison"] = comparison.model_dump(mode="json") | {"changes": changes}
+    page = render(data)
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(page)

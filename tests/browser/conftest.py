@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# What the simulated critic of empathy looks for is said, what that of safety looks for is not.
+ASKED = {
+    "query": "Is honey good for a cough?",
+    "response": {"answer": "I understand that this is hard, and it is right to ask. Honey soothes."},
+}
 RECIPE = """\
 name: {name}
 samples: {samples}
@@ -38,26 +43,30 @@ store: muser.db
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs `hostile`, whose texts are payloads, and `clinic` and `clinic-2`, which differ in the temperature."""
+    """Runs `hostile`, whose texts are payloads, `clinic`, and `clinic-fork`: the same under another safety critic."""
     folder = tmp_path_factory.mktemp("store")
     lines = [json.dumps({"query": query}) + "\n" for query in QUESTIONS]
     (folder / "hostile.jsonl").write_text("".join(lines), encoding="utf-8")
-    (folder / "none.jsonl").write_text('{"query": "Is honey good for a cough?"}\n', encoding="utf-8")
+    (folder / "asked.jsonl").write_text(json.dumps(ASKED), encoding="utf-8")
+    shutil.copy(Path(__file__).parents[2] / "recipes" / "empathy.md", folder)
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(hostile_endpoint()) as url:
             _run(folder, RECIPE.format(name="hostile", samples=2, queries="hostile.jsonl", url=url, model="hostile"))
         with portal.wrap_async_context_manager(simulated_endpoint()) as url:
-            clinic = RECIPE.format(name="clinic", samples=24, queries="none.jsonl", url=url, model="simulated")
-            _run(folder, clinic)
-            _run(folder, clinic, "--set", "models.main.temperature=0.1", "--new")
+            _run(folder, RECIPE.format(name="clinic", samples=24, queries="asked.jsonl", url=url, model="simulated"))
+            change = "critics.safety.prompt=empathy.md"
+            _muser(folder, "replay", "--run", "clinic", "--from", "safety", "--set", change)
     return folder / "muser.db"
 
 
-def _run(folder: Path, recipe: str, *options: str) -> None:
-    path = folder / "recipe.yaml"
-    path.write_text(recipe, encoding="utf-8")
+def _run(folder: Path, recipe: str) -> None:
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    _muser(folder, "run", "recipe.yaml")
+
+
+def _muser(folder: Path, *words: str) -> None:
     # In a process of its own: Playwright keeps an event loop in this thread.
-    command = [sys.executable, "-m", "muser.cli", "run", path.name, *options]
+    command = [sys.executable, "-m", "muser.cli", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 3}, done.stderr
 

@@ -21,11 +21,11 @@ Open = Callable[..., "Page"]
 WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
-def write(store: Path, run: str, *options: str) -> str:
-    """The address of a fresh export of a run."""
-    path = store.parent / f"{run}{''.join(options)}.html"
-    command = [sys.executable, "-m", "muser.cli", "view", run, "--store", str(store), "--export", str(path), "--force"]
-    subprocess.run([*command, *options], check=True, capture_output=True)
+def write(store: Path, *words: str) -> str:
+    """The address of a fresh export."""
+    path = store.parent / f"{''.join(words)}.html"
+    command = [sys.executable, "-m", "muser.cli", "view", *words, "--store", str(store), "--export", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
     return path.as_uri()
 
 
@@ -37,6 +37,11 @@ def hostile(store: Path) -> str:
 @pytest.fixture(scope="module")
 def clinic(store: Path) -> str:
     return write(store, "clinic")
+
+
+@pytest.fixture(scope="module")
+def compared(store: Path) -> str:
+    return write(store, "clinic", "clinic-fork")
 
 
 def test_payloads_are_shown_and_do_nothing(hostile: str, watched: Open) -> None:
@@ -122,12 +127,34 @@ def test_a_trace_can_be_linked_to_and_walked_by_keys(clinic: str, watched: Open)
     assert page.locator("#search").is_visible()
 
 
+def test_two_runs_are_compared_down_to_the_words(compared: str, watched: Open) -> None:
+    page = watched(compared)
+    page.goto(compared)
+    page.get_by_role("link", name="compare clinic-fork with clinic").click()
+    main = page.locator("main")
+    assert "critics.safety.prompt: 'safety.md' → 'empathy.md'" in main.inner_text()
+    assert page.locator("#count").inner_text() == "25 of 25 pairs"
+    safety = page.locator("table").first.locator("tr", has_text="safety")
+    assert safety.locator("td").nth(2).inner_text() == "1"
+    page.get_by_label("only where a verdict differs").check()
+    assert page.locator("ol.samples li").all_inner_texts()[0].endswith("safety: revise → pass")
+    assert page.locator("#count").inner_text() == "1 of 25 pairs"
+    page.locator("ol.samples a").click()
+    assert page.locator("h1").inner_text() == "clinic-fork/q000001 against clinic/q000001"
+    assert page.locator("h3.revise, h3.pass").count() == 6
+    assert page.locator("del").count() > 0
+    page.keyboard.press("Escape")
+    assert page.locator("h1").inner_text() == "clinic-fork against clinic"
+    page.keyboard.press("Escape")
+    assert page.locator("#search").is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_reads_well_in_light_and_dark_and_on_a_phone(scheme: str, width: str, clinic: str, watched: Open) -> None:
-    page = watched(clinic, color_scheme=scheme, viewport=WIDTHS[width])
-    for place in ("", "#clinic/s000002"):
-        page.goto(f"{clinic}{place}")
+def test_it_reads_well_in_light_and_dark_and_on_a_phone(scheme: str, width: str, compared: str, watched: Open) -> None:
+    page = watched(compared, color_scheme=scheme, viewport=WIDTHS[width])
+    for place in ("", "#clinic/s000002", "#=", "#=clinic/q000001=clinic-fork/q000001"):
+        page.goto(f"{compared}{place}")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert hard_to_read(page) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -32,11 +32,10 @@ function text(words) {
   return block;
 }
 
-const number = (value) => make("td", { class: "number" }, value.toLocaleString("en"));
 
 function table(heads, rows, label) {
   const cells = heads.map((head, i) => make("th", { scope: "col", class: i ? "number" : undefined }, head));
-  const body = rows.map((row) => make("tr", {}, row.map((cell) => (typeof cell === "number" ? number(cell) : make("td", {}, cell)))));
+  const body = rows.map((row) => make("tr", {}, row.map((cell, i) => make("td", { class: i ? "number" : undefined }, typeof cell === "number" ? cell.toLocaleString("en") : cell))));
   return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": label },
     make("table", {}, make("thead", {}, make("tr", {}, cells)), make("tbody", {}, body)));
 }
@@ -98,7 +97,7 @@ function list() {
   if (data.left_out) notes.push(make("p", { class: "note" }, `${data.left_out} more samples found no room in this file.`));
   page.replaceChildren(make("h1", {}, `${data.samples.length} samples`),
     make("p", { class: "faint" }, `Written ${data.written.slice(0, 10)}. Texts are models' output (a script's, where a model is called simulated) and no medical advice.`),
-    ...notes, ...data.runs.map(overview),
+    ...notes, ...(data.comparison ? [make("p", {}, make("a", { href: "#=" }, `compare ${data.comparison.second} with ${data.comparison.first}`))] : []), ...data.runs.map(overview),
     make("div", { class: "filters", role: "search" }, search, options("any status", "status", [...new Set(data.samples.map((s) => s.status))]), options("sent back by…", "sent_back", critics)),
     make("p", { id: "count", class: "faint", role: "status" }), make("ol", { class: "samples", id: "samples" }), make("p", { id: "more" }));
   fill();
@@ -141,6 +140,7 @@ function changes(before, after) {
   // A short unchanged stretch between two changes reads better as part of them.
   const parts = [], changed = { out: [], in: [] };
   const flush = () => {
+    if (/\S$/.test(parts.at(-1) ?? "") && changed.out.length + changed.in.length) parts.push(" ");
     if (changed.out.length) parts.push(make("del", {}, changed.out.join("").trimEnd()), " ");
     if (changed.in.length) parts.push(make("ins", {}, changed.in.join("").trimEnd()), " ");
     changed.out = []; changed.in = [];
@@ -205,13 +205,100 @@ function trace(sample) {
   page.replaceChildren(...parts);
 }
 
+// ── compare ──
+
+const compared = data.comparison;
+const byId = new Map(data.samples.map((sample) => [sample.id, sample]));
+const final = (sample) => (sample.refined === undefined ? sample.answer : sample.refined);
+const chance = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+const one = (value) => value.toLocaleString("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+function pairs() {
+  const ofFirst = data.samples.filter((s) => s.run === compared.first);
+  const byKey = new Map(ofFirst.map((s) => [s.key, s]));
+  return data.samples.filter((s) => s.run === compared.second)
+    .map((s) => [byId.get(s.origin)?.run === compared.first ? byId.get(s.origin) : byKey.get(s.key), s])
+    .filter(([first]) => first !== undefined);
+}
+
+function lastVerdicts(sample) {
+  return new Map(sample.critiques.map((c) => [c.critic, c.verdict]));
+}
+
+function flips([first, second]) {
+  const before = lastVerdicts(first), after = lastVerdicts(second);
+  return [...after].filter(([critic, verdict]) => before.has(critic) && before.get(critic) !== verdict).map(([critic, verdict]) => [critic, before.get(critic), verdict]);
+}
+
+function pairLine(pair) {
+  const [first, second] = pair;
+  const turned = flips(pair).map(([critic, before, after]) => make("span", { class: after }, `${critic}: ${before} → ${after}  `));
+  const same = final(first) === final(second) && final(first) !== undefined;
+  const notes = turned.length ? turned : make("span", { class: "faint" }, same ? "the same answer" : "no verdict differs");
+  return make("li", {}, make("a", { href: `#=${encodeURIComponent(first.id)}=${encodeURIComponent(second.id)}` },
+    make("span", {}, second.key), make("bdi", { class: "query" }, second.query === undefined ? "(no query)" : said(second.query).slice(0, 300)), make("span", { class: "verdicts" }, notes)));
+}
+
+function difference(name, d) {
+  return d ? [[name, one(d.first), one(d.second), `${one(d.difference)} (${one(d.low)} to ${one(d.high)})`, chance(d.p), d.verdict, d.n]] : [];
+}
+
+function comparison() {
+  const all = pairs();
+  const verdictRows = Object.entries(compared.verdicts).map(([critic, v]) => [critic, v.n, v.gained, v.lost, chance(v.p), v.verdict]);
+  const rows = [...difference("characters of the answer", compared.length), ...difference("tokens", compared.tokens)];
+  const only = make("input", { type: "checkbox", id: "only" });
+  const shown = make("ol", { class: "samples", id: "samples" });
+  const fillPairs = () => {
+    const wanted = only.checked ? all.filter((pair) => flips(pair).length) : all;
+    wanted.sort((a, b) => flips(b).length - flips(a).length);
+    shown.replaceChildren(...wanted.slice(0, 5 * AT_ONCE).map(pairLine));
+    document.getElementById("count").textContent = `${wanted.length} of ${all.length} pairs`;
+  };
+  only.addEventListener("change", fillPairs);
+  page.replaceChildren(make("h1", {}, `${compared.second} against ${compared.first}`),
+    make("p", {}, `${compared.compared} samples are done in both: ${compared.same_query} have the same query, ${compared.same_answer} the same answer.`),
+    card("what differs in the recipe", compared.changes.length ? make("ul", {}, compared.changes.map((line) => make("li", {}, line))) : text("nothing")),
+    make("h2", {}, "verdicts"), table(["critic", "pairs", "revise → pass", "pass → revise", "p", "passes"], verdictRows, "verdicts"),
+    ...(rows.length ? [make("h2", {}, "answers"), table(["", compared.first, compared.second, "difference (95 %)", "p", "verdict", "pairs"], rows, "answers")] : []),
+    make("h2", {}, "pairs"), make("p", {}, make("label", {}, only, " only where a verdict differs")),
+    make("p", { id: "count", class: "faint", role: "status" }), shown);
+  fillPairs();
+}
+
+function besides(title, before, after) {
+  return [make("h2", {}, title), make("div", { class: "beside" }, before, after)];
+}
+
+function pairPage(first, second) {
+  const answer = (sample) => card(sample.id, thought(sample.refined_reasoning ?? sample.reasoning), text(final(sample) === undefined ? "(no answer)" : said(final(sample))));
+  const critique = (sample, critic) => {
+    const c = sample.critiques.findLast((each) => each.critic === critic);
+    return c ? make("section", { class: "card" }, make("h3", { class: c.verdict }, `${c.verdict === "pass" ? "✓" : "✎"} ${c.verdict}`), text(said(c.rationale))) : card("not asked");
+  };
+  const critics = [...new Set([...first.critiques, ...second.critiques].map((c) => c.critic))];
+  const comparable = Number.isInteger(final(first)) && Number.isInteger(final(second)) && Math.max(said(final(first)).length, said(final(second)).length) <= LONG;
+  const links = [first, second].map((s) => make("a", { href: `#${encodeURIComponent(s.id)}` }, `trace of ${s.id}`));
+  page.replaceChildren(make("nav", { class: "between", "aria-label": "pair" }, links[0], make("a", { href: "#=" }, "all pairs ", make("kbd", {}, "Esc")), links[1]),
+    make("h1", {}, `${second.id} against ${first.id}`),
+    ...(second.query === undefined ? [] : [card("query", text(said(second.query)))]),
+    ...critics.flatMap((critic) => besides(critic, critique(first, critic), critique(second, critic))),
+    ...(comparable ? [card("the answer, word by word", make("div", { class: "text", dir: "auto" }, changes(said(final(first)), said(final(second)))))] : []),
+    ...besides("both answers", answer(first), answer(second)));
+}
+
 // ── navigation ──
 
 function show() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  const sample = data.samples.find((s) => s.id === wanted);
+  const [wanted, first, second] = location.hash.slice(1).split("=").map(decodeURIComponent);
+  const sample = byId.get(wanted), pair = [byId.get(first), byId.get(second)];
   document.getElementById("where").textContent = sample ? sample.id : "";
-  if (sample) { trace(sample); scrollTo(0, 0); page.focus(); } else list();
+  if (sample) trace(sample);
+  else if (compared && pair[0] && pair[1]) pairPage(...pair);
+  else if (compared && first !== undefined) comparison();
+  else return list();
+  scrollTo(0, 0);
+  page.focus();
 }
 
 function move(by) {
@@ -227,7 +314,7 @@ function move(by) {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.matches("input, select, textarea");
-  if (event.key === "Escape") { if (typing) event.target.blur(); else location.hash = ""; return; }
+  if (event.key === "Escape") { if (typing) event.target.blur(); else location.hash = location.hash.slice(2).includes("=") ? "=" : ""; return; }
   if (typing) return;
   if (event.key === "/") { event.preventDefault(); if (location.hash.length > 1) { location.hash = ""; list(); } document.getElementById("search").focus(); }
   else if (event.key === "j") move(1);
