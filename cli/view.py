@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, BadParameter, Option
 
 from .console import DEFAULT_STORE, print_json, say, stdout
-from .options import Json, StoreFile
+from .options import Json, Set, StoreFile
 
 if TYPE_CHECKING:
     from ..core.comparison import Comparison
@@ -23,14 +23,25 @@ def view(
     redact: Annotated[
         str, Option("--redact", metavar="FIELDS", help="Texts to leave out of the file, such as query,reasoning.")
     ] = "",
+    *,
     force: Annotated[bool, Option("--force", help="Write over a file that exists.")] = False,
+    port: Annotated[int, Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
+    host: Annotated[
+        str, Option(help="The address to listen on; others than this machine's see all that is in the store.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, Option("--browser/--no-browser", help="Open a browser.")] = True,
+    read_only: Annotated[bool, Option("--read-only", help="No replays from the pages.")] = False,
+    most_calls: Annotated[int, Option("--max-calls", min=1, help="Calls that replays from the pages may make.")] = 200,
+    change: Set = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Show samples as pages.
+    """Show runs and samples as pages: in a browser, or --export as one file.
 
-    --export writes a run, or samples, as one file with search and a page for every trace; of two runs also what
-    differs between them. Fields that --redact can leave out: persona, query, reasoning, answer, critiques, refinement,
+    The pages follow runs that go on, and replay a sample with another prompt or model; --set changes where those
+    replays ask, as in --set models.main.base_url=URL. --export writes a run, or samples, as one file with search and a
+    page for every trace; of two runs also what differs between them. Fields that --redact can leave out: persona,
+    query, reasoning, answer, critiques, refinement,
     grades, cause, calls.
     """
     from pathlib import Path
@@ -39,7 +50,14 @@ def view(
     from ..viewer.export import chosen_samples, export_page
 
     if export is None:
-        raise BadParameter("say where to write: --export FILE")
+        from .viewing import serve_pages
+
+        if names or redact or force or json:
+            raise BadParameter("names, --redact, --force and --json go with --export FILE")
+        with Store.open(store, create=False) as opened:
+            calls = 0 if read_only else most_calls
+            serve_pages(opened, host=host, port=port, browser=browser, most_calls=calls, changes=change or [])
+        return
     fields = _fields(redact)
     with Store.open(store, create=False) as opened:
         samples = chosen_samples(opened, names or [])

@@ -1,0 +1,191 @@
+"""The viewer's server: what each address shows. Reading is all it can do but for replays from the playground."""
+
+import secrets
+import socket
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, quote
+
+import uvicorn
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from ..core.difference import word_diff
+from ..core.errors import InputError, MuserError
+from ..store.database import Store
+from ..store.overview import version
+from . import pages
+from .guard import Guard, form_token, is_form_token
+from .playground import Edit, Playground
+from .text import visible
+
+HERE = Path(__file__).parent
+LONGEST_FORM = 1 << 20
+"""Bytes of a form."""
+OPENING = 20_000
+"""Characters of a text that are shown at once; the rest unfolds."""
+
+T = TypeVar("T")
+
+
+def new_token() -> str:
+    """A token nobody can guess."""
+    return secrets.token_urlsafe(24)
+
+
+def build_app(
+    store: Store, *, token: str, hosts: Collection[str], playground: Playground | None = None, compare: Any = None
+) -> Starlette:
+    """The application on an open store.
+
+    `hosts` are the host:port names it answers to. Without `playground` nothing can be changed; `compare` makes the page
+    of two runs.
+    """
+    viewer = _Viewer(store, token, playground, compare)
+    routes = [
+        Route("/", viewer.runs),
+        Route("/version", viewer.version),
+        Route("/runs/{run}", viewer.run),
+        Route("/runs/{run}/samples", viewer.samples),
+        Route("/samples", viewer.samples),
+        Route("/runs/{run}/samples/{key:path}/replay", viewer.replay, methods=["POST"]),
+        Route("/runs/{run}/samples/{key:path}", viewer.trace),
+        Route("/replays/{number:int}", viewer.replayed),
+        Route("/compare", viewer.compare),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, token=token, hosts=hosts)],
+        exception_handlers={MuserError: viewer.failed, HTTPException: viewer.failed},
+    )
+
+
+def serve_app(app: Starlette, listener: socket.socket) -> None:
+    """Serves it on a socket that is bound, until Ctrl-C or SIGTERM."""
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+class _Viewer:
+    """The handlers of one app, and what its templates are given."""
+
+    def __init__(self, store: Store, token: str, playground: Playground | None, compare: Any) -> None:
+        self.store, self.token, self.playground, self.comparison = store, token, playground, compare
+        self.templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_finalize,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.templates.filters |= {"url": _url, "diff": _diff, "clock": _clock, "duration": _duration}
+        self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}
+
+    async def show(self, template: str, make: Callable[[], Any], status: int = 200) -> Response:
+        """The page of what `make` reads, in a thread of its own: a slow query stops no other page."""
+
+        def render() -> str:
+            given = make()
+            return self.templates.get_template(template).render(page=given, version=version(self.store))
+
+        return HTMLResponse(await run_in_threadpool(render), status)
+
+    async def runs(self, _: Request) -> Response:
+        return await self.show("runs.html", lambda: pages.runs_page(self.store))
+
+    async def run(self, request: Request) -> Response:
+        return await self.show("run.html", lambda: pages.run_page(self.store, request.path_params["run"]))
+
+    async def samples(self, request: Request) -> Response:
+        run, query = request.path_params.get("run"), request.query_params
+        return await self.show("samples.html", lambda: pages.samples_page(self.store, run, query))
+
+    async def trace(self, request: Request) -> Response:
+        sample = f"{request.path_params['run']}/{request.path_params['key']}"
+
+        def make() -> pages.TracePage:
+            found = pages.trace_page(self.store, sample)
+            tools = self.playground.tools if self.playground and found.can_be_replayed else None
+            play = tools.editable(found.trace.run_id) if tools else None
+            return found.with_playground(play, form_token(self.token))
+
+        return await self.show("trace.html", make)
+
+    async def replay(self, request: Request) -> Response:
+        if self.playground is None:
+            raise InputError("this viewer was started with --read-only")
+        form = await _form(request)
+        if not is_form_token(form.get("form_token", ""), self.token):
+            return PlainTextResponse("This form is not one of this server's.", 403)
+        sample = f"{request.path_params['run']}/{request.path_params['key']}"
+        edit = Edit(sample, form.get("role", ""), form.get("prompt", "").replace("\r\n", "\n"), form.get("model", ""))
+        return RedirectResponse(f"/replays/{self.playground.begin(edit)}", 303)
+
+    async def replayed(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if self.playground is None or not 0 < number <= len(self.playground.replays):
+            raise HTTPException(404, "There is no replay of this number since the viewer was started.")
+        playground, replay = self.playground, self.playground.replays[number - 1]
+        return await self.show("replay.html", lambda: pages.replay_page(self.store, playground, replay))
+
+    async def compare(self, request: Request) -> Response:
+        query = request.query_params
+        return await self.show(
+            "compare.html", lambda: pages.compare_page(self.store, self.comparison, query.get("a"), query.get("b"))
+        )
+
+    async def version(self, _: Request) -> Response:
+        return PlainTextResponse(await run_in_threadpool(version, self.store))
+
+    async def failed(self, _: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404 if "There is no" in str(error) else 400
+        said = error.detail if isinstance(error, HTTPException) else str(error)
+        return await self.show("error.html", lambda: {"status": status, "said": said}, status)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LONGEST_FORM:
+            raise HTTPException(413, "This form is too long.")
+    return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=20).items()}
+
+
+def _finalize(value: Any) -> Any:
+    return value if isinstance(value, Markup) else visible(value) if isinstance(value, str) else value
+
+
+def _url(sample: str) -> str:
+    """The address of a sample's page; a key may hold anything."""
+    run, _, key = sample.rpartition("/")
+    return f"/runs/{quote(run, safe='')}/samples/{quote(key, safe='')}"
+
+
+def _diff(before: str, after: str) -> list[tuple[str, str]]:
+    return list(word_diff(before, after))
+
+
+def _clock(moment: str | None) -> str:
+    """2026-01-31T12:00:00… as people read it; times are UTC."""
+    return (moment or "")[:19].replace("T", " ")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"

@@ -1,0 +1,229 @@
+"""What each page shows, read from the store; templates only lay it out."""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.types import Critique
+from ..store import overview
+from ..store.artifacts import Artifact, artifacts_of
+from ..store.database import Store
+from ..store.forks import forks_of
+from ..store.ledger import Call, RoleUsage, calls_of, usage_by_role
+from ..store.listing import Listing, list_samples
+from ..store.runs import Run, RunLine, find_run, list_runs
+from ..store.samples import Failure, Trace, failures, find_sample, get_trace
+from ..store.tallies import Tally, tally_run, verdicts_of
+from .machine import Picture, draw_machine
+from .playground import Editable, Playground, Replay
+
+PAGE = 50
+"""Samples on a page."""
+FILTERS = ("status", "cause", "region", "condition", "intent", "identity")
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run. `coverage` is attribute → value → samples, `timeline` the samples that ended in each equal span."""
+
+    run: Run
+    line: RunLine
+    tally: Tally
+    usage: Sequence[RoleUsage]
+    failures: Sequence[Failure]
+    verdicts: Mapping[str, Mapping[str, int]]
+    coverage: Mapping[str, Mapping[str, int]]
+    first: str
+    last: str
+    timeline: Sequence[int]
+    forks: Sequence[RunLine]
+
+
+@dataclass(frozen=True)
+class SamplesPage:
+    """A page of a list, and what was asked for to get it; `problem` where the filter cannot be read."""
+
+    run: str | None
+    where: str
+    search: str
+    sort: str
+    page: int
+    listing: Listing
+    problem: str = ""
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, one at least."""
+        return max(1, -(-self.listing.total // PAGE))
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A call in the waterfall: where it begins and how long it is, in hundredths of the sample's time."""
+
+    call: Call
+    begin: float
+    length: float
+    curl: str
+
+
+@dataclass(frozen=True)
+class TracePage:
+    """All that happened to a sample."""
+
+    run: Run
+    trace: Trace
+    picture: Picture
+    bars: Sequence[Bar]
+    seconds: float
+    steps: Sequence[overview.Step]
+    forks: Sequence[str]
+    artifacts: Sequence[Artifact]
+    before: str | None
+    after: str | None
+    rounds: Sequence[tuple[int, Sequence[Critique]]]
+    editable: Sequence[Editable] = ()
+    models: Sequence[str] = ()
+    form_token: str = ""
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Whether it has ended, with its steps kept, in a run of the method's own graph."""
+        ended = self.trace.status in ("done", "failed")
+        return ended and not self.trace.pruned_at and self.run.kind == "samples"
+
+    def with_playground(self, play: tuple[list[Editable], list[str]] | None, form_token: str) -> "TracePage":
+        """The same with what may be edited on it."""
+        return self if play is None else replace(self, editable=play[0], models=play[1], form_token=form_token)
+
+
+@dataclass(frozen=True)
+class ReplayPage:
+    """A replay as it stands; both traces once it is done."""
+
+    replay: Replay
+    calls: int
+    most_calls: int
+    before: Trace | None = None
+    after: Trace | None = None
+
+
+def runs_page(store: Store) -> list[RunLine]:
+    """Every run, newest first."""
+    return list_runs(store)
+
+
+def run_page(store: Store, run_id: str) -> RunPage:
+    """Raises InputError."""
+    run, lines = _run(store, run_id), list_runs(store)
+    first, last, timeline = overview.timeline(store, run_id)
+    parents = {row["id"] for row in store.read("SELECT id FROM runs WHERE parent = ?", (run_id,))}
+    return RunPage(
+        run=run,
+        line=next(line for line in lines if line.id == run_id),
+        tally=tally_run(store, run_id),
+        usage=usage_by_role(store, run_id),
+        failures=failures(store, run_id),
+        verdicts=verdicts_of(store, run_id),
+        coverage=overview.coverage(store, run_id),
+        first=first,
+        last=last,
+        timeline=timeline,
+        forks=[line for line in lines if line.id in parents],
+    )
+
+
+def samples_page(store: Store, run_id: str | None, query: Mapping[str, str]) -> SamplesPage:
+    """A page of a run's samples, or of all; a filter that cannot be read is said on it."""
+    if run_id is not None:
+        _run(store, run_id)
+    where, search, sort = (query.get(name, "").strip() for name in ("where", "search", "sort"))
+    page = max(1, int(query["page"])) if query.get("page", "").isdecimal() else 1
+    try:
+        found = list_samples(store, run_id, where, sort, search, limit=PAGE, offset=(page - 1) * PAGE)
+    except InputError as error:
+        return SamplesPage(run_id, where, search, sort, 1, Listing(total=0, samples=()), problem=str(error))
+    return SamplesPage(run_id, where, search, sort, page, found)
+
+
+def trace_page(store: Store, sample: str) -> TracePage:
+    """Raises InputError."""
+    found = find_sample(store, sample)
+    trace, calls = get_trace(store, found), calls_of(store, found)
+    run = _run(store, trace.run_id)
+    bars, seconds = _waterfall(calls)
+    before, after = overview.neighbours(store, found)
+    numbers = sorted({critique.round for critique in trace.critiques})
+    return TracePage(
+        run=run,
+        trace=trace,
+        picture=draw_machine(trace, calls, _critics(run, trace)),
+        bars=bars,
+        seconds=seconds,
+        steps=overview.steps_of(store, found),
+        forks=forks_of(store, found),
+        artifacts=artifacts_of(store, found),
+        before=before,
+        after=after,
+        rounds=[(number, [c for c in trace.critiques if c.round == number]) for number in numbers],
+    )
+
+
+def replay_page(store: Store, playground: Playground, replay: Replay) -> ReplayPage:
+    """What a replay has come to."""
+    page = ReplayPage(replay, playground.calls, playground.most_calls)
+    if replay.outcome is None:
+        return page
+    before, after = get_trace(store, replay.edit.sample), get_trace(store, replay.outcome.fork)
+    return ReplayPage(replay, playground.calls, playground.most_calls, before, after)
+
+
+def compare_page(
+    store: Store, compare: Callable[[str, str], Any] | None, a: str | None, b: str | None
+) -> dict[str, Any]:
+    """Two runs compared, once both are named."""
+    found = compare(a, b) if compare and a and b else None
+    return {"runs": list_runs(store), "a": a or "", "b": b or "", "comparison": found}
+
+
+def _run(store: Store, run_id: str) -> Run:
+    run = find_run(store, run_id)
+    if run is None:
+        raise InputError(f"There is no run {run_id!r}.", where=store.path.name)
+    return run
+
+
+def _critics(run: Run, trace: Trace) -> list[str]:
+    roles: Any = run.identity.get("roles", {})
+    named = [role.removeprefix("critics.") for role in roles if role.startswith("critics.")]
+    return list(dict.fromkeys([*(critique.critic for critique in trace.critiques if critique.round == 1), *named]))
+
+
+def _waterfall(calls: Sequence[Call]) -> tuple[list[Bar], float]:
+    """A bar for each call, and the seconds between the first one's begin and the last one's end."""
+    spans = [(_ended(call) - (0 if call.reused_from else call.reply.seconds), _ended(call)) for call in calls]
+    begin = min((span[0] for span in spans), default=0.0)
+    whole = max((span[1] for span in spans), default=0.0) - begin
+    scale = 100 / whole if whole > 0 else 0.0
+    return [
+        Bar(call, (low - begin) * scale, max((high - low) * scale, 0.4), curl_of(call))
+        for call, (low, high) in zip(calls, spans, strict=True)
+    ], whole
+
+
+def _ended(call: Call) -> float:
+    return datetime.fromisoformat(call.created_at).timestamp() if call.created_at else 0.0
+
+
+def curl_of(call: Call) -> str:
+    """A command that makes the call again; its key stays a variable of the shell."""
+    messages = [message.model_dump() for message in call.messages]
+    body = json.dumps(call.parameters | {"messages": messages}, ensure_ascii=False)
+    return (
+        'curl "$BASE_URL/chat/completions" -H "Authorization: Bearer $API_KEY" '
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    )
