@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly lint format types docs coverage bench nightly lock clean
+.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs coverage bench nightly lock clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -32,6 +32,9 @@ test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU 
 
 test-browser: $(STAMPS)/browser  ## the viewer's pages in Chromium, which is installed where we are root
 	$(PYTEST) -m browser --timeout 300 tests/browser
+
+screenshots: $(STAMPS)/browser  ## the pictures in docs/images, of the viewer's pages
+	$(BIN)/python docs/screenshots.py
 
 lint: $(STAMPS)/test  ## ruff: rules and format
 	$(BIN)/ruff check .

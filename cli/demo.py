@@ -47,10 +47,21 @@ def demo(folder: Annotated[str, Option(metavar="DIR", help="Where everything of 
 
 
 async def _simulated(recipe: "Recipe") -> "AsyncIterator[Recipe]":
-    """The recipe with the simulated endpoint's address, while that is up."""
-    from ..endpoints.simulated import simulated_endpoint
+    """The recipe with the simulated endpoint's address, while that is up.
 
-    async with simulated_endpoint() as url:
+    Where it can it listens where `muser simulate` does, so that the samples can be replayed with that.
+    """
+    from contextlib import AsyncExitStack
+
+    from ..core.errors import ServerError
+    from ..endpoints.simulated import simulated_endpoint
+    from .simulation import PORT
+
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(simulated_endpoint(port=PORT))
+        except ServerError:
+            url = await stack.enter_async_context(simulated_endpoint())
         models = {
             name: model.model_copy(update={"base_url": url}) if model.base_url else model
             for name, model in recipe.models.items()

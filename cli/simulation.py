@@ -6,9 +6,11 @@ from typer import BadParameter, Option
 
 from .console import say
 
+PORT = 8399
+
 
 def simulate(
-    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8399,
+    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = PORT,
     latency: Annotated[float, Option(min=0, metavar="SECONDS", help="Seconds that 100 tokens take.")] = 0.0,
     fault: Annotated[
         list[str] | None, Option(metavar="NAME=SHARE", help="Get this share of requests wrong, for example 429=0.1.")

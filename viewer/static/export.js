@@ -298,7 +298,7 @@ function show() {
   else if (compared && first !== undefined) comparison();
   else return list();
   scrollTo(0, 0);
-  page.focus();
+  page.focus({ preventScroll: true });
 }
 
 function move(by) {
