@@ -1,5 +1,6 @@
 """`muser run` killed at every moment of a sample and at random ones, resumed, and compared with one that was not."""
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from muser.endpoints.knowledge import rubric
 from muser.store.database import Store
 
 from .beds import DONE, ERROR, FAILED_SAMPLES, STOPPED, Bed
@@ -140,6 +142,32 @@ def test_a_kill_at_any_begin_or_commit_of_a_replay_changes_nothing(lay: Lay) -> 
         run = "trial-fork" if number == 1 else f"trial-fork-{(number + 2) // 3}"
         assert killed.results(run) == whole.results(run), number
         assert killed.repeats == killed.lost, number
+    sys.stdout.write(f"{kills} kills\n")
+    assert kills > 8
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(lay: Lay) -> None:
+    example = {
+        "prompt_id": "one",
+        "prompt": [{"role": "user", "content": "I have pressing chest pain."}],
+        "rubrics": rubric("chest pain", "patient", "Germany"),
+        "example_tags": ["theme:context_seeking"],
+    }
+    grades, kills = list[object](), 0
+    for number in range(0, 80, 2):
+        bed = lay(0, folder=str(number), extra="evaluation: {file: benchmark.jsonl}\n")
+        (bed.folder / "benchmark.jsonl").write_text(json.dumps(example) + "\n")
+        words = ["eval", "run", "trial.yaml"]
+        code = bed.muser(*words, die_at=["^(BEGIN|COMMIT)"] * number)
+        kills += code == KILLED
+        assert bed.muser(*words) == DONE, bed.said
+        assert bed.repeats == bed.lost, number
+        grades.append(bed.results("trial-eval-sim"))
+        assert grades[-1] == grades[0], number
+        if number and code == DONE:
+            break
     sys.stdout.write(f"{kills} kills\n")
     assert kills > 8
 
