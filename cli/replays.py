@@ -12,6 +12,7 @@ from .options import Json, Set, StoreFile
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..core.comparison import Comparison
     from ..core.recipe import Recipe
     from ..core.types import Critique
     from ..graph.progress import Summary
@@ -52,10 +53,12 @@ def replay(
         named = ["--run", run, *(["--where", where] if where else []), "--limit", str(limit)] if run else samples
         again = command("replay", *named, "--from", node, *words, store=store)
         made, summary = replay_shown(settings, opened, samples, node, again)
+        compared = _compare(opened, made) if len(made.forks) > 1 else None
         if json:
-            print_json(made.model_dump(mode="json") | {"summary": summary.to_dict()})
+            found = {"comparison": compared.model_dump(mode="json")} if compared else {}
+            print_json(made.model_dump(mode="json") | {"summary": summary.to_dict()} | found)
         else:
-            print_replayed(stdout(), opened, made, summary, again)
+            print_replayed(stdout(), opened, made, summary, again, compared)
     from .summaries import exit_code
 
     raise Exit(exit_code(summary))
@@ -81,41 +84,68 @@ def replay_shown(
     return found[0], summary
 
 
-def print_replayed(console: "Console", store: "Store", made: "Replayed", summary: "Summary", again: str) -> None:
+def print_replayed(
+    console: "Console",
+    store: "Store",
+    made: "Replayed",
+    summary: "Summary",
+    again: str,
+    compared: "Comparison | None",
+) -> None:
     """What was changed, what came of it, and how to look further."""
-    from ..store.samples import get_trace
+    from .comparison import print_comparison
     from .summaries import print_summary
 
-    console.print(f"from {made.node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed")
-    for line in made.changes:
-        console.print(f"  {line}", soft_wrap=True)
+    path = str(store.path)
+    if not compared:
+        console.print(
+            f"from {made.node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed"
+        )
+        for line in made.changes:
+            console.print(f"  {line}", soft_wrap=True)
     for sample, why in made.refused.items():
         say(f"{sample} was left out: {why}")
+    calls = "1 call" if made.calls == 1 else f"{made.calls:,} calls"
+    console.print(f"{calls} made, {made.reused:,} found in the ledger")
     if summary.failed or summary.pending:
-        print_summary(console, summary, again, str(store.path))
-        return
-    console.print(f"{made.calls:,} calls made, {made.reused:,} found in the ledger")
-    if len(made.forks) == 1:
+        console.print()
+        print_summary(console, summary, again, path)
+    if compared:
+        console.print()
+        print_comparison(console, compared, path)
+    if len(made.forks) == 1 and summary.done:
         before, after = next(iter(made.forks.items()))
-        print_fork(console, get_trace(store, before), get_trace(store, after))
-        console.print(f"\nin full: {command('show', after, store=str(store.path))}", soft_wrap=True)
-        return
-    console.print(f"\ncompare: {command('diff', made.parent, made.run_id, store=str(store.path))}", soft_wrap=True)
-    console.print(
-        f"rows:    {command('export', made.run_id, '--stage', 'refine', store=str(store.path))}", soft_wrap=True
-    )
+        print_fork(console, store, before, after)
+        console.print(f"\nin full: {command('show', after, store=path)}", soft_wrap=True)
+    elif summary.done:
+        console.print(f"\nrows: {command('export', made.run_id, '--stage', 'refine', store=path)}", soft_wrap=True)
 
 
-def print_fork(console: "Console", before: "Trace", after: "Trace") -> None:
+def _compare(store: "Store", made: "Replayed") -> "Comparison | None":
+    """The forks against their originals; None where what compares is not installed."""
+    from ..core.errors import SettingsError
+
+    try:
+        from ..evals.comparison import compare_runs
+    except SettingsError as error:
+        say(f"not compared: {error}")
+        return None
+    return compare_runs(store, made.parent, made.run_id)
+
+
+def print_fork(console: "Console", store: "Store", sample: str, fork: str) -> None:
     """A sample and its fork side by side: figures in columns, texts as word diffs."""
     from rich.rule import Rule
     from rich.text import Text
 
+    from ..store.samples import get_trace
     from .layout import columns
     from .text import plain
+    from .traces import diffed
 
     console.print()
-    figures = [[Text(cell) for cell in row] for row in _figures(before, after)]
+    before, after = get_trace(store, sample), get_trace(store, fork)
+    figures = [[Text(cell) for cell in row] for row in [*_figures(before, after), _tokens(store, sample, fork)]]
     for line in columns(console, ("",), (before.id, after.id), figures):
         console.print(line)
     for title, old, new in _texts(before, after):
@@ -126,8 +156,6 @@ def print_fork(console: "Console", before: "Trace", after: "Trace") -> None:
         elif not old:
             console.print(Text(plain(new)))
         else:
-            from .traces import diffed
-
             console.print(diffed(console, old, new))
 
 
@@ -141,8 +169,22 @@ def _figures(before: "Trace", after: "Trace") -> "list[tuple[str, ...]]":
         ("status", before.status, after.status),
         *verdicts,
         ("words of the answer", *(f"{len(_answer(trace).split()):,}" for trace in (before, after))),
-        ("tokens", f"{before.tokens:,}", f"{after.tokens:,}"),
     ]
+
+
+def _tokens(store: "Store", *samples: str) -> tuple[str, ...]:
+    """Of the roles that both called, for a fork has no calls of what came before it."""
+    from collections import Counter
+
+    from ..store.ledger import calls_of
+
+    spent: list[Counter[str]] = []
+    for sample in samples:
+        spent.append(Counter())
+        for call in calls_of(store, sample):
+            spent[-1][call.role] += call.reply.usage.tokens_in + call.reply.usage.tokens_out
+    both = set.intersection(*map(set, spent))
+    return ("tokens from there on", *(f"{sum(one[role] for role in both):,}" for one in spent))
 
 
 def _texts(before: "Trace", after: "Trace") -> list[tuple[str, str, str]]:

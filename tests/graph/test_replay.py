@@ -199,6 +199,84 @@ def test_what_has_no_history_is_refused(recipe: Recipe, store: Store) -> None:
         ask_again(store, "study/s000009", "refine")
 
 
+def test_a_model_is_exchanged_for_what_follows_only(recipe: Recipe, store: Store, log: Path) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    before = len(asked(log))
+    ask_again(store, "study/s000001", "respond", "roles.responder.temperature=0.2")
+    assert asked(log)[before] == "responder"
+    assert "persona" not in asked(log)[before:]
+    before = len(asked(log))
+    ask_again(store, "study/s000001", "critics", "roles.critic.temperature=0.2")
+    assert sorted(asked(log)[before:]) == ["critic"] * 3 + ["refiner"] * (len(asked(log)) - before - 3)
+    before = len(asked(log))
+    ask_again(store, "study/s000001", "refine", "roles.refiner.temperature=0.2")
+    assert asked(log)[before:] == ["refiner"]
+
+
+def test_a_slice_asks_one_critic_and_the_refiner_once_for_each_sample(
+    recipe: Recipe, store: Store, log: Path, tmp_path: Path
+) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"samples": 6}), store))
+    originals = [get_trace(store, f"study/s00000{n}") for n in range(1, 7)]
+    before = len(asked(log))
+    changes = [f"critics.safety.prompt={edited(tmp_path, 'safety')}"]
+    again = parse_recipe(recipe_yaml(recipe), recipe.folder, changes)
+    made, summary = asyncio.run(replay(again, store, [trace.id for trace in originals], node="safety"))
+    now = asked(log)[before:]
+    assert (summary.done, now.count("critic")) == (6, 6)
+    assert set(now) <= {"critic", "refiner"}
+    assert len(now) == made.calls
+    assert [get_trace(store, trace.id) for trace in originals] == originals
+
+
+def test_a_replay_that_was_stopped_goes_on_when_it_is_asked_for_again(
+    recipe: Recipe, store: Store, log: Path, tmp_path: Path
+) -> None:
+    one_by_one = recipe.model_copy(update={"samples": 5, "concurrency": 1})
+    asyncio.run(run_recipe(one_by_one, store))
+    again = parse_recipe(recipe_yaml(one_by_one), recipe.folder, ["roles.refiner.temperature=0.2"])
+    names, before = [f"study/s00000{n}" for n in range(1, 6)], len(asked(log))
+
+    async def stopped() -> None:
+        stop = asyncio.Event()
+        _, summary = await replay(
+            again, store, names, node="refine", stop=stop, on_progress=lambda seen: stop.set() if seen.done else None
+        )
+        assert summary.stopped_by == "interrupt"
+
+    asyncio.run(stopped())
+    made, summary = asyncio.run(replay(again, store, names, node="refine"))
+    assert (summary.done, made.run_id) == (5, "study-fork")
+    assert asked(log)[before:] == ["refiner"] * 5
+
+
+@pytest.mark.parametrize("status", ["pending", "running"])
+def test_a_sample_that_has_not_ended_is_refused(recipe: Recipe, store: Store, status: str) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    sql = "UPDATE samples SET status = ? WHERE key = 's000001'"
+    store.write_now(lambda db: db.execute(sql, (status,)).rowcount)
+    with pytest.raises(InputError, match=f"it is {status}"):
+        ask_again(store, "study/s000001", "refine")
+    assert find_run(store, "study-fork") is None
+
+
+def test_samples_of_two_runs_or_of_an_evaluation_are_refused(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    asyncio.run(run_recipe(recipe, store, new=True))
+    with pytest.raises(InputError, match="samples of one run"):
+        run_of(store, ["study/s000001", "study-2/s000001"])
+    store.write_now(lambda db: db.execute("UPDATE runs SET kind = 'evaluation' WHERE id = 'study-2'").rowcount)
+    with pytest.raises(InputError, match="the method's own graph"):
+        run_of(store, ["study-2/s000001"])
+
+
+def test_a_critic_that_the_change_removes_cannot_be_replayed_from(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe, store))
+    fewer = recipe.model_copy(update={"critics": {name: recipe.critics[name] for name in ("decision", "safety")}})
+    with pytest.raises(InputError, match="no node communication"):
+        asyncio.run(replay(fewer, store, ["study/s000001"], node="communication"))
+
+
 def test_of_many_samples_those_that_cannot_be_forked_are_named(recipe: Recipe, store: Store) -> None:
     asyncio.run(run_recipe(recipe, store))
     store.write_now(lambda db: db.execute("UPDATE samples SET pruned_at = '2026-01-01' WHERE key = 's000001'").rowcount)
