@@ -57,6 +57,7 @@ for command in (
     runs.run,
     runs.retry,
     replays.replay,
+    replays.promote,
     pipeline.pipeline,
     pipeline.train,
     runs.runs,

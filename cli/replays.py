@@ -64,6 +64,28 @@ def replay(
     raise Exit(exit_code(summary))
 
 
+def promote(
+    fork: Annotated[list[str], Argument(metavar="FORK", help="A fork, or a run of forks for all that are finished.")],
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Make a run like the one that forks were made of, with them instead of their originals.
+
+    It holds that run's finished samples, in RUN-promoted, and exports like any other; nothing else is changed.
+    """
+    from ..store.database import Store
+    from ..store.promotion import promote as promote_forks
+
+    with Store.open(store, create=False) as opened:
+        made = promote_forks(opened, fork)
+    if json:
+        print_json(made.model_dump(mode="json"))
+        return
+    console = stdout()
+    console.print(f"{made.run_id}: {made.samples:,} samples of {made.parent}, {len(made.replaced):,} of them forks")
+    console.print(f"rows: {command('export', made.run_id, '--stage', 'refine', store=store)}", soft_wrap=True)
+
+
 def replay_shown(
     settings: "Recipe", store: "Store", samples: Sequence[str], node: str, again: str
 ) -> "tuple[Replayed, Summary]":

@@ -229,6 +229,8 @@ async def _find_point(
     if trace.status not in ("done", "failed"):
         raise InputError(f"it is {trace.status}", where=sample, todo="replay it once it has ended")
     history = [snapshot async for snapshot in app.aget_state_history({"configurable": {"thread_id": sample}})]
+    if not history and trace.origin:
+        raise InputError(f"its steps are those of {trace.origin}", where=sample, todo="replay that one")
     is_critic = node == CRITICS or node in planned.recipe.critics
     wanted = set(planned.before.critics) if is_critic else {node}
     found = next((snapshot for snapshot in history if wanted & set(snapshot.next)), None)

@@ -59,6 +59,21 @@ def test_a_slice_is_replayed_into_a_run_that_exports_like_any_other(muser: Muser
     assert (again["summary"]["done"], again["comparison"]["matched"]) == (4, 4), "the fourth joins them"
 
 
+def test_forks_are_promoted_into_a_run_that_has_them_in_their_originals_places(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe)
+    change = ("--from", "refine", "--set", "models.main.temperature=0.1")
+    muser("replay", "small/s000001", "small/s000002", *change)
+    ended = muser("promote", "small-fork")
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines()[0] == "small-promoted: 4 samples of small, 2 of them forks"
+    exported = muser("export", "small-promoted", "--stage", "refine", "--json").json()
+    assert exported["meta"]["rows"] == 4
+    back = muser("provenance", "small-promoted-refine.jsonl:1", "--json").json()
+    assert back["sample"]["made_from"] == ["small-fork/s000001", "small/s000001"]
+    refused = muser("replay", "small-promoted/s000001", "--from", "refine")
+    assert (refused.code, "its steps are those of small-fork/s000001" in refused.err) == (1, True)
+
+
 def test_forks_that_failed_are_tried_again(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
 ) -> None:
