@@ -143,4 +143,4 @@ NEW_CALLS = """
     SELECT DISTINCT run_id || '/' || key AS name FROM calls JOIN samples ON samples.id = sample_id WHERE calls.id > ?"""
 WITHOUT_REPAIRS = """
     SELECT key FROM samples WHERE run_id = 'trial' AND tries = 0
-    AND NOT EXISTS (SELECT 1 FROM calls WHERE sample_id = samples.id AND outcome NOT IN ('ok', 'prose'))"""
+    AND NOT EXISTS (SELECT 1 FROM calls WHERE sample_id = samples.id AND outcome <> 'ok')"""

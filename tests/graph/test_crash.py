@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -172,12 +173,21 @@ def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(lay: Lay
     assert kills > 8
 
 
+def together(bed: Bed, workers: int) -> list[int]:
+    """So many processes that have samples; none while there are others."""
+    return found if len(found := bed.at_work()) == workers else []
+
+
+def gone(bed: Bed, pid: int) -> bool:
+    return pid not in bed.at_work()
+
+
 @pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_workers_that_are_killed_together_with_their_crew_lose_nothing(lay: Lay, unbroken: Unbroken) -> None:
     bed = lay(16, concurrency=6, latency=0.3)
     crew = bed.start("run", "trial.yaml", "--workers", 2)
-    workers = bed.wait_until(lambda: found if len(found := bed.at_work()) == 2 else [])
+    workers = bed.wait_until(partial(together, bed, 2))
     for pid in (crew, *workers):
         os.kill(pid, signal.SIGKILL)
     assert bed.mortals.wait() == KILLED
@@ -189,11 +199,27 @@ def test_workers_that_are_killed_together_with_their_crew_lose_nothing(lay: Lay,
     assert bed.results() == unbroken(16)
 
 
+@pytest.mark.nightly
+@pytest.mark.timeout(300)
+def test_what_killed_workers_had_is_done_by_the_one_that_is_left(lay: Lay, unbroken: Unbroken) -> None:
+    bed = lay(40, concurrency=9, latency=0.3)
+    bed.start("run", "trial.yaml", "--workers", 3)
+    for left in (3, 2):
+        victim = bed.wait_until(partial(together, bed, left))[0]
+        os.kill(victim, signal.SIGKILL)
+        bed.wait_until(partial(gone, bed, victim))
+    assert bed.wait() == DONE, bed.said
+    assert "worker processes killed meanwhile, others did their part: 2" in bed.said
+    assert bed.repeats.total() <= 2 * 3 * 3, "two workers with three samples each, at three critics"
+    assert len(bed.recorded) == len(bed.asked) == 40 * 6
+    assert bed.results() == unbroken(40)
+
+
 FAULTS = {
     "429": 0.05, "500": 0.03, "dropped": 0.03, "hang": 0.01,
     "malformed": 0.04, "wrong_schema": 0.02, "truncated": 0.03, "empty": 0.02, "prose": 0.03, "whitespace": 0.01,
 }  # fmt: skip
-MORE = 10
+MORE = 20
 """Samples that are asked for in addition whenever a run has come to its end before it was killed often enough."""
 
 
