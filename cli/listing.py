@@ -65,7 +65,9 @@ def print_listing(console: "Console", listing: "Listing", *, whole: bool = False
     from .text import one_line
     from .traces import VERDICTS
 
-    critics = list(dict.fromkeys(critic for line in listing.samples for critic in line.verdicts))
+    # In the recipe's order, which those have to whom all critics spoke.
+    most_first = sorted(listing.samples, key=lambda line: -len(line.verdicts))
+    critics = list(dict.fromkeys(critic for line in most_first for critic in line.verdicts))
     scored = any(line.score is not None for line in listing.samples)
 
     def verdicts(line: "SampleLine") -> Text:

@@ -17,5 +17,7 @@ RecipeStore = Annotated[
 StoreFile = Annotated[str, Option("--store", metavar="FILE", help="The database.")]
 Json = Annotated[bool, Option("--json", help="Print JSON and nothing else on stdout.")]
 Where = Annotated[str, Option("--where", metavar="FILTER", help="Only samples that this holds for; see muser list -h.")]
-Search = Annotated[str, Option("--search", metavar="WORDS", help='Only where a text has all WORDS; "…" is a phrase.')]
+Search = Annotated[
+    str, Option("--search", metavar="WORDS", help='Only those whose texts have all WORDS; "…" is a phrase.')
+]
 Sort = Annotated[str, Option("--sort", metavar="NAME", help="By a filter's name; -NAME from the highest down.")]

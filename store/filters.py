@@ -11,7 +11,7 @@ lacks equals nothing and is neither less nor greater, so `not tokens>9` and `x!=
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, NoReturn
 
@@ -28,6 +28,9 @@ DEEPEST = 50
 
 MOST = 200
 """Comparisons in a filter."""
+
+MOST_WORDS = 20
+"""Words and phrases of a search."""
 
 
 class Name(NamedTuple):
@@ -98,10 +101,20 @@ def phrase(text: str) -> str:
     return '"' + readable(start).replace('"', '""') + '"' + star
 
 
-def all_words(text: str) -> str:
-    """All these words, in any order; those in double quotes as a phrase."""
-    parts = [quoted or word for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
-    return " AND ".join(phrase(part) for part in parts)
+def parse_search(text: str) -> Filter:
+    """What a search means: `text~` for each of its words, and for what stands in double quotes. Raises InputError."""
+    terms = [phrase(quoted or word) for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
+    if len(terms) > MOST_WORDS:
+        raise InputError(f"A search has at most {MOST_WORDS} words and phrases; these are {len(terms)}.")
+    if not terms:
+        return Filter()
+    columns = NAMES["text"].sql
+    sql = " AND ".join([_found_in(columns)] * len(terms))
+    return Filter(sql, tuple(term for term in terms for _ in columns), searches=True)
+
+
+def _found_in(columns: Sequence[str]) -> str:
+    return f"({' OR '.join(f'{column} IN {FOUND}' for column in columns)})"
 
 
 class _Parser:
@@ -182,7 +195,7 @@ class _Parser:
             self.fail(f"a text is searched with ~, as in {named.text}~fever, or asked for: has {named.text}", sign)
         self.searches = True
         self.parameters += [phrase(value.text)] * len(asked.sql)
-        return f"({' OR '.join(f'{column} IN {FOUND}' for column in asked.sql)})"
+        return _found_in(asked.sql)
 
     def value(self, asked: Name, named: _Token, value: _Token) -> str | float:
         if asked.kind == "number":

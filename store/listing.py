@@ -8,7 +8,7 @@ from ..core.errors import InputError
 from ..core.problems import suggestion
 from ..core.types import SampleStatus, Value, Verdict
 from .database import Store
-from .filters import FOUND, NAMES, Filter, all_words, parse_filter
+from .filters import NAMES, parse_filter, parse_search
 from .search import OnIndexed, index_texts
 
 OPENING = 300
@@ -55,14 +55,14 @@ def list_samples(
     *,
     on_indexed: OnIndexed | None = None,
 ) -> Listing:
-    """The samples of a run, or of all, that the filter `where` holds for and in one of whose texts all of `search` is.
+    """The samples of a run, or of all, that the filter `where` holds for and in whose texts every word of `search` is.
 
     `sort` is a name of the filter language, with - before it from the highest down; else they are in the order in which
     they were added. What was not searched before is indexed first, which `on_indexed` hears of. Raises InputError.
     """
     wanted = parse_filter(where, _critics(store, run_id))
     order = _order(sort)
-    found = _search(search)
+    found = parse_search(search)
     if wanted.searches or found.searches:
         index_texts(store, on_indexed)
     matching = f"FROM samples s WHERE {'s.run_id = ? AND ' if run_id else ''}{wanted.sql} AND {found.sql}"
@@ -83,14 +83,6 @@ def ended_since(store: Store, run_id: str, moment: str, known: Container[str] = 
 ENDED = """
     SELECT id, run_id || '/' || key AS sample FROM samples WHERE run_id = ? AND finished_at >= ?
     ORDER BY finished_at, id"""
-
-
-def _search(search: str) -> Filter:
-    if not search.strip():
-        return Filter()
-    columns = NAMES["text"].sql
-    sql = " OR ".join(f"{column} IN {FOUND}" for column in columns)
-    return Filter(f"({sql})", (all_words(search),) * len(columns), searches=True)
 
 
 def _order(sort: str) -> str:

@@ -70,6 +70,7 @@ def _done(trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[
         answer = "Not refined: every critic let the response pass (refine_when: any_revise)."
     elif last > 1 and not revising and not always:
         answer = f"Refined until every critic let it pass, in round {last}."
+        revising = [c for c in trace.critiques if c.round == last - 1 and c.verdict == "revise"]
     elif revising:
         passing = [c.critic for c in spoke if c.verdict == "pass"]
         let = f", {_names(passing)} let it pass" if passing else ""

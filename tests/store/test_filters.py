@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muser.core.errors import InputError
-from muser.store.filters import DEEPEST, MOST, NAMES, SIGNS, all_words, parse_filter, phrase
+from muser.store.filters import DEEPEST, MOST, NAMES, SIGNS, parse_filter, parse_search, phrase
 
 
 def complaint(text: str, *critics: str) -> str:
@@ -54,7 +54,11 @@ def test_a_text_is_searched_for_a_phrase_in_its_column() -> None:
 
 
 def test_search_words_are_phrases_of_fts_whatever_they_hold() -> None:
-    assert all_words('chest "left arm" NEAR(a') == '"chest" AND "left arm" AND "NEAR(a"'
+    search = parse_search('chest "left arm" NEAR(a')
+    assert search.parameters[::3] == ('"chest"', '"left arm"', '"NEAR(a"')
+    assert parse_search(' "').sql == "true"
+    with pytest.raises(InputError, match="at most"):
+        parse_search("word " * 21)
     assert phrase('say "ah"*') == '"say ""ah"""*'
 
 
