@@ -1,14 +1,18 @@
 """The viewer's server as a command runs it: its address, its token, and the replays that its playground makes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import say
 
 if TYPE_CHECKING:
+    from ..core.comparison import Comparison
     from ..store.database import Store
     from ..viewer.playground import Edit, Editable, Outcome, Tools
+
+PAIRS = 100
+"""Pairs of samples on the page of two runs."""
 
 
 def serve_pages(
@@ -35,7 +39,7 @@ def serve_pages(
         hosts = {f"{name}:{port}" for name in (named, *(("localhost",) if _is_loopback(host) else ()))}
         token = new_token()
         playground = Playground(replay_tools(store, changes), most_calls) if most_calls else None
-        app = build_app(store, token=token, hosts=hosts, playground=playground)
+        app = build_app(store, token=token, hosts=hosts, playground=playground, compare=comparer(store))
         address = f"http://{named}:{port}/?token={token}"
         say(f"{store.path} at {address}")
         if not _is_loopback(host):
@@ -46,6 +50,17 @@ def serve_pages(
 
             webbrowser.open(address)
         serve_app(app, listener)
+
+
+def comparer(store: "Store") -> "Callable[[str, str], Comparison]":
+    """What the page of two runs needs of the rest of muser."""
+
+    def compare(first: str, second: str) -> "Comparison":
+        from ..evals.comparison import compare_runs
+
+        return compare_runs(store, first, second, shown=PAIRS)
+
+    return compare
 
 
 def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":

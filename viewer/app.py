@@ -43,7 +43,12 @@ def new_token() -> str:
 
 
 def build_app(
-    store: Store, *, token: str, hosts: Collection[str], playground: Playground | None = None, compare: Any = None
+    store: Store,
+    *,
+    token: str,
+    hosts: Collection[str],
+    playground: Playground | None = None,
+    compare: pages.Compare | None = None,
 ) -> Starlette:
     """The application on an open store.
 
@@ -61,6 +66,7 @@ def build_app(
         Route("/runs/{run}/samples/{key:path}", viewer.trace),
         Route("/replays/{number:int}", viewer.replayed),
         Route("/compare", viewer.compare),
+        Route("/pair", viewer.pair),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     return Starlette(
@@ -79,7 +85,7 @@ def serve_app(app: Starlette, listener: socket.socket) -> None:
 class _Viewer:
     """The handlers of one app, and what its templates are given."""
 
-    def __init__(self, store: Store, token: str, playground: Playground | None, compare: Any) -> None:
+    def __init__(self, store: Store, token: str, playground: Playground | None, compare: pages.Compare | None) -> None:
         self.store, self.token, self.playground, self.comparison = store, token, playground, compare
         self.templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -141,9 +147,11 @@ class _Viewer:
 
     async def compare(self, request: Request) -> Response:
         query = request.query_params
-        return await self.show(
-            "compare.html", lambda: pages.compare_page(self.store, self.comparison, query.get("a"), query.get("b"))
-        )
+        return await self.show("compare.html", lambda: pages.compare_page(self.store, self.comparison, query))
+
+    async def pair(self, request: Request) -> Response:
+        query = request.query_params
+        return await self.show("pair.html", lambda: pages.pair_page(self.store, query))
 
     async def version(self, _: Request) -> Response:
         return PlainTextResponse(await run_in_threadpool(version, self.store))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.types import Critique
 from ..store import overview
@@ -20,6 +21,9 @@ from ..store.samples import Failure, Trace, failures, find_sample, get_trace
 from ..store.tallies import Tally, tally_run, verdicts_of
 from .machine import Picture, draw_machine
 from .playground import Editable, Playground, Replay
+
+Compare = Callable[[str, str], Comparison]
+"""(first run, second run) → how they differ; made elsewhere, since statistics are none of the viewer's."""
 
 PAGE = 50
 """Samples on a page."""
@@ -112,6 +116,15 @@ class ReplayPage:
     after: Trace | None = None
 
 
+@dataclass(frozen=True)
+class PairPage:
+    """Two samples, and what the second one's recipe has otherwise where it is a fork of the first."""
+
+    before: Trace
+    after: Trace
+    changes: Sequence[str]
+
+
 def runs_page(store: Store) -> list[RunLine]:
     """Every run, newest first."""
     return list_runs(store)
@@ -182,12 +195,17 @@ def replay_page(store: Store, playground: Playground, replay: Replay) -> ReplayP
     return ReplayPage(replay, playground.calls, playground.most_calls, before, after)
 
 
-def compare_page(
-    store: Store, compare: Callable[[str, str], Any] | None, a: str | None, b: str | None
-) -> dict[str, Any]:
-    """Two runs compared, once both are named."""
+def compare_page(store: Store, compare: Compare | None, query: Mapping[str, str]) -> dict[str, Any]:
+    """Two runs compared, once both are named. Raises InputError."""
+    a, b = query.get("a", ""), query.get("b", "")
     found = compare(a, b) if compare and a and b else None
-    return {"runs": list_runs(store), "a": a or "", "b": b or "", "comparison": found}
+    return {"runs": list_runs(store), "a": a, "b": b, "comparison": found}
+
+
+def pair_page(store: Store, query: Mapping[str, str]) -> PairPage:
+    """Two samples side by side. Raises InputError."""
+    before, after = (get_trace(store, find_sample(store, query.get(name, ""))) for name in ("a", "b"))
+    return PairPage(before, after, _run(store, after.run_id).changes if after.origin == before.id else ())
 
 
 def _run(store: Store, run_id: str) -> Run:

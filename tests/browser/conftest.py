@@ -84,6 +84,21 @@ def browser() -> Iterator["Browser"]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def viewer(store: Path) -> Iterator[str]:
+    """The address, token and all, of `muser view` over the store; its replays ask a simulated endpoint."""
+    command = [sys.executable, "-m", "muser.cli", "view", "--store", str(store), "--port=0", "--no-browser"]
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(simulated_endpoint()) as url:
+        command += ["--set", f"models.main.base_url={url}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+            assert server.stderr
+            said = server.stderr.readline()
+            try:
+                yield said.split(" at ")[-1].strip()
+            finally:
+                server.terminate()
+
+
 class Watch:
     """What a context's pages did that no text may bring about; `seen` must stay empty."""
 

@@ -1,0 +1,189 @@
+"""The viewer in Chromium: every page with hostile texts, live update, keys, compare, playground, light, dark, phone."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from .contrast import hard_to_read
+from .hostile import HUGE, PAYLOADS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[..., "Page"]
+PAGES = (
+    "/",
+    "/samples",
+    "/runs/clinic",
+    "/runs/hostile",
+    "/runs/hostile/samples",
+    "/runs/clinic/samples/s000002",
+    "/compare?a=clinic&b=clinic-fork",
+    "/pair?a=clinic/q000001&b=clinic-fork/q000001",
+)
+TRACES = ("s000001", "q000001", "q000002", "q000003", "q000004")
+UNFOLD = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
+@pytest.fixture
+def visit(viewer: str, watched: Callable[..., "Page"]) -> Visit:
+    """Opens the viewer with its token in a context of its own: options of the context → a page on the list of runs."""
+    home = "{0.scheme}://{0.netloc}".format(urlsplit(viewer))
+
+    def open_page(**options: object) -> "Page":
+        page = watched(home, base_url=home, **options)
+        page.goto(viewer)
+        return page
+
+    return open_page
+
+
+def test_payloads_on_every_trace_are_shown_and_do_nothing(visit: Visit) -> None:
+    page = visit()
+    assert "token=" not in page.url
+    for sample in TRACES:
+        page.goto(f"/runs/hostile/samples/{sample}")
+        page.evaluate(UNFOLD)
+        shown = page.locator("main").inner_text()
+        for name in ("script", "handler", "link", "template", "clobbering"):
+            assert PAYLOADS[name] in shown, name
+        assert page.locator("main img, main iframe, main script, main style, main a[href^='java']").count() == 0
+        assert page.title().startswith(f"hostile/{sample}")
+
+
+def test_payloads_in_lists_addresses_and_searches_do_nothing(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/hostile/samples")
+    assert "<script>alert('script')</script>" in page.locator("ol.samples").inner_text()
+    page.locator("#search").fill(PAYLOADS["attribute"])
+    page.keyboard.press("Enter")
+    page.get_by_label("Filter").fill(PAYLOADS["script"])
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".note")
+    assert "<script>" in page.locator("main").inner_html() or "&lt;script" in page.locator("main").inner_html()
+    assert page.locator("main script").count() == 0
+
+
+def test_bidi_marks_and_control_codes_are_spelt_out(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/hostile/samples/q000001")
+    shown = page.locator("main").inner_text()
+    assert "‹U+202E›gnp.exe" in shown
+    assert not re.search("[\x00-\x08\x0e-\x1f\u202a-\u202e\u2066-\u2069]", shown)
+
+
+def test_a_long_text_unfolds_and_leaves_the_page_usable(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/hostile/samples/q000002")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert len(page.locator("#respond").inner_text()) < 30_000
+    page.locator("#respond details.rest summary").first.click()
+    assert len(page.locator("#respond").inner_text()) > len(HUGE)
+
+
+def test_from_a_run_to_what_the_safety_critic_sent_back_and_why(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("link", name="clinic", exact=True).click()
+    assert page.get_by_role("heading", name="Funnel").is_visible()
+    page.goto("/runs/clinic/samples")
+    page.get_by_label("Filter").fill("verdict.safety=revise")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/samples?*where=verdict*")
+    page.locator("ol.samples a.row").first.click()
+    safety = page.locator("section.critique", has_text="safety")
+    assert "revise" in safety.inner_text()
+    assert "We should warn of the danger" in safety.inner_text()
+    assert page.locator("svg.machine a.node").count() == 6
+    assert page.locator("ins").count() > 0
+
+
+def test_the_playground_replays_an_edited_prompt_and_shows_the_difference(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/clinic/samples/s000003")
+    form = page.locator("#playground details", has_text="critics.safety")
+    form.locator("summary").click()
+    prompt = form.locator("textarea")
+    prompt.fill(prompt.input_value().replace("**safety**", "**empathy**"))
+    form.get_by_role("button").click()
+    page.wait_for_url("**/replays/*")
+    page.wait_for_selector("#replay ins", timeout=60_000)
+    shown = page.locator("#replay").inner_text()
+    assert "We should show" in shown
+    assert "clinic/s000003" in shown
+    page.locator("#replay a.row").last.click()
+    page.wait_for_url("**/samples/s000003")
+    assert "made from clinic/s000003 from safety on" in page.locator("main").inner_text()
+
+
+def test_two_runs_are_compared_down_to_a_pair(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("link", name="compare").click()
+    page.get_by_label("from").select_option("clinic")
+    page.get_by_label("to").select_option("clinic-fork")
+    page.get_by_role("button", name="Compare").click()
+    main = page.locator("main")
+    assert "25 samples match, 25 are done in both" in main.inner_text()
+    assert page.locator("tr", has_text="safety").locator("td").first.inner_text() == "1"
+    first = page.locator("ol.samples a.row").first
+    assert "safety: revise → pass" in first.inner_text()
+    first.click()
+    assert page.locator("h1").inner_text() == "clinic-fork/q000001 against clinic/q000001"
+    assert page.locator("del").count() > 0
+    page.get_by_role("link", name="clinic-fork/q000001").click()
+    assert page.locator("h1").inner_text() == "clinic-fork/q000001"
+
+
+def test_pages_follow_a_run_without_being_loaded_again(visit: Visit, store: Path, simulated: str) -> None:
+    page = visit()
+    page.evaluate("window.kept = true")
+    text = (store.parent / "recipe.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"name: .*", "name: later", re.sub(r"http://[^\"]+", simulated, text)).replace("asked.jsonl", "one")
+    (store.parent / "one").write_text('{"query": "Is tea good for a cough?"}\n', encoding="utf-8")
+    (store.parent / "later.yaml").write_text(text.replace("samples: 24", "samples: 0"), encoding="utf-8")
+    command = [sys.executable, "-m", "muser.cli", "run", "later.yaml"]
+    subprocess.run(command, cwd=store.parent, check=True, capture_output=True)
+    row = page.locator("tr", has_text="later")
+    row.get_by_text("1 / 1").wait_for(timeout=20_000)
+    assert page.evaluate("window.kept") is True
+
+
+def test_everything_can_be_reached_by_keys(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/clinic/samples")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/samples/s000001")
+    page.keyboard.press("j")
+    page.wait_for_url("**/samples/s000002")
+    page.keyboard.press("e")
+    assert page.locator("details.call[open]").count() == 6
+    page.keyboard.press("?")
+    assert page.locator("dialog#keys").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.wait_for_url("**/samples*")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_read_well_in_light_and_dark_and_on_a_phone(scheme: str, width: int, visit: Visit) -> None:
+    page = visit(color_scheme=scheme, viewport={"width": width, "height": 844})
+    for place in PAGES:
+        page.goto(place)
+        page.evaluate(UNFOLD)
+        assert hard_to_read(page) == [], place
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
