@@ -32,3 +32,10 @@ def test_equal_texts_have_no_change_and_empty_ones_no_word() -> None:
     assert words("a b", "a b") == "a b"
     assert words("", "") == ""
     assert words("", "new words").strip() == "{+new words+}"
+
+
+def test_a_word_said_a_hundred_thousand_times_does_not_hang() -> None:
+    before, after = "now " + "a word and " * 40_000 + "end", "then " + "a word or " * 30_000 + "end"
+    steps = list(word_diff(before, after))
+    assert [change for change, text in steps if text.strip()] == ["out", "in", "same"]
+    assert word_diff(before, before).__next__() == ("same", before)

@@ -116,7 +116,7 @@ def test_every_answer_carries_the_policy(client: TestClient) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "unsafe" not in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
     assert not re.search(r"<script(?! src=)|<style|\son\w+=|style=", client.get("/runs/study/samples/s000001").text)
 
 
