@@ -67,11 +67,12 @@ def list_samples(
         index_texts(store, on_indexed)
     matching = f"FROM samples s WHERE {'s.run_id = ? AND ' if run_id else ''}{wanted.sql} AND {found.sql}"
     parameters = [*([run_id] if run_id else []), *wanted.parameters, *found.parameters]
+    select = f"SELECT s.id, count(*) OVER () {matching} ORDER BY {order} LIMIT ? OFFSET ?"
     with store.reader() as db:
-        total = db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
-        page = db.execute(f"SELECT s.id {matching} ORDER BY {order} LIMIT ? OFFSET ?", [*parameters, limit, offset])
-        ids = [row[0] for row in page]
-    return Listing(total=total, samples=_lines(store, ids))
+        page = db.execute(select, [*parameters, limit, offset]).fetchall()
+        # Past the end, or where none is wanted, no row says how many there are.
+        total = page[0][1] if page else db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
+    return Listing(total=total, samples=_lines(store, [row[0] for row in page]))
 
 
 def ended_since(store: Store, run_id: str, moment: str, known: Container[str] = ()) -> tuple[SampleLine, ...]:
