@@ -1,5 +1,6 @@
 """The viewer's server: what each address shows. Reading is all it can do but for replays from the playground."""
 
+import re
 import secrets
 import socket
 from collections.abc import Callable, Collection
@@ -34,6 +35,7 @@ LONGEST_FORM = 1 << 20
 OPENING = 20_000
 """Characters of a text that are shown at once; the rest unfolds."""
 
+_UNBROKEN = re.compile(r"(\S{500})")
 T = TypeVar("T")
 
 
@@ -95,7 +97,13 @@ class _Viewer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.templates.filters |= {"url": _url, "diff": _diff, "clock": _clock, "duration": _duration}
+        self.templates.filters |= {
+            "url": _url,
+            "diff": _diff,
+            "clock": _clock,
+            "duration": _duration,
+            "breakable": _breakable,
+        }
         self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}
 
     async def show(self, template: str, make: Callable[[], Any], status: int = 200) -> Response:
@@ -183,6 +191,11 @@ def _url(sample: str) -> str:
 
 def _diff(before: str, after: str) -> list[tuple[str, str]]:
     return list(word_diff(before, after))
+
+
+def _breakable(text: str) -> Markup:
+    """The text with places to break it: a browser takes ten seconds for a word of 100,000 characters without."""
+    return Markup("<wbr>").join(filter(None, _UNBROKEN.split(visible(text))))
 
 
 def _clock(moment: str | None) -> str:

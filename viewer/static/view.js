@@ -22,7 +22,7 @@ document.addEventListener("keydown", (event) => {
     k: () => step(-1),
     "/": () => { const search = document.getElementById("search"); if (search) search.focus(); else location.assign("/samples#search"); },
     e: () => {
-      const all = [...document.querySelectorAll("main details")];
+      const all = [...document.querySelectorAll("main details:not(.rest)")];
       const open = !all.some((one) => one.open);
       all.forEach((one) => { one.open = open; });
     },
