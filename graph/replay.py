@@ -20,8 +20,8 @@ from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Value
 from ..store.checkpoints import open_checkpointer
 from ..store.database import Store
-from ..store.forks import ForkPoint, add_forks, fork_run, origins_of
-from ..store.runs import Run, find_run
+from ..store.forks import ForkPoint, add_forks, origins_of
+from ..store.runs import Run, find_run, start_run
 from ..store.samples import get_trace
 from .build import build_machine
 from .opening import describe_run, difference
@@ -159,7 +159,7 @@ async def replay(
     planned = Replay.plan(parent, recipe, node)
     materials, described = planned.describe(revisions or {})
     points, refused = await _find_points(store, planned, samples)
-    run = fork_run(store, described)
+    run = start_run(store, described)
     forks = add_forks(store, run.id, points)
     needed = dict.fromkeys([*planned.roles, *_missing(planned.recipe, points)])
     last = Progress(run.id)

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 from ..core.types import SampleStatus
 from .database import Store
-from .runs import Run, create_run, find_run, next_run_id
 from .samples import record_state, row_id
 
 
@@ -16,16 +15,6 @@ class ForkPoint(NamedTuple):
     sample: str
     checkpoint: str
     state: Mapping[str, Any]
-
-
-def fork_run(store: Store, run: Run) -> Run:
-    """The run of these forks, known by parent and fingerprint, else this one under the next free id of its name."""
-    rows = store.read(
-        "SELECT id FROM runs WHERE parent = ? AND fingerprint = ? ORDER BY rowid DESC LIMIT 1",
-        (run.parent, run.fingerprint),
-    )
-    found = find_run(store, rows[0]["id"]) if rows else None
-    return found or create_run(store, run.model_copy(update={"id": next_run_id(store, run.name)}))
 
 
 def add_forks(store: Store, run_id: str, points: Iterable[ForkPoint]) -> list[str]:

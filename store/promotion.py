@@ -8,7 +8,7 @@ from ..core.errors import InputError
 from ..core.hashing import digest
 from ..core.types import Value
 from .database import Store, now
-from .runs import Run, create_run, find_run, next_run_id
+from .runs import Run, find_run, free_id, insert_run
 from .samples import PERSONA, find_sample, row_id
 
 
@@ -43,9 +43,13 @@ def promote(store: Store, names: Iterable[str]) -> Promoted:
     parent = find_run(store, roots.pop())
     if parent is None:
         raise InputError("the run that these are forks of is not there any more", where=forks[0])
-    run = create_run(store, _describe(store, parent, replaced))
-    copied = store.write_now(lambda db: _copy(db, parent.id, run.id, replaced))
-    return Promoted(run_id=run.id, parent=parent.id, samples=copied, replaced=replaced)
+
+    def change(db: Connection) -> tuple[str, int]:
+        run = insert_run(db, _describe(db, parent, replaced))
+        return run.id, _copy(db, parent.id, run.id, replaced)
+
+    made, copied = store.write_now(change)
+    return Promoted(run_id=made, parent=parent.id, samples=copied, replaced=replaced)
 
 
 def _named(store: Store, name: str) -> list[str]:
@@ -69,12 +73,12 @@ def _original(store: Store, fork: str) -> str:
     return _original(store, origin) if above and above[0]["forked_from"] else origin
 
 
-def _describe(store: Store, parent: Run, replaced: dict[str, str]) -> Run:
+def _describe(db: Connection, parent: Run, replaced: dict[str, str]) -> Run:
     identity = parent.identity | {"promoted": {original: replaced[original] for original in sorted(replaced)}}
     runs = sorted({fork.rpartition("/")[0] for fork in replaced.values()})
     name = f"{parent.name}-promoted"
     made = {
-        "id": next_run_id(store, name),
+        "id": free_id(db, name),
         "name": name,
         "identity": identity,
         "fingerprint": digest(identity),

@@ -64,23 +64,26 @@ class RunLine(Value):
 
 def create_run(store: Store, run: Run) -> Run:
     """Record a run; `created_at` is set by the store."""
-    return store.write_now(lambda db: _create(db, run))
+    return store.write_now(lambda db: insert_run(db, run))
 
 
 def start_run(store: Store, run: Run, *, new: bool = False) -> Run:
-    """The newest run of this one's name; where there is none, or always if `new`, this one under the next free id.
+    """The run to go on with: the newest of this one's name, or for forks the newest of this parent and fingerprint.
 
-    Of processes that start at the same time one makes the run, and the others get it.
+    Where there is none, or always if `new`, this one under the next free id. Of processes that start at the same time
+    one makes the run, and the others get it.
     """
+    known = (FORKS, (run.parent, run.fingerprint)) if run.parent else (LATEST, (run.name,))
 
     def change(db: Connection) -> Run:
-        found = None if new else db.execute(LATEST, (run.name,)).fetchone()
-        return _run(found) if found else _create(db, run.model_copy(update={"id": _free_id(db, run.name)}))
+        found = None if new else db.execute(*known).fetchone()
+        return _run(found) if found else insert_run(db, run.model_copy(update={"id": free_id(db, run.name)}))
 
     return store.write_now(change)
 
 
-def _create(db: Connection, run: Run) -> Run:
+def insert_run(db: Connection, run: Run) -> Run:
+    """`create_run` inside a change."""
     created = run.model_copy(update={"created_at": now()})
     row = created.model_dump()
     db.execute(CREATE, row | {name: json.dumps(row[name]) for name in JSON})
@@ -106,16 +109,18 @@ def latest_run(store: Store, name: str) -> Run | None:
     return _run(rows[0]) if rows else None
 
 
+FORKS = "SELECT * FROM runs WHERE parent = ? AND fingerprint = ? ORDER BY rowid DESC LIMIT 1"
 LATEST = "SELECT * FROM runs WHERE name = ? ORDER BY rowid DESC LIMIT 1"
 
 
 def next_run_id(store: Store, name: str) -> str:
     """`name` for its first run, then `name-2` and so on; never one that is taken."""
     with store.reader() as db:
-        return _free_id(db, name)
+        return free_id(db, name)
 
 
-def _free_id(db: Connection, name: str) -> str:
+def free_id(db: Connection, name: str) -> str:
+    """`next_run_id` inside a change, in which nobody else can take it."""
     taken = {row[0] for row in db.execute("SELECT id FROM runs WHERE id = ? OR id GLOB ? || '-*'", (name, name))}
     count = 1
     while (run_id := name if count == 1 else f"{name}-{count}") in taken:

@@ -1,6 +1,7 @@
 """Forks promoted into a run of their original's other samples."""
 
 import asyncio
+import sqlite3
 
 import pytest
 
@@ -84,4 +85,12 @@ def test_what_cannot_be_promoted_is_refused_and_leaves_no_run(forked: Store, run
     ):
         with pytest.raises(InputError, match=said):
             promote(forked, names)
+    assert find_run(forked, "demo-promoted") is None
+
+
+def test_a_promotion_that_does_not_come_to_its_end_leaves_no_run(forked: Store) -> None:
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON critiques BEGIN SELECT raise(ABORT, 'no'); END"
+    forked.write_now(lambda db: db.execute(refuse).rowcount)
+    with pytest.raises(sqlite3.IntegrityError):
+        promote(forked, ["demo-fork"])
     assert find_run(forked, "demo-promoted") is None
