@@ -30,6 +30,8 @@ def serve_pages(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            # Whoever opens the address at once waits for the pages and is not refused.
+            listener.listen()
         except OSError as error:
             raise InputError(
                 f"cannot listen there: {error}", where=f"{host}:{port}", todo="name another --port"

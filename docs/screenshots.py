@@ -30,33 +30,52 @@ critics:
 
 
 async def take_pictures(folder: Path) -> None:
-    """Runs the questions, replays them under another safety critic, and takes every picture."""
+    """Runs the questions, and does in the viewer what docs/viewer.md says."""
     async with simulated_endpoint() as url, async_playwright() as playwright:
         (folder / "recipe.yaml").write_text(RECIPE.format(url=url))
-        for name in ("questions.jsonl", "empathy.md"):
-            shutil.copy(RECIPES / name, folder)
+        shutil.copy(RECIPES / "questions.jsonl", folder)
         await muser(folder, "run", "recipe.yaml")
-        change = "critics.safety.prompt=empathy.md"
-        await muser(folder, "replay", "--run", "demo-questions", "--from", "safety", "--set", change)
-        await muser(folder, "view", "demo-questions", "demo-questions-fork", "--export", "out.html")
         path = next(filter(None, map(shutil.which, CHROMIUM)))
         browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": WIDTH, "height": 640})
-        await of_the_export(page, (folder / "out.html").as_uri())
+        command = [sys.executable, "-m", "muser.cli", "view", "--port=0", "--no-browser"]
+        server = await asyncio.create_subprocess_exec(*command, cwd=folder, stderr=asyncio.subprocess.PIPE)
+        try:
+            assert server.stderr
+            await of_the_walk(page, (await server.stderr.readline()).decode().rpartition(" at ")[2].strip())
+        finally:
+            server.terminate()
+            await server.wait()
+        await muser(folder, "view", "demo-questions", "--export", "demo.html")
+        await page.goto((folder / "demo.html").as_uri())
+        await page.locator("#search").fill("fever")
+        await save(page, "export", height=480)
         await browser.close()
 
 
-async def of_the_export(page: Page, address: str) -> None:
-    """The single file: its list, a trace, the two runs and a pair of samples."""
+async def of_the_walk(page: Page, address: str) -> None:
+    """From the runs to a sample that the safety critic sent back, to its replay under another prompt."""
     await page.goto(address)
-    await page.get_by_label("sent back by…").select_option("safety")
-    await save(page, "list")
-    await page.goto(f"{address}#demo-questions/q000003")
-    await save(page, "trace", height=1000)
-    await page.goto(f"{address}#=")
-    await save(page, "compare")
-    await page.locator("ol.samples a").first.click()
-    await save(page, "pair", height=1000)
+    await save(page, "runs", height=300)
+    await page.goto(f"{address.partition('?')[0]}runs/demo-questions")
+    await save(page, "run", height=900)
+    await page.goto(page.url + "/samples?where=verdict.safety%3Drevise")
+    await save(page, "samples", height=520)
+    await page.locator("ol.samples a.row").nth(2).click()
+    await page.wait_for_selector("#playground")
+    await save(page, "trace", height=1120)
+    form = page.locator("#playground details", has_text="critics.safety")
+    await form.locator("summary").click()
+    prompt = form.locator("textarea")
+    await prompt.fill((await prompt.input_value()).replace("**safety**", "**empathy**"))
+    await form.scroll_into_view_if_needed()
+    await save(page, "playground")
+    await form.get_by_role("button").click()
+    await page.wait_for_selector("#replay ins")
+    await save(page, "replay", height=900)
+    runs = f"{address.partition('?')[0]}compare?a=demo-questions&b=demo-questions-fork"
+    await page.goto(runs)
+    await save(page, "compare", height=860)
 
 
 async def save(page: Page, name: str, height: int = 640) -> None:
