@@ -45,6 +45,7 @@ class Server:
             f"the server for {self.name} ended by itself, with status {status}; its last lines:\n"
             f"{_last_lines(self.log.read_text(errors='replace'))}",
             where=str(self.log),
+            todo="mend what the log tells of; the same command again goes on where it stopped",
         )
 
 

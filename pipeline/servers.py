@@ -45,7 +45,9 @@ async def serving(
     on_start: OnStart | None = None,
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Served]:
-    """A server for each of these roles' models that has no address, as long as the block lasts. Raises ServerError.
+    """A server for each of these roles' models that has no address, as long as the block lasts.
+
+    Raises ServerError where one does not start, and at the end where one went away meanwhile: that is why calls failed.
 
     One that `muser serve` keeps up for the recipe is used; of the others `on_start` is told the name and the path.
     Setting `stop` while one starts gives up, with StartStopped.
@@ -114,7 +116,7 @@ async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> 
 
 @asynccontextmanager
 async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
-    """A server of this process's own, with a key that nobody else has."""
+    """A server of this process's own, with a key that nobody else has. Raises ServerError where it ended before."""
     first = group[0]
     key_env = first.settings.api_key_env or KEY
     if key_env == KEY and not os.environ.get(KEY):
@@ -123,6 +125,8 @@ async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
     weights, settings = _weights(recipe, group), first.settings.serve or ServeSettings()
     async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
         yield _card(weights, server, key_env)
+        if server.process.returncode is not None:
+            raise await server.end()
 
 
 async def _found(recipe: Recipe, group: list[Place]) -> Card | None:

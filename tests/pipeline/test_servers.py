@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -18,9 +20,23 @@ from muser.pipeline.servers import KEY, StartStopped, kept_up, serving, unless_s
 from muser.store.artifacts import Artifact, record_artifact
 from muser.store.database import Store
 
+from ..endpoints.test_guard import wait_for
+from ..endpoints.test_serving import descendants
 from .conftest import MakeRecipe
 
 URL = "http://127.0.0.1:1/v1"
+# Healthy until it is asked for anything else.
+MORTAL = """
+import http.server, os, sys
+class Mortal(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.flush()
+        if self.path != "/health":
+            os._exit(7)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Mortal).serve_forever()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +172,27 @@ async def test_a_stop_while_a_server_starts_gives_up() -> None:
     with pytest.raises(StartStopped):
         await unless_stopped(start(), stop)
     assert ended.is_set()
+
+
+async def test_a_server_that_went_away_is_why_calls_failed(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (recipe.folder / "student" / "config.json").write_text("{}")
+    monkeypatch.setattr(servers, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(servers, "transformers_command", lambda _, port, __: [sys.executable, "-c", MORTAL, str(port)])
+    with pytest.raises(ServerError, match="ended by itself, with status 7") as ended:
+        await outlive_server(recipe, store)
+    assert "goes on where it stopped" in ended.value.todo
+    assert ended.value.where.endswith("logs/student-base.log")
+    assert os.environ.pop(KEY)
+
+
+async def outlive_server(recipe: Recipe, store: Store) -> None:
+    """Asks the student's server once, which ends it, and does not leave before it has."""
+    before = set(descendants(os.getpid()))
+    async with serving(recipe, store, ["refiner"]) as up:
+        async with aiohttp.ClientSession() as client:
+            await client.get(f"{up.models['student'].base_url}/models")
+        await asyncio.to_thread(wait_for, lambda: set(descendants(os.getpid())) <= before)
+        # The event loop hears of an ended child from a thread.
+        await asyncio.sleep(0.05)
