@@ -32,9 +32,9 @@ def commands() -> Iterator[tuple[str, list[str]]]:
     """(page, words) of every muser command in a shell block."""
     for page in PAGES:
         for line in "\n".join([*blocks(page, "sh"), *blocks(page, "console")]).replace("\\\n", " ").splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
-            if words and words[0] == "muser":
-                yield page.name, words[1:]
+            # What a command prints stands below it, and need not be words of a shell.
+            if (typed := line.removeprefix("$ ")).startswith("muser "):
+                yield page.name, shlex.split(typed, comments=True)[1:]
 
 
 @pytest.mark.parametrize(("page", "words"), list(commands()))
