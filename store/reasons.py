@@ -127,19 +127,19 @@ def _failed(trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence
     node, (kind, _, outcome) = trace.failed_node or "", (trace.cause_kind or "").partition(".")
     role = ROLES.get(node, f"critics.{node}")
     first, *rest = (trace.cause or "no cause was recorded").splitlines()
+    in_the_end = {call.round for call in calls if call.role == role and call.outcome in ("ok", "prose")}
     useless = [
         (number, call)
         for number, call in enumerate(calls, 1)
-        if call.role == role and call.outcome not in ("ok", "prose") and not call.superseded
+        if call.role == role and call.round not in in_the_end and not call.superseded
     ]
-    useless = [(number, call) for number, call in useless if call.round == useless[-1][1].round]
 
     def evidence() -> Iterator[Evidence]:
         for number, call in useless:
             ended = f"finish reason {call.reply.finish_reason}" if call.reply.finish_reason else "no finish reason"
             what = f"{role}, attempt {call.attempt}: {_words(call.outcome)}, {ended}"
             yield Evidence(what=what, quote=_shortened(call.reply.text or call.reply.reasoning), call=number)
-        if not useless and kind != "ReplyError":
+        if kind.startswith("Endpoint"):
             yield Evidence(what=f"{role} has no reply: the call did not come back")
         yield from (Evidence(what=line.strip()) for line in rest)
 

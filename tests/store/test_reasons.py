@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from muser.core.errors import EndpointRefused, ReplyError
+from muser.core.errors import CriticError, EndpointRefused, EndpointTimeout, ReplyError
 from muser.core.types import Message, Outcome, Reply, SampleInput, Verdict
 from muser.store.database import Store
 from muser.store.history import prune
@@ -138,6 +138,21 @@ async def test_a_call_that_did_not_come_back_is_told_from_a_reply_of_no_use(read
     reason = await ended(ready, {}, status="failed", cause=cause, failed_node="refine")
     assert reason.answer == "Failed at refine: EndpointRefused: the server refused: 404"
     assert reason.evidence[0].what == "refiner has no reply: the call did not come back"
+
+
+async def test_replies_that_were_repaired_are_not_to_blame(ready: Store) -> None:
+    await call(ready, "refiner", "", "empty")
+    await call(ready, "refiner", REFINED, attempt=2)
+    cause = EndpointTimeout("no answer within 600 s")
+    reason = await ended(ready, {}, status="failed", cause=cause, failed_node="refine")
+    assert [shown.what for shown in reason.evidence] == ["refiner has no reply: the call did not come back"]
+
+
+async def test_a_critic_that_raised_is_told_in_its_own_words(ready: Store) -> None:
+    cause = CriticError("the critic raised KeyError: 'x'", where="critics.own")
+    reason = await ended(ready, {}, status="failed", cause=cause, failed_node="own")
+    assert reason.answer == "Failed at own: CriticError: the critic raised KeyError: 'x'"
+    assert [shown.what for shown in reason.evidence] == ["where: critics.own"]
 
 
 async def test_a_score_says_which_criteria_cost_most_and_a_failed_judge_that_there_is_none(ready: Store) -> None:
