@@ -44,7 +44,7 @@ def test_every_command_in_the_docs_exists_with_its_options(page: str, words: lis
         assert words[0] in group.commands, f"{page}: muser {words[0]}"
         group, words = group.commands[words[0]], words[1:]
     known = {name for parameter in group.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    used = {word.partition("=")[0] for word in words if word.startswith("-")}
+    used = {word.partition("=")[0] for word in words if re.match("--|-[a-z]$", word)}
     assert used <= known | {"--help", "-h"}, f"{page}: {used - known}"
 
 
