@@ -63,6 +63,7 @@ test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## tests that take minutes each
 	$(PYTEST) -m nightly --timeout 3000
 
 nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## everything
+	$(BIN)/python bench/scale.py --samples 100000
 
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \

@@ -7,17 +7,18 @@ A sample that has a query starts at `respond`, one that has a response starts at
 `respond` ends it: that is how the teacher's answers are made.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from langgraph.errors import NodeTimeoutError
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import Command, RetryPolicy
+from langgraph.types import Command
 
 from ..agents.persona import simulate
 from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
+from ..core.errors import EndpointTimeout
 from ..core.types import Persona, Response
 from .state import Context, State, bind, critiques_of_round, latest_answer, round_of
 
@@ -31,9 +32,6 @@ class Node(Protocol):
 
 Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
 """(state, the run's context) → the change: a node for those who do not know LangGraph."""
-
-# Requests are retried where they are made; a node is tried again only when it hung as a whole.
-RETRY = RetryPolicy(max_attempts=2, retry_on=NodeTimeoutError)
 
 
 async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -107,7 +105,7 @@ def build_machine(
 
     def add(name: str, node: Node, **more: Any) -> None:
         bound = with_context(node, context) if context else node
-        graph.add_node(name, bound, retry_policy=RETRY, timeout=(timeouts or {}).get(name), **more)
+        graph.add_node(name, bounded(bound, (timeouts or {}).get(name)), **more)
 
     add("persona", persona)
     add("respond", respond)
@@ -124,6 +122,31 @@ def build_machine(
     return graph
 
 
+def bounded(node: Node, seconds: float | None) -> Node:
+    """The node, begun once more where it hung as a whole: requests are retried where they are made.
+
+    LangGraph's own timeouts and retries watch each node with tasks of their own, which cost more than the node.
+    """
+
+    async def act(state: State, runtime: Runtime[Any]) -> Any:
+        watch = asyncio.timeout(seconds)
+        try:
+            async with watch:
+                return await node(state, runtime=runtime)
+        except TimeoutError:
+            if not watch.expired():
+                raise
+        try:
+            async with asyncio.timeout(seconds):
+                return await node(state, runtime=runtime)
+        except TimeoutError as error:
+            raise EndpointTimeout(
+                f"no end after {seconds:g} s, twice", todo="raise the model's timeout, or lower concurrency"
+            ) from error
+
+    return act
+
+
 def with_context(node: Node, context: Context) -> Node:
     """The node with its context bound."""
 
@@ -138,7 +161,7 @@ def build_line(steps: Mapping[str, Step], timeouts: Mapping[str, float] | None =
     graph: StateGraph[State, Any] = StateGraph(State, context_schema=object)
     before = START
     for name, step in steps.items():
-        graph.add_node(name, _node(step), retry_policy=RETRY, timeout=(timeouts or {}).get(name))
+        graph.add_node(name, bounded(_node(step), (timeouts or {}).get(name)))
         graph.add_edge(before, name)
         before = name
     graph.add_edge(before, END)

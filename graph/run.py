@@ -16,6 +16,7 @@ from ..prompts.attributes import AttributeTables, load_attributes
 from ..prompts.templates import PromptSet, load_prompts
 from ..store.database import Store
 from ..store.runs import Run
+from ..store.samples import count_simulated
 from .build import build_machine
 from .calls import Calls, node_of
 from .crew import run_crew
@@ -73,9 +74,12 @@ async def run_recipe(
     called = recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    given = _own_inputs(recipe, materials) if inputs is None else inputs
+    if inputs is None:
+        # Drawing a hundred thousand personas anew would take a resumed run longer than all else before its first call.
+        is_drawn = await asyncio.to_thread(count_simulated, store, run.id) >= recipe.samples
+        inputs = materials.brought if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
-    job = replace(job, inputs=given, retry=retry, join=workers is not None)
+    job = replace(job, inputs=inputs, retry=retry, join=workers is not None)
     if workers is None or workers == 1:
         return await run_job(store, job, on_progress=on_progress, stop=stop)
     return await run_crew(store, job, workers, on_progress=on_progress, stop=stop)

@@ -39,7 +39,7 @@ from .database import Store
 INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
 WORTH_PACKING = 160  # bytes
 LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
-RECENT = 4096  # threads whose last checkpoint is remembered
+RECENT = 2048  # threads whose last checkpoint is remembered
 
 Entry = list[Any]
 """[kind, bytes] for a short value, [kind, digest, True] for one in `checkpoint_values`."""

@@ -73,6 +73,12 @@ def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_se
     return added
 
 
+def count_simulated(store: Store, run_id: str) -> int:
+    """How many samples of the run were drawn from attribute tables, by their keys s000001 and on."""
+    sql = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*'"
+    return int(store.read(sql, (run_id,))[0]["n"])
+
+
 async def take_pending(store: Store, run_id: str, limit: int, worker: str | None = None) -> list[Trace]:
     """Claim up to `limit` pending samples in order: they are marked running at `worker`; nobody else gets them."""
     return await store.write(lambda db: _take(db, run_id, limit, worker))

@@ -1,14 +1,20 @@
 """The machine takes each sample the way the paper's method goes, from wherever it starts."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.runtime import Runtime
 
+from muser.core.errors import EndpointTimeout
 from muser.core.recipe import Recipe
 from muser.core.types import Ask, Critique, Response, SampleInput
+from muser.graph.build import bounded
 from muser.graph.run import run_recipe
+from muser.graph.state import State
 from muser.store.database import Store
 from muser.store.ledger import calls_of
 from muser.store.samples import get_trace
@@ -191,3 +197,22 @@ async def test_a_hostile_answer_stays_text(simulated: str, make_recipe: MakeReci
     asked = next(c for c in calls_of(store, trace.id) if c.role == "critics.safety")
     assert hostile in asked.messages[-1].content
     assert json.dumps(trace.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(("hangs", "ends"), [(0, 1), (1, 2), (2, None)])
+async def test_a_node_that_hangs_is_begun_once_more(hangs: int, ends: int | None) -> None:
+    begun = []
+
+    async def node(state: State, *, runtime: Runtime[Any]) -> dict[str, int]:
+        begun.append(state)
+        if len(begun) <= hangs:
+            await asyncio.Event().wait()
+        return {"round": len(begun)}
+
+    act = bounded(node, 0.05)(State(round=1), runtime=Runtime())
+    if ends:
+        assert await act == {"round": ends}
+        return
+    with pytest.raises(EndpointTimeout, match=r"no end after 0\.05 s, twice"):
+        await act
+    assert len(begun) == 2
