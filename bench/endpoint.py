@@ -1,12 +1,14 @@
 """A bare, fast OpenAI-compatible endpoint in a process of its own: what is measured against it is the client.
 
 Not the simulated endpoint: it has no script, no faults and no roles. Every reply is 1,200 characters; a reply to a
-schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url.
+schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url. With `distinct` every reply is a new
+text of about 1,700 characters, so that the six calls of a sample say 10 KB that nobody said before.
 """
 
 import asyncio
 import json
 import multiprocessing
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,14 +29,25 @@ def _body(text: str) -> bytes:
     return json.dumps(whole).encode()
 
 
-def _serve(latency: float, ready: Connection) -> None:
+WORDS = [
+    f"{a}{b}" for a in ("fe", "pa", "do", "re", "li", "co", "tri") for b in ("ver", "in", "se", "st", "quid", "al")
+]
+
+
+def _distinct(is_critique: bool) -> bytes:
+    text = " ".join(random.choices(WORDS, k=320))
+    return _body(json.dumps({"rationale": text, "verdict": "revise"}) if is_critique else text)
+
+
+def _serve(latency: float, distinct: bool, ready: Connection) -> None:
     answer, critique = _body(ANSWER), _body(CRITIQUE)
 
     async def complete(request: web.Request) -> web.Response:
-        body = await request.read()
+        is_critique = b'"response_format"' in await request.read()
         if latency:
             await asyncio.sleep(latency)
-        return web.Response(body=critique if b'"response_format"' in body else answer, content_type="application/json")
+        body = _distinct(is_critique) if distinct else critique if is_critique else answer
+        return web.Response(body=body, content_type="application/json")
 
     async def models(_: web.Request) -> web.Response:
         return web.json_response({"object": "list", "data": [{"id": "fast", "object": "model"}]})
@@ -52,10 +65,10 @@ def _serve(latency: float, ready: Connection) -> None:
 
 
 @contextmanager
-def fast_endpoint(latency: float = 0.0) -> Iterator[str]:
+def fast_endpoint(latency: float = 0.0, *, distinct: bool = False) -> Iterator[str]:
     """The base_url of an endpoint that takes `latency` seconds a call."""
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(latency, there), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(latency, distinct, there), daemon=True)
     server.start()
     try:
         yield f"http://127.0.0.1:{here.recv()}/v1"

@@ -1,0 +1,59 @@
+"""What a finished sample takes on disk, ledger and full history, beside LangGraph's own SQLite saver without calls.
+
+    python bench/space.py [--samples N]
+
+Every reply is a new text, 10 KB of them a sample. Sizes are of the closed file, with its log folded in.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from endpoint import fast_endpoint
+from naive import run as run_naive
+
+from muser.core.recipe import Recipe
+from muser.graph.run import run_recipe
+from muser.store.database import Store
+from muser.store.history import prune
+from muser.store.space import vacuum
+
+CRITICS = ("decision", "communication", "safety")
+
+
+def kib(path: Path, samples: int) -> float:
+    """KiB a sample of a store's files."""
+    return round(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / samples / 1024, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=500)
+    samples = parser.parse_args().samples
+    with tempfile.TemporaryDirectory() as folder, fast_endpoint(distinct=True) as url:
+        path, other = Path(folder) / "muser.db", Path(folder) / "naive.db"
+        recipe = Recipe(
+            name="space",
+            samples=samples,
+            models={"fast": {"model": "fast", "base_url": url}},
+            critics={name: {"prompt": f"{name}.md"} for name in CRITICS},
+        )
+        with Store.open(path) as store:
+            assert asyncio.run(run_recipe(recipe, store)).done == samples
+        sizes = {"muser": kib(path, samples)}
+        with Store.open(path) as store:
+            said = store.read("SELECT sum(length(body)) AS n FROM texts")[0]["n"]
+            prune(store)
+            vacuum(store)
+        sizes["muser, pruned"] = kib(path, samples)
+        asyncio.run(run_naive(url, other, samples, 32))
+        sizes["stock saver, no calls"] = kib(other, samples)
+    print(json.dumps({"samples": samples, "kib_of_text": round(said / samples / 1024, 1), "kib_per_sample": sizes}))
+
+
+if __name__ == "__main__":
+    main()
