@@ -45,11 +45,10 @@ def print_comparison(console: "Console", compared: "Comparison", store: str) -> 
     """The comparison in tables, and commands that show its first sample on both sides."""
     from rich.text import Text
 
-    from .layout import columns, paragraph
+    from .layout import columns
 
     for heading in _heading(compared):
-        for line in paragraph(console, Text(heading)):
-            console.print(line)
+        console.print(Text(heading), soft_wrap=True)
     if compared.verdicts:
         console.print()
         names = ("to pass", "to revise", "pairs", "p")

@@ -161,7 +161,7 @@ def print_fork(console: "Console", store: "Store", sample: str, fork: str) -> No
     from rich.text import Text
 
     from ..store.samples import get_trace
-    from .layout import columns
+    from .layout import columns, paragraph
     from .text import plain
     from .traces import diffed
 
@@ -173,12 +173,9 @@ def print_fork(console: "Console", store: "Store", sample: str, fork: str) -> No
     for title, old, new in _texts(before, after):
         console.print()
         console.print(Rule(Text(title, style="bold"), align="left", style="dim"))
-        if old == new:
-            console.print(Text("the same", style="dim"))
-        elif not old:
-            console.print(Text(plain(new)))
-        else:
-            console.print(diffed(console, old, new))
+        same, added = Text("the same", style="dim"), Text(plain(new))
+        for part in paragraph(console, same if old == new else diffed(console, old, new) if old else added):
+            console.print(part)
 
 
 def _figures(before: "Trace", after: "Trace") -> "list[tuple[str, ...]]":

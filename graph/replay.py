@@ -105,14 +105,13 @@ class Replay:
     def describe(self, revisions: Mapping[str, str]) -> tuple[Materials, Run]:
         """The run of the forks as it would be made; equal replays are one run."""
         materials = Materials.load(self.recipe, own_inputs=False)
-        seen, given = (
-            self._seen(describe_recipe(self.recipe, materials, revisions=revisions).identity),
-            self.parent.identity,
-        )
+        whole, given = describe_recipe(self.recipe, materials, revisions=revisions).identity, self.parent.identity
+        seen = self._seen(whole)
         changes = difference(self._seen(given), seen)
         # What came before the node is as the parent's recipe made it.
         kept = {key: given[key] | seen[key] for key in ("models", "roles", "texts", "revisions") if key in given}
-        identity = given | seen | kept | {"fork": {"parent": self.parent.id, "node": self.node}}
+        fork = {"parent": self.parent.id, "node": self.node}
+        identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
         name = f"{self.parent.name.removesuffix('-fork')}-fork"
         run = describe_run(self.recipe.model_copy(update={"name": name}), identity, materials.prompts.digests())
         found = {
@@ -129,8 +128,11 @@ class Replay:
         bound = {settings["model"] for settings in roles.values() if settings}
         texts = {role if role == "attributes" else f"prompts.{role}" for role in (*roles, "shared")}
         texts |= {"attributes"} if "persona" in roles else set()
+        # A critic that is not called is seen only where it was left out.
+        kept = {name for name in self.recipe.critics if name in self.before.critics and f"critics.{name}" not in roles}
         return {
-            **{key: identity[key] for key in ("critics", "refine_when", "rounds", "repairs") if key in identity},
+            **{key: identity[key] for key in ("refine_when", "rounds", "repairs") if key in identity},
+            "critics": {name: value for name, value in identity.get("critics", {}).items() if name not in kept},
             "models": {name: identity["models"].get(name) for name in sorted({one.partition("@")[0] for one in bound})},
             "roles": roles,
             "texts": {key: value for key, value in identity.get("texts", {}).items() if key in texts},

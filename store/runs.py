@@ -43,7 +43,7 @@ class Run(Value):
 
 
 class RunLine(Value):
-    """A run in a list: what became of its samples, and the tokens it paid for."""
+    """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node."""
 
     id: str
     name: str
@@ -51,6 +51,8 @@ class RunLine(Value):
     status: RunStatus
     created_at: str
     finished_at: str | None
+    parent: str | None
+    node: str | None
     total: int
     done: int
     failed: int
@@ -147,8 +149,8 @@ LIST = """
         SELECT run_id, sum(calls) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
             sum(tokens_cached) tokens_cached
         FROM accounts GROUP BY run_id)
-    SELECT id, name, kind, runs.status, created_at, finished_at, coalesce(total, 0) total, coalesce(done, 0) done,
-        coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
+    SELECT id, name, kind, runs.status, created_at, finished_at, parent, node, coalesce(total, 0) total,
+        coalesce(done, 0) done, coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
         coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,
         coalesce(tokens_cached, 0) tokens_cached
     FROM runs LEFT JOIN s ON s.run_id = runs.id LEFT JOIN c ON c.run_id = runs.id

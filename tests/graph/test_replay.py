@@ -178,6 +178,8 @@ def test_a_failed_sample_is_replayed_from_the_node_that_failed(
     ("node", "change", "said"),
     [
         ("refine", "roles.responder.temperature=0.1", "no effect from refine on: roles.responder.temperature"),
+        ("refine", "critics.safety.prompt=decision.md", "no effect from refine on: critics.safety.prompt"),
+        ("decision", "critics.safety.prompt=decision.md", "no effect from decision on: critics.safety.prompt"),
         ("safety", "seed=7", "no effect from safety on: seed"),
         ("safty", "repairs=1", "no node safty; did you mean safety"),
     ],
