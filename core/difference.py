@@ -29,9 +29,11 @@ def word_diff(before: str, after: str) -> Iterator[tuple[Change, str]]:
 
     for kept, group in groupby(steps, is_kept):
         stretch = list(group)
+        ends = stretch[-1] == steps[-1]
         left, right = old[stretch[0][1] : stretch[-1][2]], new[stretch[0][3] : stretch[-1][4]]
         if kept:
-            yield "same", _joined(right)
+            text = _joined(right)
+            yield "same", text if ends or text[-1:].isspace() else f"{text} "
         else:
             yield from _changed("out", left)
             yield from _changed("in", right)

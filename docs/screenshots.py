@@ -42,7 +42,13 @@ async def take_pictures(folder: Path) -> None:
         server = await asyncio.create_subprocess_exec(*command, cwd=folder, stderr=asyncio.subprocess.PIPE)
         try:
             assert server.stderr
-            await of_the_walk(page, (await server.stderr.readline()).decode().rpartition(" at ")[2].strip())
+            address = (await server.stderr.readline()).decode().rpartition(" at ")[2].strip()
+            await of_the_walk(page, address)
+            prompt = next((folder / "muser.db-prompts").glob("safety-*.md"))
+            change = f"critics.safety.prompt={prompt}"
+            await muser(folder, "replay", "--run", "demo-questions", "--from", "safety", "--set", change)
+            await page.goto(f"{address.partition('?')[0]}compare?a=demo-questions&b=demo-questions-fork")
+            await save(page, "compare", height=900)
         finally:
             server.terminate()
             await server.wait()
@@ -68,14 +74,12 @@ async def of_the_walk(page: Page, address: str) -> None:
     await form.locator("summary").click()
     prompt = form.locator("textarea")
     await prompt.fill((await prompt.input_value()).replace("**safety**", "**empathy**"))
-    await form.scroll_into_view_if_needed()
+    await page.set_viewport_size({"width": WIDTH, "height": 640})
+    await page.locator("#playground").evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY - 60)")
     await save(page, "playground")
     await form.get_by_role("button").click()
     await page.wait_for_selector("#replay ins")
     await save(page, "replay", height=900)
-    runs = f"{address.partition('?')[0]}compare?a=demo-questions&b=demo-questions-fork"
-    await page.goto(runs)
-    await save(page, "compare", height=860)
 
 
 async def save(page: Page, name: str, height: int = 640) -> None:

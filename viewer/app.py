@@ -27,7 +27,7 @@ from ..store.overview import version
 from . import pages
 from .guard import Guard, form_token, is_form_token
 from .playground import Edit, Playground
-from .text import visible
+from .text import visible, without_folders
 
 HERE = Path(__file__).parent
 LONGEST_FORM = 1 << 20
@@ -102,6 +102,7 @@ class _Viewer:
             "diff": _diff,
             "clock": _clock,
             "duration": _duration,
+            "change": without_folders,
             "breakable": _breakable,
         }
         self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}

@@ -6,7 +6,6 @@ nothing else, so that no text in it can load or run anything.
 
 import hashlib
 import json
-import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator
 from html import escape
@@ -23,14 +22,13 @@ from ..store.runs import find_run
 from ..store.samples import Trace, counts, failures, find_sample, get_trace
 from ..store.tallies import verdicts_of
 from ..store.texts import WORTH_SHARING, cut
-from .text import visible
+from .text import visible, without_folders
 
 Field = Literal["persona", "query", "reasoning", "answer", "critiques", "refinement", "grades", "cause", "calls"]
 FIELDS: tuple[Field, ...] = get_args(Field)
 MOST = 64 * 2**20
 """Bytes of samples in one file; browsers take some seconds to open that much."""
 
-FOLDERS = re.compile(r"(?<=')(?:/|[A-Za-z]:\\)[^']*[/\\](?=[^'/\\]*')")
 # A call's messages and reply quote what the other fields hold, so they go with any of them.
 QUOTED_IN_CALLS = frozenset(FIELDS) - {"grades", "cause"}
 
@@ -68,8 +66,7 @@ def export_page(
         bundle.add(sample)
     data = bundle.to_dict(left_out=len(wanted) - len(bundle.samples))
     if comparison:
-        # Where prompts lie on the disk of whoever shares the file is nobody's business.
-        changes = [FOLDERS.sub("", line) for line in comparison.changes]
+        changes = [without_folders(line) for line in comparison.changes]
         data["comparison"] = comparison.model_dump(mode="json") | {"changes": changes}
     page = render(data)
     part = path.with_name(f".{path.name}.part")

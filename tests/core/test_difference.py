@@ -39,3 +39,7 @@ def test_a_word_said_a_hundred_thousand_times_does_not_hang() -> None:
     steps = list(word_diff(before, after))
     assert [change for change, text in steps if text.strip()] == ["out", "in", "same"]
     assert word_diff(before, before).__next__() == ("same", before)
+
+
+def test_what_is_taken_from_the_end_stands_apart_from_what_stays() -> None:
+    assert words("Do rest well. Then call.", "Do rest well.").strip() == "Do rest well. [-Then call.-]"
