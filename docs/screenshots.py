@@ -75,6 +75,7 @@ async def of_the_walk(page: Page, address: str) -> None:
     prompt = form.locator("textarea")
     await prompt.fill((await prompt.input_value()).replace("**safety**", "**empathy**"))
     await page.set_viewport_size({"width": WIDTH, "height": 640})
+    await prompt.evaluate("(area) => { area.scrollTop = 0; }")
     await page.locator("#playground").evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY - 60)")
     await save(page, "playground")
     await form.get_by_role("button").click()

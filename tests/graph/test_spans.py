@@ -110,3 +110,20 @@ async def test_a_collector_that_is_away_costs_no_sample(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     summary = await run_recipe(make_recipe(simulated, samples=1, otel="http://127.0.0.1:9"), store)
     assert summary.done == 1
+
+
+async def test_texts_can_be_left_out_of_spans(
+    simulated: str,
+    make_recipe: MakeRecipe,
+    store: Store,
+    collector: tuple[Collector, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver, address = collector
+    for side in ("INPUTS", "OUTPUTS"):
+        monkeypatch.setenv(f"OPENINFERENCE_HIDE_{side}", "true")
+    await run_recipe(make_recipe(simulated, samples=1, otel=address), store)
+    assert len(receiver.spans()) > 6
+    said = [call.reply.text.encode() for call in calls_of(store, "trial/s000001")]
+    said += [call.messages[-1].content.encode() for call in calls_of(store, "trial/s000001")]
+    assert not [text for text in said for body in receiver.received if text in body]
