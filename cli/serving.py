@@ -82,7 +82,6 @@ async def _serve_until(
 
     from ..pipeline.servers import kept_up, unless_stopped
 
-    began = time.monotonic()
     async with AsyncExitStack() as stack:
         say(f"starting a server for {name}, which may take minutes ...")
         with _clock():
