@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ..store.database import Store
     from ..store.samples import Trace
 
-PROMPTS = ("prompt", "shared", "refiner", "responder", "persona")
-
 
 def replay(
     sample: Annotated[list[str] | None, Argument(metavar="SAMPLE", help="RUN/KEY; several of one run.")] = None,
@@ -48,7 +46,9 @@ def replay(
     with Store.open(store, create=False) as opened:
         samples = _samples(opened, sample or [], run, where, limit)
         parent = run_of(opened, samples)
-        settings = parse_recipe(parent.recipe, parent.folder, _from_here(change), source=f"the recipe of {parent.id}")
+        settings = parse_recipe(
+            parent.recipe, parent.folder, _from_here(opened, change), source=f"the recipe of {parent.id}"
+        )
         words = [word for each in change or [] for word in ("--set", each)]
         named = ["--run", run, *(["--where", where] if where else []), "--limit", str(limit)] if run else samples
         again = command("replay", *named, "--from", node, *words, store=store)
@@ -246,14 +246,38 @@ def _samples(store: "Store", named: Sequence[str], run: str | None, where: str, 
     return [line.id for line in found.samples]
 
 
-def _from_here(changes: Sequence[str] | None) -> list[str]:
-    """The changes, with prompt files found from where muser runs, as one types them."""
+def _from_here(store: "Store", changes: Sequence[str] | None) -> list[str]:
+    """The changes, with prompt files found from where muser runs, as one types them, and kept as they are now."""
+    return [_with_kept_prompt(store, change) for change in changes or []]
+
+
+def _with_kept_prompt(store: "Store", change: str) -> str:
     from json import dumps
 
-    found = []
-    for change in changes or []:
-        key, sign, value = change.partition("=")
-        is_prompt = key.startswith(("critics.", "prompts.")) and key.rpartition(".")[2] in PROMPTS
-        here = is_prompt and Path(value).is_file()
-        found.append(f"{key}{sign}{dumps(str(Path(value).resolve()))}" if here else change)
-    return found
+    from ..prompts.templates import load_prompt
+
+    key, _, value = change.partition("=")
+    section, _, name = key.partition(".")
+    is_prompt = section == "prompts" or (section == "critics" and name.endswith(".prompt"))
+    if not is_prompt or not (file := Path(value)).is_file():
+        return change
+    # Named as it was typed, if there is something wrong with it.
+    load_prompt(value, Path(), name if section == "prompts" else key.removesuffix(".prompt"))
+    is_kept = file.resolve().parent == _kept_prompts(store)
+    kept = file.resolve() if is_kept else keep_prompt(store, file.stem, file.read_text(encoding="utf-8"))
+    return f"{key}={dumps(str(kept))}"
+
+
+def keep_prompt(store: "Store", name: str, text: str) -> Path:
+    """A prompt as a file beside the store, named by its content: forks keep theirs when the first file is edited on."""
+    from ..core.hashing import digest
+
+    folder = _kept_prompts(store)
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-{digest(text)[:12]}.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _kept_prompts(store: "Store") -> Path:
+    return Path(f"{store.path}-prompts").resolve()

@@ -1,7 +1,6 @@
 """The viewer's server as a command runs it: its address, its token, and the replays that its playground makes."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .console import say
@@ -117,14 +116,11 @@ def _changed(store: "Store", role: "Editable", edit: "Edit") -> list[str]:
     """The settings that an edit changes; an edited prompt becomes a file beside the store, named by its content."""
     from json import dumps
 
-    from ..core.hashing import digest
+    from .replays import keep_prompt
 
     found = [f"roles.{edit.role}.model={dumps(edit.model)}"] if edit.model and edit.model != role.model else []
     if edit.prompt.strip() and edit.prompt.strip() != role.prompt.strip():
-        folder = Path(f"{store.path}-prompts").resolve()
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{role.node}-{digest(edit.prompt)[:12]}.md"
-        path.write_text(edit.prompt, encoding="utf-8")
+        path = keep_prompt(store, role.node, edit.prompt)
         key = "prompts.refiner" if edit.role == "refiner" else f"{edit.role}.prompt"
         found.append(f"{key}={dumps(str(path))}")
     return found

@@ -12,7 +12,7 @@ from typing import Any
 
 from langgraph.graph.state import CompiledStateGraph
 
-from ..core.errors import InputError, MuserError
+from ..core.errors import InputError, MuserError, RunChanged
 from ..core.hashing import digest
 from ..core.loading import parse_recipe
 from ..core.problems import suggestion
@@ -194,11 +194,22 @@ def _only(value: Any, other: Any) -> Any:
 
 
 async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Summary:
-    """Takes the failed forks of a run up again, as the replay that made them would; `how` goes to `replay`."""
-    failed = origins_of(store, run.id, "failed")
+    """Takes the failed forks of a run up again, as the replay that made them would; `how` goes to `replay`.
+
+    Raises RunChanged where that replay would be another one by now.
+    """
+    failed, node = origins_of(store, run.id, "failed"), run.node or CRITICS
     if not failed:
         raise InputError("no fork of this run has failed", where=run.id)
-    _, summary = await replay(recipe, store, failed, node=run.node or CRITICS, **how)
+    _, again = Replay.plan(run_of(store, failed), recipe, node).describe(how.get("revisions") or {})
+    if again.fingerprint != run.fingerprint:
+        changes = "\n".join(f"  {line}" for line in difference(run.identity, again.identity))
+        raise RunChanged(
+            f"run {run.id} was made by another recipe:\n{changes}",
+            where=str(store.path),
+            todo="undo the change, or replay the samples with it",
+        )
+    _, summary = await replay(recipe, store, failed, node=node, **how)
     return summary
 
 

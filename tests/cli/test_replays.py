@@ -36,6 +36,22 @@ def test_one_critic_is_replayed_and_shown_beside_the_original(muser: Muser, reci
     assert "made from small/s000001" in shown.out
 
 
+def test_a_fork_keeps_its_prompt_whatever_becomes_of_the_file(muser: Muser, recipe: Path, prompt: Path) -> None:
+    muser("run", recipe)
+    change = ("--from", "safety", "--set", f"critics.safety.prompt={prompt.name}")
+    before = muser("replay", "small/s000001", *change, "--json").json()
+    kept = list(Path("muser.db-prompts").iterdir())
+    assert [file.read_text(encoding="utf-8") for file in kept] == [prompt.read_text(encoding="utf-8")]
+    prompt.write_text("Another prompt.", encoding="utf-8")
+    assert muser("replay", "small/s000001", *change, "--json").json()["run_id"] == "small-fork-2"
+    again = muser("replay", "small/s000001", "--from", "safety", "--set", f"critics.safety.prompt={kept[0]}", "--json")
+    assert (again.json()["run_id"], again.json()["calls"]) == (before["run_id"], 0)
+    prompt.write_text("{{ nothing }}", encoding="utf-8")
+    broken = muser("replay", "small/s000001", *change)
+    assert (broken.code, "safer.md:1" in broken.err) == (1, True)
+    assert len(list(Path("muser.db-prompts").iterdir())) == 2
+
+
 def test_a_replay_of_what_is_unchanged_says_so_and_asks_nothing(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     ended = muser("replay", "s000001", "--from", "critics", "--json")
@@ -82,6 +98,8 @@ def test_forks_that_failed_are_tried_again(
     broken = ("--set", f"models.main.base_url={simulate(faults={'empty': 1.0})}")
     change = ("--from", "safety", "--set", "models.main.temperature=0.1")
     assert muser("replay", "small/s000001", *change, *broken).code == 3
+    changed = muser("retry", "small-fork", "--failed", "--set", "models.main.temperature=0.2")
+    assert (changed.code, "run small-fork was made by another recipe" in changed.err) == (1, True)
     ended = muser("retry", "small-fork", "--failed", "--set", f"models.main.base_url={simulated}", "--json")
     assert (ended.code, ended.json()["done"], ended.json()["total"]) == (0, 1, 1)
 
