@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ..store.listing import Listing, SampleLine
 
 EVERY = 2.0  # seconds between lines of progress
-OPENING = 60  # columns of a query
+LONGEST = 60  # columns of a name
+NARROWEST = 8  # columns of a query
 
 
 def list_samples(
@@ -61,32 +62,39 @@ def print_listing(console: "Console", listing: "Listing", *, whole: bool = False
     """A line a sample; `whole` names their runs too."""
     from rich.text import Text
 
-    from .layout import columns
+    from .layout import GAP, columns
     from .text import one_line
     from .traces import VERDICTS
 
-    # In the recipe's order, which those have to whom all critics spoke.
-    most_first = sorted(listing.samples, key=lambda line: -len(line.verdicts))
-    critics = list(dict.fromkeys(critic for line in most_first for critic in line.verdicts))
+    spoke = {critic for line in listing.samples for critic in line.verdicts}
+    critics = [critic for critic in listing.critics if critic in spoke]
     scored = any(line.score is not None for line in listing.samples)
 
     def verdicts(line: "SampleLine") -> Text:
         return Text.assemble(*(VERDICTS[line.verdicts[c]] if c in line.verdicts else "·" for c in critics))
 
-    rows = [
+    cells = [
         [
-            Text(one_line(line.id if whole else line.key, OPENING)),
+            Text(one_line(line.id if whole else line.key, LONGEST)),
             _status(line),
             *([verdicts(line)] if critics else []),
-            Text(one_line(line.query or "", OPENING)),
             *([Text("-" if line.score is None else f"{line.score:.3g}")] if scored else []),
             Text(f"{line.tokens:,}"),
             Text("-" if line.seconds is None else f"{line.seconds:.1f}"),
         ]
         for line in listing.samples
     ]
-    left = ["sample", "status", *(["critics"] if critics else []), "query"]
-    for row in columns(console, left, [*(["score"] if scored else []), "tokens", "s"], rows) if rows else ():
+    left = ["sample", "status", *(["critics"] if critics else [])]
+    right = [*(["score"] if scored else []), "tokens", "s"]
+    names = [Text(name) for name in (*left, *right)]
+    taken = sum(max(cell.cell_len for cell in column) + GAP for column in zip(names, *cells, strict=True))
+    # A query is cut rather than a name, which is there to be copied.
+    room = max(console.width - taken, NARROWEST)
+    rows = [
+        [*row[: len(left)], Text(one_line(line.query or "", room)), *row[len(left) :]]
+        for row, line in zip(cells, listing.samples, strict=True)
+    ]
+    for row in columns(console, [*left, "query"], right, rows) if rows else ():
         console.print(row)
     if critics:
         console.print(Text(f"critics: {', '.join(critics)} (✓ pass, ✎ revise, · has not spoken)", style="dim"))

@@ -38,10 +38,11 @@ class SampleLine(Value):
 
 
 class Listing(Value):
-    """A page of samples, and how many there are in all (an exact count)."""
+    """A page of samples, and how many there are in all (an exact count). `critics` are in their recipe's order."""
 
     total: int
     samples: tuple[SampleLine, ...]
+    critics: tuple[str, ...] = ()
 
 
 def list_samples(
@@ -60,7 +61,8 @@ def list_samples(
     `sort` is a name of the filter language, with - before it from the highest down; else they are in the order in which
     they were added. What was not searched before is indexed first, which `on_indexed` hears of. Raises InputError.
     """
-    wanted = parse_filter(where, _critics(store, run_id))
+    critics = _critics(store, run_id)
+    wanted = parse_filter(where, critics or None)
     order = _order(sort)
     found = parse_search(search)
     if wanted.searches or found.searches:
@@ -72,7 +74,9 @@ def list_samples(
         page = db.execute(select, [*parameters, limit, offset]).fetchall()
         # Past the end, or where none is wanted, no row says how many there are.
         total = page[0][1] if page else db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
-    return Listing(total=total, samples=_lines(store, [row[0] for row in page]))
+    samples = _lines(store, [row[0] for row in page])
+    spoke = dict.fromkeys(critic for line in samples for critic in line.verdicts)
+    return Listing(total=total, samples=samples, critics=tuple(dict.fromkeys([*critics, *spoke])))
 
 
 def ended_since(store: Store, run_id: str, moment: str, known: Container[str] = ()) -> tuple[SampleLine, ...]:
@@ -96,12 +100,11 @@ def _order(sort: str) -> str:
     return f"{known[name]} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
 
 
-def _critics(store: Store, run_id: str | None) -> list[str] | None:
-    """The critics of the run's recipe, or of all runs; None where there are none to choose from."""
+def _critics(store: Store, run_id: str | None) -> list[str]:
+    """The critics of the run's recipe, or of all runs."""
     rows = store.read("SELECT identity FROM runs WHERE ? IS NULL OR id = ?", (run_id, run_id))
     named = [role for row in rows for role in json.loads(row["identity"]).get("roles", ())]
-    found = dict.fromkeys(role.removeprefix("critics.") for role in named if role.startswith("critics."))
-    return list(found) or None
+    return list(dict.fromkeys(role.removeprefix("critics.") for role in named if role.startswith("critics.")))
 
 
 def _lines(store: Store, ids: list[int]) -> tuple[SampleLine, ...]:

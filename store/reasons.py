@@ -185,7 +185,7 @@ def _so_far(calls: Sequence[Call]) -> Iterator[Evidence]:
 
 
 def _facts(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> Iterator[str]:
-    if run.parent:
+    if run.parent and run.node:
         changes = "; ".join(run.changes) or "nothing changed"
         yield f"a fork of {trace.origin}, from {run.node} on: {changes}"
     elif trace.origin:

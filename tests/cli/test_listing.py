@@ -33,6 +33,16 @@ def test_a_filter_a_search_and_an_order_are_heeded_and_the_next_page_is_named(mu
     assert muser("list", "small", "--where", "status=failed").out == ""
 
 
+def test_a_query_is_cut_rather_than_a_name_that_one_copies(muser: Muser, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"query": "Is it? " * 30}) + "\n")
+    name = "a-name-that-is-not-short"
+    muser("run", recipe, "--samples", 0, "--set", f"name={name}")
+    line = muser("list").out.splitlines()[1]
+    assert line.startswith(f"{name}/q000001  done    ✎✎")
+    assert "Is it? Is it?" in line
+    assert len(line) <= 80
+
+
 def test_a_mistake_in_a_filter_is_marked(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     ended = muser("list", "small", "--where", "status=done and verdict.safty=pass")
