@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from muser.cli.viewing import replay_tools
+from muser.cli.viewing import comparer, replay_tools
 from muser.core.recipe import Recipe
 from muser.core.types import SampleInput
 from muser.graph.run import run_recipe
@@ -214,3 +214,15 @@ def test_the_version_changes_with_the_store(client: TestClient, store: Store) ->
     store.write_now(lambda db: db.execute("UPDATE runs SET finished_at = NULL").rowcount)
     assert client.get("/version").text != before
     assert f'data-version="{client.get("/version").text}"' in client.get("/").text
+
+
+def test_two_runs_and_two_samples_stand_side_by_side(store: Store) -> None:
+    app = build_app(store, token=TOKEN, hosts={HOST}, compare=comparer(store))
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        client.get(f"/?token={TOKEN}")
+        assert "Choose two runs" in client.get("/compare").text
+        both = unescape(client.get("/compare?a=study&b=study").text)
+        assert "3 samples match, 3 are done in both" in both
+        assert "study/s000002 against study/s000001" in client.get("/pair?a=study/s000001&b=study/s000002").text
+        for wrong in ("/compare?a=study&b=none", "/pair?a=study/s000001", "/pair?a=../muser.db&b=study/s000001"):
+            assert client.get(wrong).status_code in (400, 404), wrong
