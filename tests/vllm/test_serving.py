@@ -1,6 +1,5 @@
 """Serving with a real vLLM: other commands find it, adapters beside their base, its key, and what is left of it."""
 
-import asyncio
 import json
 import os
 import signal
@@ -14,12 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from muser.core.errors import ServerError
-from muser.core.recipe import ModelSettings, RoleSettings, ServeSettings
+from muser.core.recipe import ModelSettings, RoleSettings
 from muser.core.types import Message, Request
 from muser.endpoints.chat import open_endpoints
-from muser.endpoints.commands import Weights
-from muser.endpoints.serving import serve_model
 from muser.store.artifacts import Artifact, record_artifact
 from muser.store.database import Store
 
@@ -230,24 +226,3 @@ def test_ctrl_c_while_a_server_starts_leaves_nothing(recipe: dict[str, Any], tra
         _, err = muser.communicate(timeout=60)
     assert muser.returncode == 130, err
     assert all(map(is_gone, servers))
-
-
-async def test_a_failing_start_says_why_in_one_sentence(tiny_model: Path, tmp_path: Path) -> None:
-    weights, before = Weights("tiny", str(tiny_model)), set(descendants(os.getpid()))
-    wrong = {
-        "has no flag --no-such-flag": ServeSettings(options={"no-such-flag": 1}),
-        "has no 99999 tokens": ServeSettings(max_model_len=99999),
-        "not enough memory": ServeSettings(env={"VLLM_CPU_KVCACHE_SPACE": "9000"}, max_model_len=1024),
-    }
-
-    async def fail(number: int, settings: ServeSettings) -> str:
-        with pytest.raises(ServerError) as failed:
-            async with serve_model(weights, settings, log=tmp_path / f"{number}.log", engine="vllm"):
-                pass
-        return failed.value.what
-
-    said = await asyncio.gather(*(fail(number, settings) for number, settings in enumerate(wrong.values())))
-    for expected, what in zip(wrong, said, strict=True):
-        assert what.startswith("the server for tiny did not start: "), what
-        assert expected in what.splitlines()[0]
-    assert set(descendants(os.getpid())) <= before
