@@ -9,7 +9,7 @@ from sqlite3 import Connection
 
 from .database import Store
 
-BATCH = 200
+BATCH = 500
 """Samples indexed in one transaction."""
 
 OnIndexed = Callable[[int, int], None]
