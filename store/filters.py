@@ -21,7 +21,7 @@ from .samples import PERSONA, STATUSES
 from .texts import readable
 
 LONGEST = 4000
-"""Characters of a filter."""
+"""Characters of a filter, or of a search."""
 
 DEEPEST = 50
 """Brackets and negations around a comparison; SQLite refuses expressions of a depth of 1,000."""
@@ -104,8 +104,8 @@ def phrase(text: str) -> str:
 def parse_search(text: str) -> Filter:
     """What a search means: `text~` for each of its words, and for what stands in double quotes. Raises InputError."""
     terms = [phrase(quoted or word) for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
-    if len(terms) > MOST_WORDS:
-        raise InputError(f"A search has at most {MOST_WORDS} words and phrases; these are {len(terms)}.")
+    if len(terms) > MOST_WORDS or len(text) > LONGEST:
+        raise InputError(f"A search has at most {MOST_WORDS} words and phrases, and {LONGEST:,} characters.")
     if not terms:
         return Filter()
     columns = NAMES["text"].sql

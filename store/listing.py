@@ -14,6 +14,9 @@ from .search import OnIndexed, index_texts
 OPENING = 300
 """Characters of a query that a line has."""
 
+FARTHEST = 2**62
+"""Samples that SQLite can count to."""
+
 
 class SampleLine(Value):
     """A sample in a list. `verdicts` are those of the last round, `tokens` of all its calls, reused ones included.
@@ -71,7 +74,7 @@ def list_samples(
     parameters = [*([run_id] if run_id else []), *wanted.parameters, *found.parameters]
     select = f"SELECT s.id, count(*) OVER () {matching} ORDER BY {order} LIMIT ? OFFSET ?"
     with store.reader() as db:
-        page = db.execute(select, [*parameters, limit, offset]).fetchall()
+        page = db.execute(select, [*parameters, min(limit, FARTHEST), min(offset, FARTHEST)]).fetchall()
         # Past the end, or where none is wanted, no row says how many there are.
         total = page[0][1] if page else db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
     samples = _lines(store, [row[0] for row in page])

@@ -113,7 +113,7 @@ async def test_samples_are_sorted_and_those_without_the_value_come_last(
 async def test_a_page_is_a_part_and_the_total_is_of_all(filled: Store) -> None:
     listing = list_samples(filled, "demo", sort="-tokens", limit=2, offset=1)
     assert (keys(listing), listing.total) == (["s1", "s3"], 4)
-    assert list_samples(filled, "demo", offset=9).total == list_samples(filled, "demo", limit=0).total == 4
+    assert list_samples(filled, "demo", offset=10**30).total == list_samples(filled, "demo", limit=0).total == 4
 
 
 async def test_a_line_says_what_became_of_a_sample(filled: Store) -> None:
