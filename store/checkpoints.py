@@ -39,6 +39,7 @@ from .database import Store
 INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
 WORTH_PACKING = 160  # bytes
 LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
+SMALL = 4096  # bytes that fit a window of 2**12: zlib's usual tables, of 256 KB, take longer to clear than to use
 RECENT = 2048  # threads whose last checkpoint is remembered
 
 Entry = list[Any]
@@ -239,7 +240,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         packed = ormsgpack.packb([*self.serde.dumps_typed(rest), {name: entry for name, (_, entry) in entries.items()}])
         said = get_checkpoint_metadata(config, metadata)
-        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), zlib.compress(packed, LEVEL))
+        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), _compress(packed))
         self._recent[name, ns] = (checkpoint["id"], entries)
         self._recent.move_to_end((name, ns))
         if len(self._recent) > RECENT:
@@ -294,7 +295,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         if len(data) <= INLINE:
             return [kind, data]
         name = hashlib.blake2b(data, digest_size=12).digest()
-        blobs[name] = b"z" + zlib.compress(data, LEVEL) if len(data) >= WORTH_PACKING else b"-" + data
+        blobs[name] = b"z" + _compress(data) if len(data) >= WORTH_PACKING else b"-" + data
         return [kind, name, True]
 
     def _tuple(self, db: sqlite3.Connection, row: sqlite3.Row) -> CheckpointTuple:
@@ -349,6 +350,14 @@ def _thread(db: sqlite3.Connection, name: str, ns: str) -> int:
     if found is None:
         found = db.execute("INSERT INTO threads (name, ns) VALUES (?, ?) RETURNING id", (name, ns)).fetchone()
     return int(found[0])
+
+
+def _compress(data: bytes) -> bytes:
+    """For `zlib.decompress`."""
+    if len(data) > SMALL:
+        return zlib.compress(data, LEVEL)
+    packer = zlib.compressobj(LEVEL, wbits=12, memLevel=5)
+    return packer.compress(data) + packer.flush()
 
 
 def _put_values(db: sqlite3.Connection, thread: int, blobs: Mapping[bytes, bytes]) -> None:

@@ -1,11 +1,19 @@
 """The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added.
 
-Imported only when there is a step to take: sqlite-utils imports pandas where that is installed, which takes a second.
+Imported only when there is a step to take.
 """
 
+import sys
 from sqlite3 import Connection
 
-from sqlite_utils import Database, Migrations
+# sqlite-utils imports pandas where that is installed, for dataframes to insert: two seconds of a new store's first run.
+hidden = "pandas" not in sys.modules
+if hidden:
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+from sqlite_utils import Database, Migrations  # noqa: E402
+
+if hidden:
+    del sys.modules["pandas"]
 
 migrations = Migrations("muser")
 
