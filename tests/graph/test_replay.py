@@ -286,6 +286,26 @@ def test_of_many_samples_those_that_cannot_be_forked_are_named(recipe: Recipe, s
     assert (summary.done, list(made.forks), list(made.refused)) == (1, ["study/s000002"], ["study/s000001"])
 
 
+def test_a_sample_that_came_with_its_response_is_replayed_from_its_critics_on(
+    recipe: Recipe, store: Store, tmp_path: Path
+) -> None:
+    brought = {"query": "How long should I rest?", "response": {"answer": "A day."}}
+    (tmp_path / "brought.jsonl").write_text(json.dumps(brought) + "\n", encoding="utf-8")
+    asyncio.run(run_recipe(recipe.model_copy(update={"samples": 0, "queries": "brought.jsonl"}), store))
+    for node in (*CRITICS, "critics", "refine"):
+        made = ask_again(store, "study/q000001", node)
+        assert (made.calls, result(store, made.forks["study/q000001"])) == (0, result(store, "study/q000001"))
+    with pytest.raises(InputError, match="it never came to persona"):
+        ask_again(store, "study/q000001", "persona")
+
+
+def test_a_sample_that_every_critic_passed_is_replayed_without_a_refinement(recipe: Recipe, store: Store) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"refine_when": "any_revise"}), store))
+    for name in ("study/s000001", "study/s000002"):
+        made = ask_again(store, name, "refine")
+        assert (made.calls, result(store, made.forks[name])) == (0, result(store, name))
+
+
 def test_the_recipe_of_a_fork_is_kept_with_it(recipe: Recipe, store: Store) -> None:
     asyncio.run(run_recipe(recipe, store))
     ask_again(store, "study/s000001", "refine", "roles.refiner.temperature=0.3")
