@@ -94,7 +94,7 @@ class Pairs:
 
 
 PAIRS = """
-    WITH pair AS MATERIALIZED (
+    WITH pair AS (
         SELECT a.id AS a, b.id AS b, a.key AS a_key, b.key AS b_key, a.rounds AS a_round, b.rounds AS b_round,
             a.status = 'done' AS a_done, b.status = 'done' AS b_done,
             coalesce(a.refined_answer_id, a.answer_id) AS a_answer,
