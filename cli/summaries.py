@@ -83,12 +83,12 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
 
 def next_steps(summary: "Summary", store: str) -> list[str]:
     """Commands that make sense after a run that ended like this."""
-    failed = [command("show", summary.failures[0].example, store=store)] if summary.failures else []
+    failed = [command("show", summary.failures[0].example, "--why", store=store)] if summary.failures else []
     if not summary.done:
         return failed
     return [
         *failed,
-        command("show", f"{summary.run_id}/KEY", store=store),
+        command("list", summary.run_id, store=store),
         command("export", summary.run_id, "--stage", "distill", store=store),
         command("export", summary.run_id, "--stage", "refine", store=store),
     ]
