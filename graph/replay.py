@@ -248,7 +248,8 @@ async def _find_point(
     wanted = set(planned.before.critics) if is_critic else {node}
     found = next((snapshot for snapshot in history if wanted & set(snapshot.next)), None)
     if found is None:
-        raise InputError(f"it never came to {node}", where=sample, todo="replay it from an earlier node")
+        origin = f", or {trace.origin}, which it was made from" if trace.origin else ""
+        raise InputError(f"it never came to {node}", where=sample, todo=f"replay it from another node{origin}")
     state = dict(found.values)
     if is_critic:
         kept = history[0].values.get("critiques", [])

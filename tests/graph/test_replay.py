@@ -131,6 +131,9 @@ def test_a_fork_can_be_forked(recipe: Recipe, store: Store, tmp_path: Path) -> N
     grandchild = get_trace(store, "study-fork-2/s000001")
     assert grandchild.origin == "study-fork/s000001"
     assert grandchild.critiques[2] == get_trace(store, "study-fork/s000001").critiques[2]
+    with pytest.raises(InputError, match="never came to persona") as refused:
+        ask_again(store, "study-fork/s000001", "persona")
+    assert "or study/s000001, which it was made from" in refused.value.todo
 
 
 def test_a_critic_can_be_left_out_and_another_one_added(
