@@ -1,7 +1,8 @@
 """The client's cost of a run: CPU a sample and wall against ideal, beside the naive graph and a bare client.
 
     python bench/run.py                      every case, small
-    python bench/run.py muser --latency 1    one case: naive, muser or floor
+    python bench/run.py --walls              wall against ideal: 64 in flight at 200 ms and at 1 s, 1,024 at 5 s
+    python bench/run.py muser --latency 1    one case: floor, naive, muser or pair (two workers)
 
 Each case runs in a process of its own. CPU is of the client alone; ideal is samples / in flight x 4 x latency, since a
 sample's six calls are four in a row. `durability="sync"` throughout.
@@ -10,21 +11,29 @@ sample's six calls are four in a row. `durability="sync"` throughout.
 import argparse
 import asyncio
 import json
+import multiprocessing
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from endpoint import fast_endpoint
 
+WALLS = ((64, 0.2, 640), (64, 1.0, 512), (1024, 5.0, 2048))
+"""Samples in flight, seconds a call, samples."""
+WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+WARM = 4
+"""Samples that are not counted, run first."""
 CRITICS = ("decision", "communication", "safety")
 
 
-async def run_muser(base_url: str, path: Path, samples: int, in_flight: int) -> None:
+async def run_muser(base_url: str, path: Path, samples: int, in_flight: int, workers: int | None = None) -> None:
     from muser.core.recipe import Recipe
     from muser.graph.run import run_recipe
     from muser.store.database import Store
@@ -37,7 +46,7 @@ async def run_muser(base_url: str, path: Path, samples: int, in_flight: int) -> 
         critics={name: {"prompt": f"{name}.md"} for name in CRITICS},
     )
     with Store.open(path) as store:
-        summary = await run_recipe(recipe, store)
+        summary = await run_recipe(recipe, store, workers=workers)
     assert summary.done == samples, summary
 
 
@@ -68,24 +77,36 @@ async def run_floor(base_url: str, _path: Path, samples: int, in_flight: int) ->
         await asyncio.gather(*(one(number) for number in range(samples)))
 
 
-CASES = {"floor": run_floor, "naive": run_naive, "muser": run_muser}
+CASES = {"floor": run_floor, "naive": run_naive, "muser": run_muser, "pair": partial(run_muser, workers=1)}
+
+
+def cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def timed(case: str, url: str, path: Path, samples: int, in_flight: int) -> tuple[float, float]:
+    """Seconds of CPU and of the clock, after a warm-up. One loop for both: langchain keeps its HTTP client."""
+    await CASES[case](url, path.with_name(f"warm{os.getpid()}.db"), WARM, WARM)
+    cpu, began = cpu_seconds(), time.perf_counter()
+    await CASES[case](url, path, samples, in_flight)
+    return cpu_seconds() - cpu, time.perf_counter() - began
+
+
+def work(*given: Any) -> tuple[float, float]:
+    return asyncio.run(timed(*given))
 
 
 def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str, Any]:
-    """One case in this process, after a warm-up of a few samples."""
+    """One case in this process, or a pair of workers in two."""
     with tempfile.TemporaryDirectory() as folder, fast_endpoint(latency) as url:
         path = Path(folder) / "bench.db"
-
-        async def timed() -> tuple[resource.struct_rusage, float]:
-            # One loop for both: langchain keeps its HTTP client for the process.
-            await CASES[case](url, path.with_name("warm.db"), 4, 4)
-            before, started = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-            await CASES[case](url, path, samples, in_flight)
-            return before, time.perf_counter() - started
-
-        before, wall = asyncio.run(timed())
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        if case == "pair":
+            with multiprocessing.get_context("spawn").Pool(2) as pool:
+                both = pool.starmap(work, [("pair", url, path, samples, in_flight)] * 2, chunksize=1)
+            cpu, wall = sum(cpu for cpu, _ in both), max(wall for _, wall in both)
+        else:
+            cpu, wall = work(case, url, path, samples, in_flight)
         size = sum(file.stat().st_size for file in path.parent.glob("bench.db*"))
     return {
         "case": case,
@@ -96,7 +117,7 @@ def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str
         "samples_per_s": round(samples / wall, 1),
         "ideal_over_wall": round(samples / in_flight * 4 * latency / wall, 3),
         "kib_per_sample": round(size / samples / 1024, 1),
-        "peak_mb": round(after.ru_maxrss / 1024),
+        "peak_mb": max(resource.getrusage(who).ru_maxrss for who in WHO) // 1024,
     }
 
 
@@ -106,19 +127,28 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds a call")
+    parser.add_argument("--walls", action="store_true")
     given = parser.parse_args()
     if given.case:
         print(json.dumps(measure(given.case, given.samples, given.in_flight, given.latency)))
-        return
-    rows = []
-    for latency in (0.0, 0.2):
-        for case in CASES:
-            size = ["--samples", str(given.samples), "--in-flight", str(given.in_flight), "--latency", str(latency)]
-            done = subprocess.run([sys.executable, __file__, case, *size], check=True, capture_output=True, text=True)
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
-            print(rows[-1], flush=True)
-    cpu = {row["case"]: row["cpu_ms_per_sample"] for row in rows if row["latency_s"] == 0}
-    print(f"CPU a sample, muser / naive: {cpu['muser'] / cpu['naive']:.2f}")
+    elif given.walls:
+        for in_flight, latency, samples in WALLS:
+            show("muser", samples, in_flight, latency)
+    else:
+        cpu = {case: show(case, given.samples, given.in_flight)["cpu_ms_per_sample"] for case in CASES}
+        print(f"CPU a sample, muser / naive: {cpu['muser'] / cpu['naive']:.2f}")
+        print(f"samples a CPU second, two workers / one: {cpu['muser'] / cpu['pair']:.2f}")
+        for case in ("floor", "muser"):
+            show(case, given.samples, given.in_flight, 0.2)
+
+
+def show(case: str, samples: int, in_flight: int, latency: float = 0.0) -> dict[str, Any]:
+    """Measures a case in a process of its own, and prints it."""
+    size = ["--samples", str(samples), "--in-flight", str(in_flight), "--latency", str(latency)]
+    done = subprocess.run([sys.executable, __file__, case, *size], check=True, capture_output=True, text=True)
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(row, flush=True)
+    return row
 
 
 if __name__ == "__main__":
