@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,12 @@ async def run_floor(base_url: str, _path: Path, samples: int, in_flight: int) ->
         await asyncio.gather(*(one(number) for number in range(samples)))
 
 
-CASES = {"floor": run_floor, "naive": run_naive, "muser": run_muser, "pair": partial(run_muser, workers=1)}
+CASES: dict[str, Callable[[str, Path, int, int], Coroutine[Any, Any, None]]] = {
+    "floor": run_floor,
+    "naive": run_naive,
+    "muser": run_muser,
+    "pair": partial(run_muser, workers=1),
+}
 
 
 def cpu_seconds() -> float:
