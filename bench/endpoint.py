@@ -2,7 +2,7 @@
 
 Not the simulated endpoint: it has no script, no faults and no roles. Every reply is 1,200 characters; a reply to a
 schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url. With `distinct` every reply is a new
-text of about 1,700 characters, so that the six calls of a sample say 10 KB that nobody said before.
+text of 1,300 to 2,000 characters, so that the six calls of a sample say 10 KB that nobody said before.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ WORDS = [
 
 
 def _distinct(is_critique: bool) -> bytes:
-    text = " ".join(random.choices(WORDS, k=320))
+    text = " ".join(random.choices(WORDS, k=random.randint(230, 350)))
     return _body(json.dumps({"rationale": text, "verdict": "revise"}) if is_critique else text)
 
 

@@ -64,7 +64,7 @@ def run_samples(store: Store, url: str, samples: int) -> list[int]:
     return marks
 
 
-ROPES = {"refined_reasoning", "messages", "reply"}
+ROPES = {"refined_reasoning", "messages", "reply", "texts"}
 KEY = "CAST(substr(name, -6) AS INTEGER) BETWEEN ? AND ?"
 THREAD = f"thread IN (SELECT id FROM threads WHERE {KEY})"
 TABLES = {

@@ -1,21 +1,23 @@
 """LangGraph's checkpoints in the store's own file, written in the group commits of its one writer.
 
 A superstep stores what it changed, not the whole state: a channel's value is written once for a thread, compressed,
-however many checkpoints hold it and whether a node's write or the channel itself refers to it. `aput` and `aput_writes`
-return after their commit, so under `durability="sync"` every superstep of every sample survives a kill.
+however many checkpoints hold it and whether a node's write or the channel itself refers to it. Where it quotes a text
+that the store has (a reply, say), it refers to that. `aput` and `aput_writes` return after their commit, so under
+`durability="sync"` every superstep of every sample survives a kill.
 """
 
 import asyncio
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Read once, when langgraph is first imported: without it, graphs are compiled to load any class named in a checkpoint.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -35,6 +37,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from .database import Store
+from .texts import WORTH_SHARING, find_text, get_texts, rope_ids
 
 INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
 WORTH_PACKING = 160  # bytes
@@ -45,6 +48,27 @@ RECENT = 2048  # threads whose last checkpoint is remembered
 Entry = list[Any]
 """[kind, bytes] for a short value, [kind, digest, True] for one in `checkpoint_values`."""
 Change = Callable[[sqlite3.Connection], Any]
+WORDS = (
+    b"msgpack\xc5\xa2id\xd9$\xa1v\x04\xa2ts\xd9 20-T:.+00:00gradesscore\xb0channel_versions\xde\x00\x10"
+    b"\xa9__start__\x02\xa6sample\x02\xa4seed\x02\xa5round\x02\xa4done\x06\xa7persona\x02\xa9critiques\x05\xb1branch:to:persona\x03\xa5query\x03"
+    b"\xb1branch:to:respond\x04\xa8response\x04\xb0branch:to:safety\x05\xb7branch:to:communication\x05"
+    b"\xb2branch:to:decision\x05\xb0branch:to:refine\x06\xaarefinement\x06\xadversions_seen\x88\xa9__input__\x80"
+    b"\xa9__start__\x81\xa9__start__\x01\xa7persona\x81\xb1branch:to:persona\x02\xa7respond\x81\xb1branch:to:respond\x03"
+    b"\xadcommunication\x81\xb7branch:to:communication\x04\xa8decision\x81\xb2branch:to:decision\x04\xa6safety\x81"
+    b"\xb0branch:to:safety\x04\xa6refine\x81\xb0branch:to:refine\x05\xb0updated_channels\x92\xa4done\xaarefinement"
+    b"\xa6sample\x92\xa7msgpack\xc4\xa4seed\x92\xa7msgpack\xc4\x05\xce\xa7persona\x93\xa7msgpack\xc4\x0c\xc3\xa5query\x93\xa7msgpack"
+    b"\xc4\x0c\xc3\xa8response\x93\xa7msgpack\xc4\x0c\xc3\xa9critiques\x93\xa7msgpack\xc4\x0c\xc3\xaarefinement\x93\xa7msgpack\xc4\x0c"
+    b"\xc3\xa5round\x92\xa7msgpack\xc4\x01\x01\xa4done\x92\xa7msgpack\xc4\x01\xc3"
+)
+"""What a checkpoint's state mostly says, for zlib. It can never change: stored states cannot be read without it."""
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Blob(NamedTuple):
+    """A value to be stored: its bytes, and the texts in it that the store may have."""
+
+    data: bytes
+    said: list[str]
 
 
 @asynccontextmanager
@@ -65,6 +89,8 @@ class Checkpointer(BaseCheckpointSaver[int]):
         super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         self._store = store
         self._recent: OrderedDict[tuple[str, str], tuple[str, dict[str, tuple[Any, Entry]]]] = OrderedDict()
+        # What a thread's values said: a later value may be composed of it.
+        self._said: OrderedDict[tuple[str, str], dict[str, None]] = OrderedDict()
 
     # -- reading
 
@@ -230,17 +256,17 @@ class Checkpointer(BaseCheckpointSaver[int]):
         last, known = self._recent.get((name, ns), (None, {}))
         kept = known if last == parent else {}
         entries: dict[str, tuple[Any, Entry]] = {}
-        blobs: dict[bytes, bytes] = {}
+        blobs: dict[bytes, Blob] = {}
         for channel, value in values.items():
             version = versions.get(channel)
             if version is not None and channel in kept and kept[channel][0] == version:
                 entries[channel] = kept[channel]
             else:
-                entries[channel] = (version, self._entry(value, blobs))
+                entries[channel] = (version, self._entry(value, blobs, (name, ns)))
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         packed = ormsgpack.packb([*self.serde.dumps_typed(rest), {name: entry for name, (_, entry) in entries.items()}])
         said = get_checkpoint_metadata(config, metadata)
-        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), _compress(packed))
+        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), _compress(packed, WORDS))
         self._recent[name, ns] = (checkpoint["id"], entries)
         self._recent.move_to_end((name, ns))
         if len(self._recent) > RECENT:
@@ -268,7 +294,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Change:
         place = config["configurable"]
-        blobs: dict[bytes, bytes] = {}
+        blobs: dict[bytes, Blob] = {}
         rows = [
             (
                 place["checkpoint_id"],
@@ -276,7 +302,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
                 WRITES_IDX_MAP.get(channel, index),
                 task_path,
                 channel,
-                ormsgpack.packb(self._entry(value, blobs)),
+                ormsgpack.packb(self._entry(value, blobs, (place["thread_id"], place.get("checkpoint_ns", "")))),
             )
             for index, (channel, value) in enumerate(writes)
         ]
@@ -290,12 +316,18 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
         return change
 
-    def _entry(self, value: Any, blobs: dict[bytes, bytes]) -> Entry:
+    def _entry(self, value: Any, blobs: dict[bytes, Blob], thread: tuple[str, str]) -> Entry:
         kind, data = self.serde.dumps_typed(value)
         if len(data) <= INLINE:
             return [kind, data]
         name = hashlib.blake2b(data, digest_size=12).digest()
-        blobs[name] = b"z" + _compress(data) if len(data) >= WORTH_PACKING else b"-" + data
+        before = self._said.setdefault(thread, {})
+        if len(self._said) > RECENT:
+            self._said.popitem(last=False)
+        said = dict.fromkeys(_strings(value))
+        quoted = [text for text in before if any(text in whole for whole in said)]
+        before |= said
+        blobs[name] = Blob(data, [*said, *quoted])
         return [kind, name, True]
 
     def _tuple(self, db: sqlite3.Connection, row: sqlite3.Row) -> CheckpointTuple:
@@ -304,10 +336,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def value(entry: Entry) -> Any:
             if len(entry) == 2:
                 return self.serde.loads_typed((entry[0], entry[1]))
-            data = db.execute(VALUE, (thread, entry[1])).fetchone()[0]
-            return self.serde.loads_typed((entry[0], zlib.decompress(data[1:]) if data[:1] == b"z" else data[1:]))
+            return self.serde.loads_typed((entry[0], _unpacked(db, *db.execute(VALUE, (thread, entry[1])).fetchone())))
 
-        kind, rest, entries = ormsgpack.unpackb(zlib.decompress(row["state"]))
+        kind, rest, entries = ormsgpack.unpackb(_expanded(row["state"]))
         checkpoint: Any = self.serde.loads_typed((kind, rest))
         checkpoint["channel_values"] = {channel: value(entry) for channel, entry in entries.items()}
         writes = [
@@ -325,19 +356,20 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
 
 SELECT = "SELECT t.name, t.ns, c.* FROM checkpoints c JOIN threads t ON t.id = c.thread"
-VALUE = "SELECT data FROM checkpoint_values WHERE thread = ? AND digest = ?"
+VALUE = "SELECT data, texts FROM checkpoint_values WHERE thread = ? AND digest = ?"
 WRITES = "SELECT task, channel, value FROM writes WHERE thread = ? AND checkpoint = ? ORDER BY path, task, idx"
 OLDER = "DELETE FROM checkpoints WHERE thread = ? AND id < (SELECT max(id) FROM checkpoints WHERE thread = ?)"
 PUT = "INSERT OR REPLACE INTO checkpoints (thread, id, parent, run, metadata, state) VALUES (?, ?, ?, ?, ?, ?)"
-PUT_VALUE = "INSERT OR IGNORE INTO checkpoint_values (thread, digest, data) VALUES (?, ?, ?)"
+PUT_VALUE = "INSERT INTO checkpoint_values (thread, digest, data, texts) VALUES (?, ?, ?, ?)"
+HAS_VALUE = "SELECT 1 FROM checkpoint_values WHERE thread = ? AND digest = ?"
 PUT_WRITE = """
     INSERT OR IGNORE INTO writes (thread, checkpoint, task, idx, path, channel, value) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 REPLACE_WRITE = PUT_WRITE.replace("IGNORE", "REPLACE")
 THREADS_OF_RUNS = "SELECT DISTINCT thread FROM checkpoints WHERE run IN (SELECT value FROM json_each(?))"
 DELETE_RUNS = "DELETE FROM checkpoints WHERE run IN (SELECT value FROM json_each(?))"
 COPIES = (
-    """INSERT OR IGNORE INTO checkpoint_values (thread, digest, data)
-       SELECT ?, digest, data FROM checkpoint_values WHERE thread = ?""",
+    """INSERT OR IGNORE INTO checkpoint_values (thread, digest, data, texts)
+       SELECT ?, digest, data, texts FROM checkpoint_values WHERE thread = ?""",
     """INSERT OR IGNORE INTO checkpoints (thread, id, parent, run, metadata, state)
        SELECT ?, id, parent, run, metadata, state FROM checkpoints WHERE thread = ?""",
     """INSERT OR IGNORE INTO writes (thread, checkpoint, task, idx, path, channel, value)
@@ -352,19 +384,66 @@ def _thread(db: sqlite3.Connection, name: str, ns: str) -> int:
     return int(found[0])
 
 
-def _compress(data: bytes) -> bytes:
-    """For `zlib.decompress`."""
+def _put_values(db: sqlite3.Connection, thread: int, blobs: Mapping[bytes, Blob]) -> None:
+    for name, blob in blobs.items():
+        if db.execute(HAS_VALUE, (thread, name)).fetchone() is None:
+            db.execute(PUT_VALUE, (thread, name, *_packed(db, blob)))
+
+
+def _packed(db: sqlite3.Connection, blob: Blob) -> tuple[bytes, str | None]:
+    """A value as it is stored: plain (-), compressed (z), or in pieces (t), of which a number is one of the texts."""
+    data, texts = blob.data, list[int]()
+    pieces: list[bytes | int] = [data]
+    for said in sorted({text.encode() for text in blob.said}, key=len, reverse=True):
+        if (found := find_text(db, said)) is not None:
+            pieces = [new for old in pieces for new in _cut(old, said, len(texts))]
+            texts.append(found)
+    if texts:
+        return b"t" + _compress(ormsgpack.packb(pieces)), json.dumps(texts, separators=(",", ":"))
+    return (b"z" + _compress(data) if len(data) >= WORTH_PACKING else b"-" + data), None
+
+
+def _cut(piece: bytes | int, said: bytes, number: int) -> list[bytes | int]:
+    if isinstance(piece, int):
+        return [piece]
+    first, *rest = piece.split(said)
+    return [first, *(new for after in rest for new in (number, after))]
+
+
+def _compress(data: bytes, words: bytes = b"") -> bytes:
+    """For `zlib.decompress`, or for `_expanded` where `words` are what it mostly says."""
     if len(data) > SMALL:
         return zlib.compress(data, LEVEL)
-    packer = zlib.compressobj(LEVEL, wbits=12, memLevel=5)
+    table = {"level": LEVEL, "wbits": 12, "memLevel": 5}
+    packer = zlib.compressobj(**table, zdict=words) if words else zlib.compressobj(**table)
     return packer.compress(data) + packer.flush()
 
 
-def _put_values(db: sqlite3.Connection, thread: int, blobs: Mapping[bytes, bytes]) -> None:
-    db.executemany(
-        PUT_VALUE,
-        [(thread, name, data) for name, data in blobs.items()],
-    )
+def _expanded(state: bytes) -> bytes:
+    return zlib.decompressobj(zdict=WORDS).decompress(state)
+
+
+def _unpacked(db: sqlite3.Connection, stored: bytes, texts: str | None) -> bytes:
+    how, data = stored[:1], stored[1:]
+    if how != b"t":
+        return zlib.decompress(data) if how == b"z" else data
+    ids = rope_ids(texts)
+    bodies = get_texts(db, ids)
+    pieces = ormsgpack.unpackb(zlib.decompress(data))
+    return b"".join(bodies[ids[piece]].encode() if isinstance(piece, int) else piece for piece in pieces)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """The texts in plain data that are worth a reference; what UTF-8 cannot hold is no such text."""
+    if isinstance(value, str):
+        if len(value) >= WORTH_SHARING and not SURROGATE.search(value):
+            yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _strings(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _strings(one)
 
 
 def _sweep(db: sqlite3.Connection, thread: int) -> None:
@@ -374,7 +453,7 @@ def _sweep(db: sqlite3.Connection, thread: int) -> None:
         (thread,),
     )
     states = db.execute("SELECT state FROM checkpoints WHERE thread = ?", (thread,)).fetchall()
-    entries = [entry for (state,) in states for entry in ormsgpack.unpackb(zlib.decompress(state))[2].values()]
+    entries = [entry for (state,) in states for entry in ormsgpack.unpackb(_expanded(state))[2].values()]
     entries += [ormsgpack.unpackb(row[0]) for row in db.execute("SELECT value FROM writes WHERE thread = ?", (thread,))]
     needed = {entry[1] for entry in entries if len(entry) == 3}
     present = {row[0] for row in db.execute("SELECT digest FROM checkpoint_values WHERE thread = ?", (thread,))}

@@ -66,6 +66,7 @@ COLUMNS = (
     ("critiques", "sample_id", ("rationale_id",), ()),
     ("grades", "sample_id", ("explanation_id",), ()),
     ("calls", "id", ("parameters_id", "reasoning_id"), ("messages", "reply")),
+    ("checkpoint_values", "rowid", (), ("texts",)),
 )
 
 

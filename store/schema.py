@@ -300,3 +300,9 @@ def create_forks(db: Database) -> None:
 def create_order_of_ends(db: Database) -> None:
     """For whoever follows a run: what has ended since they last looked."""
     db.execute("CREATE INDEX samples_by_end ON samples (run_id, finished_at) WHERE finished_at IS NOT NULL")
+
+
+@migrations()
+def let_checkpoints_quote(db: Database) -> None:
+    """The texts that a checkpoint's value quotes, as a rope: their words are not stored a second time."""
+    db.execute("ALTER TABLE checkpoint_values ADD COLUMN texts TEXT")

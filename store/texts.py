@@ -24,12 +24,21 @@ def put_text(db: Connection, text: str) -> int:
     except UnicodeEncodeError:
         data = text.encode("utf-8", "surrogatepass")
         odd = True
-    key = hashlib.sha256(data).digest()
-    found = db.execute("SELECT id FROM texts WHERE hash = ?", (key,)).fetchone()
+    found = find_text(db, data)
     if found is None:
-        row = (key, readable(text), data) if odd else (key, text, None)
-        found = db.execute("INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id", row).fetchone()
-    return int(found[0])
+        row = (_key(data), readable(text), data) if odd else (_key(data), text, None)
+        found = db.execute("INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id", row).fetchone()[0]
+    return int(found)
+
+
+def find_text(db: Connection, data: bytes) -> int | None:
+    """The id of the text that these bytes are, if it is stored."""
+    found = db.execute("SELECT id FROM texts WHERE hash = ?", (_key(data),)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _key(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def put_json(db: Connection, value: Any) -> int:
