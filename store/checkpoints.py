@@ -16,6 +16,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -414,8 +415,8 @@ def _compress(data: bytes, words: bytes = b"") -> bytes:
     """For `zlib.decompress`, or for `_expanded` where `words` are what it mostly says."""
     if len(data) > SMALL:
         return zlib.compress(data, LEVEL)
-    table = {"level": LEVEL, "wbits": 12, "memLevel": 5}
-    packer = zlib.compressobj(**table, zdict=words) if words else zlib.compressobj(**table)
+    small = partial(zlib.compressobj, LEVEL, wbits=12, memLevel=5)
+    packer = small(zdict=words) if words else small()
     return packer.compress(data) + packer.flush()
 
 
