@@ -100,8 +100,8 @@ def test_a_recipes_first_line_is_the_command_that_runs_it(path: Path) -> None:
     load_recipe(path)
 
 
-def test_the_readmes_python_runs_as_it_stands(simulated: str, tmp_path: Path) -> None:
-    code = "\n".join(blocks(ROOT / "README.md", "python"))
+def test_the_python_on_the_page_on_running_runs_as_it_stands(simulated: str, tmp_path: Path) -> None:
+    code = "\n".join(blocks(ROOT / "docs" / "running.md", "python"))
     assert len(code.strip().splitlines()) <= 12
     recipe = (ROOT / "recipes" / "quickstart.yaml").read_text().replace("http://127.0.0.1:8399/v1", simulated)
     (tmp_path / "recipes").mkdir()
