@@ -10,15 +10,12 @@ import asyncio
 import hashlib
 import json
 import os
-import re
 import sqlite3
-import zlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 # Read once, when langgraph is first imported: without it, graphs are compiled to load any class named in a checkpoint.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
@@ -38,38 +35,14 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from .database import Store
-from .texts import WORTH_SHARING, find_text, get_texts, rope_ids
+from .packing import Blob, long_texts, pack_state, pack_value, unpack_state, unpack_value
 
 INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
-WORTH_PACKING = 160  # bytes
-LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
-SMALL = 4096  # bytes that fit a window of 2**12: zlib's usual tables, of 256 KB, take longer to clear than to use
 RECENT = 2048  # threads whose last checkpoint is remembered
 
 Entry = list[Any]
 """[kind, bytes] for a short value, [kind, digest, True] for one in `checkpoint_values`."""
 Change = Callable[[sqlite3.Connection], Any]
-WORDS = (
-    b"msgpack\xc5\xa2id\xd9$\xa1v\x04\xa2ts\xd9 20-T:.+00:00gradesscore\xb0channel_versions\xde\x00\x10"
-    b"\xa9__start__\x02\xa6sample\x02\xa4seed\x02\xa5round\x02\xa4done\x06\xa7persona\x02\xa9critiques\x05\xb1branch:to:persona\x03\xa5query\x03"
-    b"\xb1branch:to:respond\x04\xa8response\x04\xb0branch:to:safety\x05\xb7branch:to:communication\x05"
-    b"\xb2branch:to:decision\x05\xb0branch:to:refine\x06\xaarefinement\x06\xadversions_seen\x88\xa9__input__\x80"
-    b"\xa9__start__\x81\xa9__start__\x01\xa7persona\x81\xb1branch:to:persona\x02\xa7respond\x81\xb1branch:to:respond\x03"
-    b"\xadcommunication\x81\xb7branch:to:communication\x04\xa8decision\x81\xb2branch:to:decision\x04\xa6safety\x81"
-    b"\xb0branch:to:safety\x04\xa6refine\x81\xb0branch:to:refine\x05\xb0updated_channels\x92\xa4done\xaarefinement"
-    b"\xa6sample\x92\xa7msgpack\xc4\xa4seed\x92\xa7msgpack\xc4\x05\xce\xa7persona\x93\xa7msgpack\xc4\x0c\xc3\xa5query\x93\xa7msgpack"
-    b"\xc4\x0c\xc3\xa8response\x93\xa7msgpack\xc4\x0c\xc3\xa9critiques\x93\xa7msgpack\xc4\x0c\xc3\xaarefinement\x93\xa7msgpack\xc4\x0c"
-    b"\xc3\xa5round\x92\xa7msgpack\xc4\x01\x01\xa4done\x92\xa7msgpack\xc4\x01\xc3"
-)
-"""What a checkpoint's state mostly says, for zlib. It can never change: stored states cannot be read without it."""
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class Blob(NamedTuple):
-    """A value to be stored: its bytes, and the texts in it that the store may have."""
-
-    data: bytes
-    said: list[str]
 
 
 @asynccontextmanager
@@ -267,7 +240,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         packed = ormsgpack.packb([*self.serde.dumps_typed(rest), {name: entry for name, (_, entry) in entries.items()}])
         said = get_checkpoint_metadata(config, metadata)
-        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), _compress(packed, WORDS))
+        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), pack_state(packed))
         self._recent[name, ns] = (checkpoint["id"], entries)
         self._recent.move_to_end((name, ns))
         if len(self._recent) > RECENT:
@@ -325,7 +298,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         before = self._said.setdefault(thread, {})
         if len(self._said) > RECENT:
             self._said.popitem(last=False)
-        said = dict.fromkeys(_strings(value))
+        said = dict.fromkeys(long_texts(value))
         quoted = [text for text in before if any(text in whole for whole in said)]
         before |= said
         blobs[name] = Blob(data, [*said, *quoted])
@@ -337,9 +310,11 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def value(entry: Entry) -> Any:
             if len(entry) == 2:
                 return self.serde.loads_typed((entry[0], entry[1]))
-            return self.serde.loads_typed((entry[0], _unpacked(db, *db.execute(VALUE, (thread, entry[1])).fetchone())))
+            return self.serde.loads_typed(
+                (entry[0], unpack_value(db, *db.execute(VALUE, (thread, entry[1])).fetchone()))
+            )
 
-        kind, rest, entries = ormsgpack.unpackb(_expanded(row["state"]))
+        kind, rest, entries = ormsgpack.unpackb(unpack_state(row["state"]))
         checkpoint: Any = self.serde.loads_typed((kind, rest))
         checkpoint["channel_values"] = {channel: value(entry) for channel, entry in entries.items()}
         writes = [
@@ -388,63 +363,7 @@ def _thread(db: sqlite3.Connection, name: str, ns: str) -> int:
 def _put_values(db: sqlite3.Connection, thread: int, blobs: Mapping[bytes, Blob]) -> None:
     for name, blob in blobs.items():
         if db.execute(HAS_VALUE, (thread, name)).fetchone() is None:
-            db.execute(PUT_VALUE, (thread, name, *_packed(db, blob)))
-
-
-def _packed(db: sqlite3.Connection, blob: Blob) -> tuple[bytes, str | None]:
-    """A value as it is stored: plain (-), compressed (z), or in pieces (t), of which a number is one of the texts."""
-    data, texts = blob.data, list[int]()
-    pieces: list[bytes | int] = [data]
-    for said in sorted({text.encode() for text in blob.said}, key=len, reverse=True):
-        if (found := find_text(db, said)) is not None:
-            pieces = [new for old in pieces for new in _cut(old, said, len(texts))]
-            texts.append(found)
-    if texts:
-        return b"t" + _compress(ormsgpack.packb(pieces)), json.dumps(texts, separators=(",", ":"))
-    return (b"z" + _compress(data) if len(data) >= WORTH_PACKING else b"-" + data), None
-
-
-def _cut(piece: bytes | int, said: bytes, number: int) -> list[bytes | int]:
-    if isinstance(piece, int):
-        return [piece]
-    first, *rest = piece.split(said)
-    return [first, *(new for after in rest for new in (number, after))]
-
-
-def _compress(data: bytes, words: bytes = b"") -> bytes:
-    """For `zlib.decompress`, or for `_expanded` where `words` are what it mostly says."""
-    if len(data) > SMALL:
-        return zlib.compress(data, LEVEL)
-    small = partial(zlib.compressobj, LEVEL, wbits=12, memLevel=5)
-    packer = small(zdict=words) if words else small()
-    return packer.compress(data) + packer.flush()
-
-
-def _expanded(state: bytes) -> bytes:
-    return zlib.decompressobj(zdict=WORDS).decompress(state)
-
-
-def _unpacked(db: sqlite3.Connection, stored: bytes, texts: str | None) -> bytes:
-    how, data = stored[:1], stored[1:]
-    if how != b"t":
-        return zlib.decompress(data) if how == b"z" else data
-    ids = rope_ids(texts)
-    bodies = get_texts(db, ids)
-    pieces = ormsgpack.unpackb(zlib.decompress(data))
-    return b"".join(bodies[ids[piece]].encode() if isinstance(piece, int) else piece for piece in pieces)
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """The texts in plain data that are worth a reference; what UTF-8 cannot hold is no such text."""
-    if isinstance(value, str):
-        if len(value) >= WORTH_SHARING and not SURROGATE.search(value):
-            yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _strings(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _strings(one)
+            db.execute(PUT_VALUE, (thread, name, *pack_value(db, blob)))
 
 
 def _sweep(db: sqlite3.Connection, thread: int) -> None:
@@ -454,7 +373,7 @@ def _sweep(db: sqlite3.Connection, thread: int) -> None:
         (thread,),
     )
     states = db.execute("SELECT state FROM checkpoints WHERE thread = ?", (thread,)).fetchall()
-    entries = [entry for (state,) in states for entry in ormsgpack.unpackb(_expanded(state))[2].values()]
+    entries = [entry for (state,) in states for entry in ormsgpack.unpackb(unpack_state(state))[2].values()]
     entries += [ormsgpack.unpackb(row[0]) for row in db.execute("SELECT value FROM writes WHERE thread = ?", (thread,))]
     needed = {entry[1] for entry in entries if len(entry) == 3}
     present = {row[0] for row in db.execute("SELECT digest FROM checkpoint_values WHERE thread = ?", (thread,))}
