@@ -71,10 +71,7 @@ class Playground:
 
     def begin(self, edit: Edit) -> int:
         """The number under which the replay is found; it goes on in the background. Raises InputError."""
-        if self.calls >= self.most_calls:
-            raise InputError(
-                f"{self.calls:,} calls were made from these pages", todo="start `muser view` with a higher --max-calls"
-            )
+        self._check_calls()
         if len(edit.prompt) > LONGEST:
             raise InputError(f"a prompt of {len(edit.prompt):,} characters; {LONGEST:,} may be")
         if not edit.prompt.strip() and not edit.model:
@@ -86,9 +83,17 @@ class Playground:
         task.add_done_callback(self._tasks.discard)
         return len(self.replays)
 
+    def _check_calls(self) -> None:
+        if self.calls >= self.most_calls:
+            raise InputError(
+                f"{self.calls:,} calls were made from these pages", todo="start `muser view` with a higher --max-calls"
+            )
+
     async def _run(self, replay: Replay) -> None:
         async with self._one:
             try:
+                # Replays that waited in line began before those ahead of them were counted.
+                self._check_calls()
                 replay.outcome = await self.tools.replay(replay.edit)
                 self.calls += replay.outcome.calls
             except MuserError as error:

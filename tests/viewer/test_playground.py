@@ -1,0 +1,24 @@
+"""The playground's account of calls."""
+
+import asyncio
+
+from muser.viewer.playground import Edit, Outcome, Playground, Tools
+
+
+def test_replays_that_wait_in_line_do_not_pass_the_cap() -> None:
+    async def act(edit: Edit) -> Outcome:
+        await asyncio.sleep(0)
+        return Outcome(f"fork/{edit.sample}", (), 2)
+
+    async def ask_five_times() -> Playground:
+        playground = Playground(Tools(lambda run: ([], []), act), most_calls=3)
+        for number in range(5):
+            playground.begin(Edit(f"run/{number}", "refiner", "Say less.", ""))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return playground
+
+    made = asyncio.run(ask_five_times())
+    assert made.calls == 4
+    assert [bool(replay.outcome) for replay in made.replays] == [True, True, False, False, False]
+    assert "--max-calls" in made.replays[-1].error
