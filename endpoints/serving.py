@@ -65,8 +65,8 @@ async def serve_model(
     `.`, `_` and `-`.
     """
     engine = engine or serving_engine()
-    _check(weights, engine)
     port, began = _take_port(port), time.monotonic()
+    _check(weights, engine)
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
         if engine == "vllm":
             command = vllm_command(_placed(weights), settings, port, keyed=bool(key))
@@ -93,17 +93,17 @@ def _check(weights: Weights, engine: Engine | None) -> None:
             raise ServerError(
                 f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
             )
-    if engine is None:
-        raise ServerError(
-            f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
-            todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
-        )
     path = Path(weights.path)
     if path.is_dir() and not (path / "config.json").is_file():
         raise ServerError(f"{path} holds no model: there is no config.json in it", todo="check models.NAME.model")
     # A hub name is NAME or OWNER/NAME.
     if not path.is_dir() and (weights.path.startswith(("/", ".", "~")) or weights.path.count("/") > 1):
         raise ServerError(f"there is no model folder {path}", todo="check models.NAME.model")
+    if engine is None:
+        raise ServerError(
+            f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
+            todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
+        )
 
 
 def _placed(weights: Weights) -> Weights:

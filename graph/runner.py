@@ -75,7 +75,7 @@ async def run_job(
 def collecting_rarely() -> Iterator[None]:
     """Python looks for cycles after every 700 new objects; a run makes that many for each call, hardly any in cycles.
 
-    It took 40 % of a run's CPU time (docs/performance.md).
+    docs/performance.md has what that took.
     """
     before = gc.get_threshold()
     gc.freeze()

@@ -29,19 +29,14 @@ def tally_run(store: Store, run_id: str) -> Tally:
 
 
 TALLY = """
-    WITH s AS (SELECT * FROM samples WHERE run_id = :run_id),
-    d AS (SELECT * FROM s WHERE status = 'done'),
-    g AS (SELECT met FROM grades JOIN d ON d.id = grades.sample_id)
-    SELECT (SELECT count(*) FROM s) samples, (SELECT count(*) FROM d) done,
-        (SELECT count(*) FROM s WHERE status = 'failed') failed,
-        (SELECT count(*) FROM s WHERE status IN ('pending', 'running')) pending,
-        (SELECT count(*) FROM s WHERE answer_id IS NOT NULL) answered,
-        (SELECT count(DISTINCT sample_id) FROM critiques JOIN d ON d.id = critiques.sample_id) critiqued,
-        (SELECT count(*) FROM d WHERE refined_answer_id IS NOT NULL) refined,
+    WITH g AS (SELECT met FROM grades JOIN samples ON samples.id = sample_id WHERE run_id = :run_id AND status = 'done')
+    SELECT count(*) samples, coalesce(sum(status = 'done'), 0) done, coalesce(sum(status = 'failed'), 0) failed,
+        coalesce(sum(status IN ('pending', 'running')), 0) pending, count(answer_id) answered,
+        coalesce(sum(status = 'done' AND EXISTS (SELECT 1 FROM critiques WHERE sample_id = s.id)), 0) critiqued,
+        coalesce(sum(status = 'done' AND refined_answer_id IS NOT NULL), 0) refined,
         (SELECT count(*) FROM g) grades, (SELECT count(*) FROM g WHERE met IS NULL) grades_failed,
-        coalesce((SELECT round(86400 * (julianday(max(finished_at)) - julianday(min(started_at))), 3) FROM s), 0)
-            seconds
-"""
+        coalesce(round(86400 * (julianday(max(finished_at)) - julianday(min(started_at))), 3), 0) seconds
+    FROM samples s WHERE run_id = :run_id"""
 
 
 def count_rows(store: Store, run_id: str, stage: RowStage) -> int:
