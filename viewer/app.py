@@ -89,6 +89,7 @@ class _Viewer:
 
     def __init__(self, store: Store, token: str, playground: Playground | None, compare: pages.Compare | None) -> None:
         self.store, self.token, self.playground, self.comparison = store, token, playground, compare
+        self.kept: dict[str, tuple[str, pages.RunPage]] = {}
         self.templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -120,7 +121,15 @@ class _Viewer:
         return await self.show("runs.html", lambda: pages.runs_page(self.store))
 
     async def run(self, request: Request) -> Response:
-        return await self.show("run.html", lambda: pages.run_page(self.store, request.path_params["run"]))
+        return await self.show("run.html", lambda: self._run_page(request.path_params["run"]))
+
+    def _run_page(self, run: str) -> pages.RunPage:
+        """A run's page reads all of its samples: it is kept as long as nothing was added to the store."""
+        now = version(self.store)
+        found = self.kept.get(run)
+        if found is None or found[0] != now:
+            found = self.kept[run] = (now, pages.run_page(self.store, run))
+        return found[1]
 
     async def samples(self, request: Request) -> Response:
         run, query = request.path_params.get("run"), request.query_params
