@@ -4,6 +4,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, quote
@@ -140,9 +141,14 @@ class _Viewer:
 
         def make() -> pages.TracePage:
             found = pages.trace_page(self.store, sample)
-            tools = self.playground.tools if self.playground and found.can_be_replayed else None
-            play = tools.editable(found.trace.run_id) if tools else None
-            return found.with_playground(play, form_token(self.token))
+            if self.playground is None or not found.can_be_replayed:
+                return found
+            try:
+                play = self.playground.tools.editable(found.trace.run_id)
+            except MuserError as error:
+                # Of a run whose prompt files are gone, say; the trace is there to be read all the same.
+                return replace(found, not_editable=str(error))
+            return replace(found, editable=play[0], models=play[1], form_token=form_token(self.token))
 
         return await self.show("trace.html", make)
 

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -77,7 +77,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class TracePage:
-    """All that happened to a sample."""
+    """All that happened to a sample; `editable` and `models` for the playground, or why there is none."""
 
     run: Run
     trace: Trace
@@ -93,16 +93,13 @@ class TracePage:
     editable: Sequence[Editable] = ()
     models: Sequence[str] = ()
     form_token: str = ""
+    not_editable: str = ""
 
     @property
     def can_be_replayed(self) -> bool:
         """Whether it has ended, with its steps kept, in a run of the method's own graph."""
         ended = self.trace.status in ("done", "failed")
         return ended and not self.trace.pruned_at and self.run.kind == "samples"
-
-    def with_playground(self, play: tuple[list[Editable], list[str]] | None, form_token: str) -> "TracePage":
-        """The same with what may be edited on it."""
-        return self if play is None else replace(self, editable=play[0], models=play[1], form_token=form_token)
 
 
 @dataclass(frozen=True)

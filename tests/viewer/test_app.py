@@ -199,6 +199,15 @@ def test_calls_of_the_playground_are_capped(client: TestClient) -> None:
     assert "4 calls were made from these pages" in shown[2]
 
 
+def test_a_trace_can_be_read_though_its_prompts_are_gone(client: TestClient, store: Store) -> None:
+    sql = "UPDATE runs SET recipe = replace(recipe, 'safety.md', 'gone.md')"
+    assert store.write_now(lambda db: db.execute(sql).rowcount) == 1
+    page = unescape(client.get("/runs/study/samples/s000001").text)
+    assert "Refinement" in page
+    assert "no prompt gone.md" in page
+    assert 'id="playground"' not in page
+
+
 def test_a_read_only_viewer_has_no_playground(store: Store) -> None:
     with TestClient(build_app(store, token=TOKEN, hosts={HOST}), base_url=f"http://{HOST}") as client:
         client.get(f"/?token={TOKEN}")
