@@ -21,8 +21,8 @@ demo: $(STAMPS)/train  ## the whole method on this machine, on simulated models 
 test: $(STAMPS)/test  ## the fast tests
 	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
 
-test-slow: $(STAMPS)/test $(STAMPS)/train  ## tests over 20 seconds: kills and restarts, a control that must not learn
-	$(PYTEST) -m slow --timeout 600
+test-slow: $(STAMPS)/test $(STAMPS)/train  ## tests over 20 seconds: kills and restarts
+	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadfile
 
 test-train: $(STAMPS)/test $(STAMPS)/train  ## tests that train, on the CPU
 	$(PYTEST) -m "train and not slow" --timeout 600
