@@ -68,6 +68,7 @@ def test_a_second_run_is_refused_by_name_and_joins_with_workers(
         assert "16 of 16 samples done" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_all_workers_once_what_they_have_is_done(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str]
 ) -> None:
@@ -85,6 +86,7 @@ def test_ctrl_c_stops_all_workers_once_what_they_have_is_done(
     assert (listed["running"], listed["status"], listed["pending"]) == (0, "stopped", 52 - summary["done"])
 
 
+@pytest.mark.slow
 def test_workers_whose_crew_was_killed_end_by_themselves(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
 ) -> None:

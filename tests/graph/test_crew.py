@@ -60,6 +60,7 @@ async def test_two_workers_share_a_run_and_report_as_one(
     assert workers_of(store) == []
 
 
+@pytest.mark.slow
 async def test_what_a_killed_worker_had_is_done_by_the_other(
     simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store, tmp_path: Path
 ) -> None:
