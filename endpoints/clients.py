@@ -16,9 +16,11 @@ from urllib.request import getproxies
 import aiohttp
 import httpx2
 import openai
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
-from langchain_core.messages import BaseMessage
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseCallbackManager
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
 from langchain_openai import ChatOpenAI
 from openai._models import FinalRequestOptions
 from pydantic import PrivateAttr
@@ -71,6 +73,17 @@ class PlainChat(KeptReasoning):
     def use(self, session: aiohttp.ClientSession, headers: Mapping[str, str]) -> None:
         """Sets the session, and the headers that every request carries."""
         self._session, self._headers = session, {"Content-Type": "application/json", **headers}
+
+    async def ainvoke(
+        self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> AIMessage:
+        """As the stock client's, without what prepares and calls LangChain's callbacks where none of them listens."""
+        callbacks = ensure_config(config).get("callbacks")
+        if not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
+            return await super().ainvoke(input, config, stop=stop, **kwargs)
+        result = await self._agenerate_with_cache(self._convert_input(input).to_messages(), stop=stop, **kwargs)
+        message: Any = result.generations[0].message
+        return message
 
     async def _agenerate(
         self,

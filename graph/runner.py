@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 
 from ..core.errors import EndpointError, EndpointUnreachable, MachineError, MuserError, StoreError
@@ -17,7 +16,7 @@ from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput, SampleStatus
 from ..endpoints.chat import Endpoint, open_endpoints
 from ..store import ledger, runs, samples
-from ..store.checkpoints import open_checkpointer
+from ..store.checkpoints import Checkpointer, open_checkpointer
 from ..store.database import Store
 from ..store.workers import abandoned, at_work, release_samples
 from .calls import Calls
@@ -131,7 +130,7 @@ class _Running:
         job: Job,
         worker: str,
         endpoints: Mapping[str, Endpoint],
-        saver: BaseCheckpointSaver[Any],
+        saver: Checkpointer,
         on_progress: OnProgress | None,
         stop: asyncio.Event,
     ) -> None:
@@ -184,9 +183,9 @@ class _Running:
         """After a kill: a sample whose final checkpoint is there becomes done without a call, the others wait again."""
         left = await asyncio.to_thread(abandoned, self.store, self.job.run.id)
         for sample_id in left:
-            snapshot = await self.app.aget_state(_config(sample_id))
-            if snapshot.values.get("done"):
-                await self._record(sample_id, snapshot, status="done")
+            state = await self._state(sample_id)
+            if state.get("done"):
+                await self._record(sample_id, state, status="done")
         if left:
             await asyncio.to_thread(release_samples, self.store, self.job.run.id)
 
@@ -245,15 +244,14 @@ class _Running:
     async def _run_sample(self, trace: samples.Trace) -> None:
         config = _config(trace.id)
         config["recursion_limit"] = 10 + 3 * self.job.recipe.rounds
-        config["max_concurrency"] = FAN_OUT
+        if len(self.job.recipe.critics) > FAN_OUT:
+            config["max_concurrency"] = FAN_OUT
         if trace.tries:
             self.calls.tries[trace.id] = trace.tries
-        begun = (await self.saver.aget_tuple(config)) is not None
-        start = None if begun else initial_state(trace)
+        start = None if self.saver.last_id(trace.id) else initial_state(trace)
         try:
-            await self.app.ainvoke(start, config, context=self.context, durability="sync")
-            snapshot = await self.app.aget_state(config)
-            if not snapshot.values.get("done"):
+            state = await self.app.ainvoke(start, config, context=self.context, durability="sync")
+            if not state.get("done"):
                 raise MachineError("the machine came to rest before the sample was done", where=trace.id)
         except StoreError:
             # No sample's fault: what is in flight is taken up again once the store can be used.
@@ -261,34 +259,42 @@ class _Running:
         except MuserError as error:
             await self._fail(trace.id, error)
             return
-        await self._record(trace.id, snapshot, status="done")
+        await self._record(trace.id, state, status="done")
         self.faults_in_a_row = 0
         self.progress.done += 1
         self.progress.ended_here += 1
 
     async def _fail(self, sample_id: str, error: MuserError) -> None:
         node = _node_that_raised(error)
-        snapshot = await self.app.aget_state(_config(sample_id))
+        state = await self._state(sample_id)
         if isinstance(error, EndpointError):
             self.faults_in_a_row += 1
         if isinstance(error, EndpointUnreachable) or self.faults_in_a_row >= SAME_FAULT:
             # Not this sample's fault: it waits for the endpoint to come back.
             self.stopped_by, self.stop_cause = self.stopped_by or "endpoint", str(error)
-            await self._record(sample_id, snapshot, status="pending")
+            await self._record(sample_id, state, status="pending")
             return
-        await self._record(sample_id, snapshot, status="failed", cause=error, failed_node=node)
+        await self._record(sample_id, state, status="failed", cause=error, failed_node=node)
         self.progress.failed += 1
         self.progress.ended_here += 1
 
-    async def _record(self, sample_id: str, snapshot: Any, **outcome: Any) -> None:
-        checkpoint = snapshot.config["configurable"].get("checkpoint_id")
+    async def _state(self, sample_id: str) -> dict[str, Any]:
+        """What a sample that did not come to its end has: its last checkpoint, and what nodes wrote on top of it."""
+        values: dict[str, Any] = (await self.app.aget_state(_config(sample_id))).values
+        return values
+
+    async def _record(self, sample_id: str, state: Mapping[str, Any], **outcome: Any) -> None:
         order = list(self.job.recipe.critics)
         # Parallel nodes write in the order of their names; people read in the order of the recipe.
-        critiques = sorted(snapshot.values.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
-        state = {**snapshot.values, "critiques": critiques}
+        critiques = sorted(state.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
         drop = self.job.recipe.history == "drop" and outcome["status"] == "done"
         await samples.record_sample(
-            self.store, sample_id, state=state, checkpoint_id=checkpoint, without_history=drop, **outcome
+            self.store,
+            sample_id,
+            state={**state, "critiques": critiques},
+            checkpoint_id=self.saver.last_id(sample_id),
+            without_history=drop,
+            **outcome,
         )
 
 

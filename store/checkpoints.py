@@ -82,6 +82,11 @@ class Checkpointer(BaseCheckpointSaver[int]):
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         return self.get_tuple(config)
 
+    def last_id(self, thread_id: str) -> str | None:
+        """The id of a thread's latest checkpoint, if it has one."""
+        rows = self._store.read(LAST, (thread_id,))
+        return rows[0]["id"] if rows else None
+
     def list(
         self,
         config: RunnableConfig | None,
@@ -333,6 +338,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
 SELECT = "SELECT t.name, t.ns, c.* FROM checkpoints c JOIN threads t ON t.id = c.thread"
 VALUE = "SELECT data, texts FROM checkpoint_values WHERE thread = ? AND digest = ?"
+LAST = """
+    SELECT c.id FROM checkpoints c JOIN threads t ON t.id = c.thread WHERE t.name = ? AND t.ns = ''
+    ORDER BY c.id DESC LIMIT 1"""
 WRITES = "SELECT task, channel, value FROM writes WHERE thread = ? AND checkpoint = ? ORDER BY path, task, idx"
 OLDER = "DELETE FROM checkpoints WHERE thread = ? AND id < (SELECT max(id) FROM checkpoints WHERE thread = ?)"
 PUT = "INSERT OR REPLACE INTO checkpoints (thread, id, parent, run, metadata, state) VALUES (?, ?, ?, ?, ?, ?)"

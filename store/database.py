@@ -1,6 +1,5 @@
 """The store: one SQLite file, read from any thread and written by one."""
 
-import asyncio
 import queue
 import sqlite3
 import threading
@@ -99,9 +98,7 @@ class Store:
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Run `change` in the next group commit; returns after the commit. Cancelling the caller does not undo it."""
-        written = asyncio.wrap_future(self._open_writer().submit(change))
-        written.add_done_callback(_note)
-        return await asyncio.shield(written)
+        return await self._open_writer().submit_from_loop(change)
 
     def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """The same for code that is not on an event loop: blocks until the commit."""
@@ -114,9 +111,3 @@ class Store:
             if self._writer is None:
                 self._writer = Writer(self.path)
             return self._writer
-
-
-def _note(written: "asyncio.Future[Any]") -> None:
-    """A failure that a cancelled caller cannot receive must not be reported by asyncio as lost."""
-    if not written.cancelled():
-        written.exception()

@@ -1,5 +1,6 @@
 """The one thread that writes: whatever is queued goes into one transaction, and callers hear of it after the commit."""
 
+import asyncio
 import queue
 import sqlite3
 import threading
@@ -26,10 +27,19 @@ POLL = 0.002
 @dataclass
 class _Job:
     change: Callable[[sqlite3.Connection], Any]
-    future: "Future[Any]"
+    future: "Future[Any] | asyncio.Future[Any]"
     queued: float = field(default_factory=time.monotonic)
     result: Any = None
     failure: BaseException | None = None
+
+    def tell(self) -> None:
+        """Whoever waits hears how it went; an event loop's future only on its loop."""
+        if self.future.done():
+            return  # its caller was cancelled
+        if self.failure is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.failure)
 
 
 class Writer:
@@ -48,13 +58,22 @@ class Writer:
     def submit(self, change: Callable[[sqlite3.Connection], T]) -> "Future[T]":
         """Queue a change; the future has its result once it is on disk, or the StoreError or bug that stopped it."""
         future: Future[T] = Future()
+        self._queue(_Job(change, future))
+        return future
+
+    def submit_from_loop(self, change: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
+        """The same for code on an event loop. Cancelling the future does not undo the change."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue(_Job(change, future))
+        return future
+
+    def _queue(self, job: _Job) -> None:
         if threading.current_thread() is self._thread:
             raise RuntimeError("a change must not queue another change: it would wait for itself")
         with self._gate:
             if self._closed:
                 raise StoreError("The store is closed.", where=str(self._path))
-            self._jobs.put(_Job(change, future))
-        return future
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Write what is queued, then stop. May be called again."""
@@ -74,7 +93,7 @@ class Writer:
                 except queue.Empty:
                     break
             last = group[-1] is None
-            jobs = [job for job in group if job is not None and job.future.set_running_or_notify_cancel()]
+            jobs = [job for job in group if job is not None]
             if jobs:
                 self._commit(jobs)
         self._db.close()
@@ -91,10 +110,9 @@ class Writer:
             for job in jobs:
                 job.failure = job.failure or error
         for job in jobs:
-            if job.failure is None:
-                job.future.set_result(job.result)
-            else:
-                job.future.set_exception(self._explain(job.failure))
+            if job.failure is not None:
+                job.failure = self._explain(job.failure)
+        _tell(jobs)
 
     def _begin(self, deadline: float) -> None:
         """Take the write lock before anything is read, so that no change is refused in its middle."""
@@ -128,3 +146,21 @@ class Writer:
             return error
         failure.__cause__ = error
         return failure
+
+
+def _tell(jobs: list[_Job]) -> None:
+    """One wake-up for each event loop, which costs as much as a small change does."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        if isinstance(job.future, Future):
+            job.tell()
+        else:
+            loops.setdefault(job.future.get_loop(), []).append(job)
+    for loop, waiting in loops.items():
+        with suppress(RuntimeError):  # the loop was closed, with all who waited on it
+            loop.call_soon_threadsafe(_tell_here, waiting)
+
+
+def _tell_here(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.tell()

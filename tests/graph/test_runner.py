@@ -203,6 +203,7 @@ async def test_a_failed_critic_alone_is_retried(
     trace = get_trace(store, "trial/s000001")
     assert summary.failed == 1
     assert (trace.failed_node, trace.cause_kind) == ("safety", "ReplyError.malformed")
+    assert {critique.critic for critique in trace.critiques} == {"decision", "communication"}, "what it got is shown"
     assert [c.outcome for c in calls_of(store, trace.id) if c.role == "critics.safety"] == ["malformed", "malformed"]
     failure = summary.failures[0]
     assert (failure.node, failure.samples, failure.example) == ("safety", 1, "trial/s000001")
