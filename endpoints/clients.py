@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -81,8 +81,11 @@ class PlainChat(KeptReasoning):
         callbacks = ensure_config(config).get("callbacks")
         if not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
             return await super().ainvoke(input, config, stop=stop, **kwargs)
-        result = await self._agenerate_with_cache(self._convert_input(input).to_messages(), stop=stop, **kwargs)
-        message: Any = result.generations[0].message
+        result = await self._agenerate(self._convert_input(input).to_messages(), stop=stop, **kwargs)
+        generation = result.generations[0]
+        message = cast("AIMessage", generation.message)
+        told = generation.generation_info or {}
+        message.response_metadata = {**(result.llm_output or {}), **told, **message.response_metadata}
         return message
 
     async def _agenerate(
@@ -100,7 +103,6 @@ class PlainChat(KeptReasoning):
     async def _post(self, body: bytes) -> Any:
         """The answer's JSON. Tries again when and as long after as the SDK would, and raises what it would."""
         sdk, url, left = self.root_async_client, f"{self.openai_api_base}/chat/completions", self.max_retries or 0
-        options = FinalRequestOptions.construct(method="post", url=url, max_retries=left)
         while True:
             answer: httpx2.Response | None = None
             try:
@@ -117,6 +119,7 @@ class PlainChat(KeptReasoning):
                 cause, passing = lost, True
             if not passing or not left:
                 raise error from cause
+            options = FinalRequestOptions.construct(method="post", url=url, max_retries=left)
             await asyncio.sleep(sdk._calculate_retry_timeout(left, options, answer.headers if answer else None))
             left -= 1
 

@@ -15,13 +15,14 @@ from .samples import row_id
 from .texts import (
     build_messages,
     build_rope,
+    cut,
     get_texts,
-    put_json,
-    put_messages,
-    put_rope,
-    put_text,
+    put_texts,
     readable,
     rope_ids,
+    tie,
+    tie_messages,
+    worth_sharing,
 )
 
 
@@ -87,9 +88,8 @@ async def find_call(
     place = {"role": role, "round": round, "attempt": attempt, "hash": bytes.fromhex(request_hash)}
     with store.reader() as db:
         sample = row_id(db, sample_id)
-        row = db.execute(OWN, place | {"sample": sample}).fetchone()
-        other = None if row else db.execute(OTHER, place | {"sample": sample}).fetchone()
-        found = row or other
+        found = db.execute(FIND, place | {"sample": sample}).fetchone()
+        other = found if found and found["sample_id"] != sample else None
         reply = (
             None
             if found is None
@@ -114,6 +114,8 @@ OTHER = """
         SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = :role AND tried.round = :round
             AND tried.attempt = :attempt AND tried.request_hash = :hash AND tried.superseded > 0))
     ORDER BY calls.id LIMIT 1"""
+
+FIND = f"SELECT * FROM ({OWN}) UNION ALL SELECT * FROM ({OTHER}) LIMIT 1"  # noqa: S608 - of constants
 
 REUSE = """
     INSERT INTO calls (sample_id, reused_from, created_at, role, round, attempt, request_hash, model, messages,
@@ -173,6 +175,19 @@ def _record(db: Connection, call: Call) -> int:
     apart = type(seed) is int
     parameters = {k: v for k, v in call.parameters.items() if not (apart and k == "seed")}
     reply, usage = call.reply, call.reply.usage
+    known = worth_sharing(_quotable(db, sample))
+    messages = [(message.role, cut(message.content, known)) for message in call.messages]
+    said = cut(reply.text, worth_sharing(_strings(reply.text)))
+    asked = json.dumps(parameters, ensure_ascii=False, sort_keys=True)
+    ids = put_texts(
+        db,
+        [
+            *(piece for _, pieces in messages for piece in pieces),
+            *said,
+            asked,
+            *([reply.reasoning] if reply.reasoning else []),
+        ],
+    )
     row = {
         "sample_id": sample,
         "role": call.role,
@@ -180,11 +195,11 @@ def _record(db: Connection, call: Call) -> int:
         "attempt": call.attempt,
         "request_hash": place["hash"],
         "model": call.model,
-        "messages": put_messages(db, call.messages, _quotable(db, sample)),
-        "parameters_id": put_json(db, parameters),
+        "messages": tie_messages(messages, ids),
+        "parameters_id": ids[asked],
         "seed": seed if apart else None,
-        "reply": put_rope(db, reply.text, _strings(reply.text)),
-        "reasoning_id": put_text(db, reply.reasoning) if reply.reasoning else None,
+        "reply": tie(said, ids),
+        "reasoning_id": ids[reply.reasoning] if reply.reasoning else None,
         "outcome": call.outcome,
         "finish_reason": readable(reply.finish_reason),
         "served": readable(reply.model),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import ormsgpack
 
-from .texts import WORTH_SHARING, find_text, get_texts, rope_ids
+from .texts import WORTH_SHARING, find_texts, get_texts, rope_ids
 
 WORTH_PACKING = 160  # bytes
 LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
@@ -43,10 +43,11 @@ def pack_value(db: Connection, blob: Blob) -> tuple[bytes, str | None]:
     """A value as it is stored: plain (-), compressed (z), or in pieces (t), of which a number is one of the texts."""
     data, texts = blob.data, list[int]()
     pieces: list[bytes | int] = [data]
-    for said in sorted({text.encode() for text in blob.said}, key=len, reverse=True):
-        if (found := find_text(db, said)) is not None and any(isinstance(old, bytes) and said in old for old in pieces):
+    ids = find_texts(db, {text.encode() for text in blob.said})
+    for said in sorted(ids, key=len, reverse=True):
+        if any(isinstance(old, bytes) and said in old for old in pieces):
             pieces = [new for old in pieces for new in _cut(old, said, len(texts))]
-            texts.append(found)
+            texts.append(ids[said])
     if texts:
         return b"t" + _compress(ormsgpack.packb(pieces)), json.dumps(texts, separators=(",", ":"))
     return (b"z" + _compress(data) if len(data) >= WORTH_PACKING else b"-" + data), None

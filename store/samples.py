@@ -11,7 +11,7 @@ from ..core.hashing import derive_seed
 from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
 from .database import Store, now
 from .history import drop_history
-from .texts import build_rope, get_texts, put_rope, put_text, readable, rope_ids
+from .texts import build_rope, cut, get_texts, put_texts, readable, rope_ids, tie, worth_sharing
 
 PERSONA = tuple(Persona.model_fields)
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
@@ -236,22 +236,24 @@ def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
     row |= _persona(Persona.model_validate(persona) if persona else None)
     row |= _texts(db, state.get("query"), Response.model_validate(response) if response else None)
-    row |= {"refined_reasoning": None, "refined_answer_id": None}
     critiques = [Critique.model_validate(value) for value in state.get("critiques") or ()]
-    if refinement:
-        refined = Refinement.model_validate(refinement)
-        # It is composed of the response's reasoning and the rationales.
-        parts = [response["reasoning"] if response else "", *(c.rationale for c in critiques)]
-        row["refined_reasoning"] = put_rope(db, refined.reasoning, [part.strip() for part in parts])
-        row["refined_answer_id"] = put_text(db, refined.answer)
+    grades = [Grade.model_validate(value) for value in state.get("grades") or ()]
+    refined = Refinement.model_validate(refinement) if refinement else None
+    # It is composed of the response's reasoning and the rationales.
+    parts = [response["reasoning"] if response else "", *(c.rationale for c in critiques)]
+    composed = cut(refined.reasoning, worth_sharing(part.strip() for part in parts)) if refined else []
+    said = [c.rationale for c in critiques] + [g.explanation for g in grades]
+    ids = put_texts(db, [*composed, *said, *([refined.answer] if refined else [])])
+    row["refined_reasoning"] = tie(composed, ids) if refined else None
+    row["refined_answer_id"] = ids[refined.answer] if refined else None
     db.execute(RECORD, row)
     db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
     for position, c in enumerate(critiques):
-        judged = (sample, c.round, c.critic, position, c.verdict, put_text(db, c.rationale))
+        judged = (sample, c.round, c.critic, position, c.verdict, ids[c.rationale])
         db.execute("INSERT INTO critiques VALUES (?, ?, ?, ?, ?, ?)", judged)
     db.execute("DELETE FROM grades WHERE sample_id = ?", (sample,))
-    for g in (Grade.model_validate(value) for value in state.get("grades") or ()):
-        graded = (sample, g.item, g.points, g.met, put_text(db, g.explanation))
+    for g in grades:
+        graded = (sample, g.item, g.points, g.met, ids[g.explanation])
         db.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?)", graded)
 
 
@@ -277,10 +279,12 @@ def _persona(persona: Persona | None) -> dict[str, Any]:
 
 
 def _texts(db: Connection, query: str | None, response: Response | None) -> dict[str, int | None]:
+    said = [] if query is None else [query]
+    ids = put_texts(db, [*said, response.reasoning, response.answer] if response else said)
     return {
-        "query_id": None if query is None else put_text(db, query),
-        "reasoning_id": put_text(db, response.reasoning) if response else None,
-        "answer_id": put_text(db, response.answer) if response else None,
+        "query_id": None if query is None else ids[query],
+        "reasoning_id": ids[response.reasoning] if response else None,
+        "answer_id": ids[response.answer] if response else None,
     }
 
 

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from sqlite3 import Connection
-from typing import Any
 
 from ..core.errors import DamagedDatabase
 from ..core.types import Message
@@ -13,37 +13,45 @@ from ..core.types import Message
 WORTH_SHARING = 120
 """Characters from which referring to a part of a text takes less room than repeating it."""
 
+PARAMETERS = 500
+"""Question marks in one statement."""
+
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
 def put_text(db: Connection, text: str) -> int:
     """The id of `text`, which is stored if it is new."""
-    try:
-        data = text.encode()
-        odd = b"\0" in data
-    except UnicodeEncodeError:
-        data = text.encode("utf-8", "surrogatepass")
-        odd = True
-    found = find_text(db, data)
-    if found is None:
-        row = (_key(data), readable(text), data) if odd else (_key(data), text, None)
-        found = db.execute("INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id", row).fetchone()[0]
-    return int(found)
+    return put_texts(db, [text])[text]
 
 
-def find_text(db: Connection, data: bytes) -> int | None:
-    """The id of the text that these bytes are, if it is stored."""
-    found = db.execute("SELECT id FROM texts WHERE hash = ?", (_key(data),)).fetchone()
-    return None if found is None else int(found[0])
+def put_texts(db: Connection, texts: Iterable[str]) -> dict[str, int]:
+    """The ids of texts; those that are new are stored."""
+    exact = {text: text.encode("utf-8", "surrogatepass") for text in texts}
+    ids = find_texts(db, exact.values())
+    for data in exact.values():
+        if data not in ids:
+            text = data.decode("utf-8", "surrogatepass")
+            row = (_key(data), readable(text), data if UNSTORABLE.search(text) else None)
+            ids[data] = int(db.execute(PUT, row).fetchone()[0])
+    return {text: ids[data] for text, data in exact.items()}
+
+
+PUT = "INSERT INTO texts (hash, body, raw) VALUES (?, ?, ?) RETURNING id"
+
+
+def find_texts(db: Connection, texts: Iterable[bytes]) -> dict[bytes, int]:
+    """The ids of those of the texts that are stored, by their bytes."""
+    keys = {_key(data): data for data in texts}
+    found: dict[bytes, int] = {}
+    rest = iter(keys)
+    while some := list(islice(rest, PARAMETERS)):
+        sql = f"SELECT hash, id FROM texts WHERE hash IN ({', '.join('?' * len(some))})"  # noqa: S608 - question marks
+        found |= {keys[name]: number for name, number in db.execute(sql, some)}
+    return found
 
 
 def _key(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
-
-
-def put_json(db: Connection, value: Any) -> int:
-    """The id of a JSON value's text."""
-    return put_text(db, json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def readable(text: str) -> str:
@@ -64,16 +72,14 @@ def get_texts(db: Connection, ids: Iterable[int | None]) -> dict[int, str]:
     return texts
 
 
-def put_rope(db: Connection, text: str, known: Iterable[str] = ()) -> str:
-    """A text as JSON: the ids of texts that follow one another. Where it quotes a `known` text, that one is shared."""
-    return json.dumps([put_text(db, piece) for piece in cut(text, _worth_sharing(known))], separators=(",", ":"))
+def tie(pieces: Iterable[str], ids: Mapping[str, int]) -> str:
+    """The rope of pieces that are stored under these ids."""
+    return json.dumps([ids[piece] for piece in pieces], separators=(",", ":"))
 
 
-def put_messages(db: Connection, messages: Iterable[Message], known: Iterable[str] = ()) -> str:
-    """Messages as JSON: [role, id, id, …] for each, cut like ropes."""
-    shared = _worth_sharing(known)
-    cut_up = [[m.role, *(put_text(db, piece) for piece in cut(m.content, shared))] for m in messages]
-    return json.dumps(cut_up, separators=(",", ":"))
+def tie_messages(messages: Iterable[tuple[str, list[str]]], ids: Mapping[str, int]) -> str:
+    """Messages, as (role, pieces), as JSON: [role, id, id, …] for each."""
+    return json.dumps([[role, *(ids[piece] for piece in pieces)] for role, pieces in messages], separators=(",", ":"))
 
 
 def rope_ids(rope: str | None) -> list[int]:
@@ -108,6 +114,6 @@ def _cut_out(text: str, part: str) -> list[str]:
     return [piece for piece in around if piece] or [""]
 
 
-def _worth_sharing(known: Iterable[str]) -> list[str]:
-    """The longest first, so that a text which holds another one is found whole."""
+def worth_sharing(known: Iterable[str]) -> list[str]:
+    """Those that are long enough, the longest first, so that a text which holds another one is found whole."""
     return sorted({text for text in known if len(text) >= WORTH_SHARING}, key=lambda text: (-len(text), text))

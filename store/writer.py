@@ -43,7 +43,10 @@ class _Job:
 
 
 class Writer:
-    """Group commit. Each change runs in a savepoint of its own, so one that fails fails only its caller."""
+    """Group commit. A change that fails fails only its caller: then all run again, each in a savepoint of its own.
+
+    So a change may be run twice, and must change nothing but the database.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -101,9 +104,12 @@ class Writer:
     def _commit(self, jobs: list[_Job]) -> None:
         try:
             # What was queued while others waited in vain has waited as long.
-            self._begin(deadline=max(job.queued for job in jobs) + connections.PATIENCE)
-            for job in jobs:
-                self._apply(job)
+            deadline = max(job.queued for job in jobs) + connections.PATIENCE
+            self._begin(deadline)
+            if not self._apply_all(jobs):
+                self._begin(deadline)
+                for job in jobs:
+                    self._apply(job)
             self._db.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._roll_back()
@@ -123,6 +129,16 @@ class Writer:
                 if error.sqlite_errorcode & 0xFF not in connections.BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(POLL)
+
+    def _apply_all(self, jobs: list[_Job]) -> bool:
+        """All of them without savepoints, which cost two statements a change; undone where one of them fails."""
+        try:
+            for job in jobs:
+                job.result = job.change(self._db)
+        except BaseException:  # noqa: BLE001 - it will be met again, and told to the one who waits for it
+            self._roll_back()
+            return False
+        return True
 
     def _apply(self, job: _Job) -> None:
         self._db.execute("SAVEPOINT change")

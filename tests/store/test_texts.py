@@ -1,4 +1,5 @@
 import json
+from sqlite3 import Connection
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from muser.core.types import Message
 from muser.store.database import Store
-from muser.store.texts import build_messages, cut, get_texts, put_messages, put_text, rope_ids
+from muser.store.texts import build_messages, cut, get_texts, put_text, put_texts, rope_ids, tie_messages
 
 HOSTILE = [
     "",
@@ -57,8 +58,10 @@ def test_a_message_that_quotes_a_known_text_refers_to_it(store: Store) -> None:
         Message(role="user", content=f"Here is an answer:\n{answer}\nJudge it. Again: {answer}"),
     )
 
-    def change(db: object) -> tuple[int, str]:
-        return put_text(db, answer), put_messages(db, messages, [answer])  # type: ignore[arg-type]
+    def change(db: Connection) -> tuple[int, str]:
+        cut_up = [(message.role, cut(message.content, [answer])) for message in messages]
+        ids = put_texts(db, [piece for _, pieces in cut_up for piece in pieces])
+        return ids[answer], tie_messages(cut_up, ids)
 
     known, stored = store.write_now(change)
     assert rope_ids(stored).count(known) == 2

@@ -59,6 +59,19 @@ async def test_a_change_that_fails_fails_only_its_caller(store: Store) -> None:
     assert words(store) == ["one", "two"]
 
 
+async def test_what_was_done_beside_a_change_that_failed_is_done_once(store: Store) -> None:
+    store.write_now(lambda db: db.execute("CREATE TABLE tally (n INTEGER)").rowcount)
+    gate = threading.Event()
+    holder = asyncio.ensure_future(store.write(lambda db: gate.wait() and 1))
+    count = [store.write(lambda db: db.execute("INSERT INTO tally VALUES (1)").rowcount) for _ in range(5)]
+    waiting = asyncio.gather(*count[:2], store.write(put_and_fail), *count[2:], return_exceptions=True)
+    await asyncio.sleep(0)
+    gate.set()
+    await holder
+    assert [type(result) for result in await waiting] == [int, int, LookupError, int, int, int]
+    assert store.read("SELECT count(*) AS n FROM tally") == [{"n": 5}]
+
+
 async def test_a_change_that_ends_the_transaction_itself_takes_its_group_down_but_not_the_writer(store: Store) -> None:
     with pytest.raises(sqlite3.Error):
         await store.write(lambda db: db.execute("ROLLBACK").rowcount)
