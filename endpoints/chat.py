@@ -246,7 +246,8 @@ async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[d
         mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in hosts if is_loopback(host)},
     )
     connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
-    async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT) as session:
+    cookies = aiohttp.DummyCookieJar()
+    async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT, cookie_jar=cookies) as session:
         opened = {}
         for name, model in models.items():
             first, *others = (

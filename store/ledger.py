@@ -70,7 +70,7 @@ class RoleUsage(Value):
 
 def request_hash(messages: Sequence[Message], parameters: dict[str, JsonValue], model_identity: JsonValue) -> str:
     """What makes two requests the same: messages, parameters and the model's identity (hex SHA-256)."""
-    return digest([[[m.role, m.content] for m in messages], parameters, model_identity])
+    return digest([[[m.role, digest(m.content)] for m in messages], parameters, model_identity])
 
 
 async def find_call(
