@@ -245,7 +245,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         rest = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         packed = ormsgpack.packb([*self.serde.dumps_typed(rest), {name: entry for name, (_, entry) in entries.items()}])
         said = get_checkpoint_metadata(config, metadata)
-        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said), pack_state(packed))
+        row = (checkpoint["id"], parent, said.get("run_id"), json.dumps(said))
         self._recent[name, ns] = (checkpoint["id"], entries)
         self._recent.move_to_end((name, ns))
         if len(self._recent) > RECENT:
@@ -254,7 +254,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def change(db: sqlite3.Connection) -> None:
             thread = _thread(db, name, ns)
             _put_values(db, thread, blobs)
-            db.execute(PUT, (thread, *row))
+            db.execute(PUT, (thread, *row, pack_state(packed)))
 
         stored = {"thread_id": name, "checkpoint_ns": ns, "checkpoint_id": checkpoint["id"]}
         return change, {"configurable": stored}
@@ -289,9 +289,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def change(db: sqlite3.Connection) -> None:
             thread = _thread(db, place["thread_id"], place.get("checkpoint_ns", ""))
             _put_values(db, thread, blobs)
-            for row in rows:
-                # A node's error or interrupt replaces the last one; what it wrote the first time stays.
-                db.execute(REPLACE_WRITE if row[2] < 0 else PUT_WRITE, (thread, *row))
+            # A node's error or interrupt replaces the last one; what it wrote the first time stays.
+            db.executemany(PUT_WRITE, [(thread, *row) for row in rows if row[2] >= 0])
+            db.executemany(REPLACE_WRITE, [(thread, *row) for row in rows if row[2] < 0])
 
         return change
 
