@@ -52,7 +52,7 @@ OWNERS = {
     "langgraph": "graph",
     "openinference": "graph",
     "opentelemetry": "graph",
-    "langchain_core.runnables": "store graph",
+    "langchain_core.runnables": "store graph endpoints",
     "datasets": "trainer",
     "peft": "trainer",
     "safetensors": "trainer",
