@@ -10,7 +10,9 @@ import openai
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
 
 from muser.endpoints.clients import KeptReasoning, PlainChat, is_plain
 
@@ -31,6 +33,16 @@ REPLY = {
         "prompt_tokens_details": {"cached_tokens": 4},
     },
 }
+
+
+class Listener(AsyncCallbackHandler):
+    """Counts the replies that it hears of."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    async def on_llm_end(self, *_: Any, **__: Any) -> None:
+        self.heard += 1
 
 
 class Recorder:
@@ -57,7 +69,9 @@ async def recorder() -> AsyncIterator[tuple[Recorder, str]]:
         yield recorder, str(server.make_url("/v1"))
 
 
-async def ask(kind: type[KeptReasoning], url: str, retries: int = 0) -> Any:
+async def ask(kind: type[KeptReasoning], url: str, retries: int = 0, listener: Listener | None = None) -> Any:
+    """As a node asks: LangGraph gives it the managers of those who listen, mostly of nobody."""
+    config: RunnableConfig = {"callbacks": AsyncCallbackManager([listener] if listener else [])}
     async with httpx2.AsyncClient() as client, aiohttp.ClientSession() as session:
         chat = kind(
             model="tiny",
@@ -70,7 +84,7 @@ async def ask(kind: type[KeptReasoning], url: str, retries: int = 0) -> Any:
         )
         if isinstance(chat, PlainChat):
             chat.use(session, {"Authorization": "Bearer k-1"})
-        return await chat.ainvoke(MESSAGES, extra_body=EXTRA)
+        return await chat.ainvoke(MESSAGES, config, extra_body=EXTRA)
 
 
 async def test_both_send_the_same_request_and_read_the_same_message(recorder: tuple[Recorder, str]) -> None:
@@ -86,6 +100,16 @@ async def test_both_send_the_same_request_and_read_the_same_message(recorder: tu
     assert plain.usage_metadata == stock.usage_metadata
     for name in ("model_name", "finish_reason", "id"):
         assert plain.response_metadata[name] == stock.response_metadata[name]
+
+
+async def test_who_listens_to_callbacks_hears_of_the_reply_and_changes_nothing(recorder: tuple[Recorder, str]) -> None:
+    server, url = recorder
+    server.answers = [(200, REPLY, {}), (200, REPLY, {})]
+    listener = Listener()
+    unheard, heard = await ask(PlainChat, url), await ask(PlainChat, url, listener=listener)
+    assert listener.heard == 1
+    assert server.asked[0] == server.asked[1]
+    assert unheard.model_copy(update={"id": heard.id}) == heard
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 503])
