@@ -98,7 +98,8 @@ class Copier:
 
     def _copy_texts(self, db: Connection, number: int) -> None:
         db.execute(
-            """INSERT INTO texts (id, hash, body, raw) SELECT id + ?, randomblob(length(hash)), body || ' ' || ?, NULL
+            """INSERT INTO texts (id, hash, body, raw)
+            SELECT id + ?, randomblob(length(hash)), body || CASE WHEN json_valid(body) THEN '' ELSE ' ' || ? END, NULL
             FROM texts WHERE id < ?""",
             (number * self.steps["texts"], number, self.steps["texts"]),
         )
