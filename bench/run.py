@@ -21,12 +21,13 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 from endpoint import fast_endpoint
 
-WALLS = ((64, 0.2, 640), (64, 1.0, 512), (1024, 5.0, 2048))
+WALLS = ((64, 0.2, 640), (64, 1.0, 512), (1024, 5.0, 8192))
 """Samples in flight, seconds a call, samples."""
 WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 WARM = 4
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds a call")
+    parser.add_argument("--rounds", type=int, default=3, help="of all cases in turn; ratios are the median of them")
     parser.add_argument("--walls", action="store_true")
     given = parser.parse_args()
     if given.case:
@@ -141,9 +143,14 @@ def main() -> None:
         for in_flight, latency, samples in WALLS:
             show("muser", samples, in_flight, latency)
     else:
-        cpu = {case: show(case, given.samples, given.in_flight)["cpu_ms_per_sample"] for case in CASES}
-        print(f"CPU a sample, muser / naive: {cpu['muser'] / cpu['naive']:.2f}")
-        print(f"samples a CPU second, two workers / one: {cpu['muser'] / cpu['pair']:.2f}")
+        rounds = [
+            {case: show(case, given.samples, given.in_flight)["cpu_ms_per_sample"] for case in CASES}
+            for _ in range(given.rounds)
+        ]
+        shares = [cpu["muser"] / cpu["naive"] for cpu in rounds]
+        pairs = [cpu["muser"] / cpu["pair"] for cpu in rounds]
+        print(f"CPU a sample, muser / naive: {median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+        print(f"samples a CPU second, two workers / one: {median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
         for case in ("floor", "muser"):
             show(case, given.samples, given.in_flight, 0.2)
 
