@@ -131,7 +131,7 @@ def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", nargs="?", choices=CASES)
-    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--latency", type=float, default=0.0, help="seconds a call")
     parser.add_argument("--rounds", type=int, default=3, help="of all cases in turn; ratios are the median of them")
