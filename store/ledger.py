@@ -179,15 +179,8 @@ def _record(db: Connection, call: Call) -> int:
     messages = [(message.role, cut(message.content, known)) for message in call.messages]
     said = cut(reply.text, worth_sharing(_strings(reply.text)))
     asked = json.dumps(parameters, ensure_ascii=False, sort_keys=True)
-    ids = put_texts(
-        db,
-        [
-            *(piece for _, pieces in messages for piece in pieces),
-            *said,
-            asked,
-            *([reply.reasoning] if reply.reasoning else []),
-        ],
-    )
+    thought = [reply.reasoning] if reply.reasoning else []
+    ids = put_texts(db, [*(piece for _, pieces in messages for piece in pieces), *said, asked, *thought])
     row = {
         "sample_id": sample,
         "role": call.role,

@@ -28,9 +28,8 @@ def put_texts(db: Connection, texts: Iterable[str]) -> dict[str, int]:
     """The ids of texts; those that are new are stored."""
     exact = {text: text.encode("utf-8", "surrogatepass") for text in texts}
     ids = find_texts(db, exact.values())
-    for data in exact.values():
+    for text, data in exact.items():
         if data not in ids:
-            text = data.decode("utf-8", "surrogatepass")
             row = (_key(data), readable(text), data if UNSTORABLE.search(text) else None)
             ids[data] = int(db.execute(PUT, row).fetchone()[0])
     return {text: ids[data] for text, data in exact.items()}
