@@ -105,9 +105,8 @@ def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":
             made, summary = await replay(
                 recipe, store, [edit.sample], node=role.node, models=up.models, revisions=up.revisions
             )
-        if summary.stopped_by == "endpoint":
-            raise InputError(summary.stop_cause, where=made.run_id)
-        return Outcome(made.forks[edit.sample], made.changes, made.calls)
+        problem = f"{made.run_id}: {summary.stop_cause}" if summary.stopped_by == "endpoint" else ""
+        return Outcome(made.forks[edit.sample], made.changes, made.calls, problem)
 
     return Tools(editable, act)
 

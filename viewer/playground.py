@@ -34,11 +34,12 @@ class Edit(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The fork that came of it, and the calls that were made for it."""
+    """The fork that came of it, and the calls that were made for it; `problem`: why it did not come to its end."""
 
     fork: str
     changes: tuple[str, ...]
     calls: int
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,11 @@ class Playground:
             try:
                 # Replays that waited in line began before those ahead of them were counted.
                 self._check_calls()
-                replay.outcome = await self.tools.replay(replay.edit)
-                self.calls += replay.outcome.calls
+                outcome = await self.tools.replay(replay.edit)
+                self.calls += outcome.calls
+                if outcome.problem:
+                    raise InputError(outcome.problem)
+                replay.outcome = outcome
             except MuserError as error:
                 replay.error = str(error)
             except Exception as error:
