@@ -140,7 +140,7 @@ class _Viewer:
         sample = f"{request.path_params['run']}/{request.path_params['key']}"
 
         def make() -> pages.TracePage:
-            found = pages.trace_page(self.store, sample)
+            found = pages.trace_page(self.store, sample, request.query_params)
             if self.playground is None or not found.can_be_replayed:
                 return found
             try:

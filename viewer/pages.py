@@ -3,9 +3,11 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from ..core.comparison import Comparison
 from ..core.errors import InputError
@@ -64,6 +66,29 @@ class SamplesPage:
         """How many pages there are, one at least."""
         return max(1, -(-self.listing.total // PAGE))
 
+    def place(self, number: int) -> str:
+        """What a link to this page's sample of that number, from 0, says of its place: its own page goes on from it."""
+        asked = {"where": self.where, "search": self.search, "sort": self.sort}
+        if self.run and not any(asked.values()):
+            return ""
+        return _place(asked | {"of": self.run or ""}, (self.page - 1) * PAGE + number)
+
+
+class Link(NamedTuple):
+    """A sample, and what its address says besides: its place in a list."""
+
+    sample: str
+    place: str = ""
+
+
+class Around(NamedTuple):
+    """The samples before and after one, in its run or in a list of `of` (a run, or all) whose query is `back`."""
+
+    before: Link | None
+    after: Link | None
+    back: str = ""
+    of: str = ""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -87,8 +112,7 @@ class TracePage:
     steps: Sequence[overview.Step]
     forks: Sequence[str]
     artifacts: Sequence[Artifact]
-    before: str | None
-    after: str | None
+    around: Around
     rounds: Sequence[tuple[int, Sequence[Critique]]]
     editable: Sequence[Editable] = ()
     models: Sequence[str] = ()
@@ -160,13 +184,12 @@ def samples_page(store: Store, run_id: str | None, query: Mapping[str, str]) -> 
     return SamplesPage(run_id, where, search, sort, page, found)
 
 
-def trace_page(store: Store, sample: str) -> TracePage:
-    """Raises InputError."""
+def trace_page(store: Store, sample: str, query: Mapping[str, str]) -> TracePage:
+    """`query` may tell the list that the sample was come to by. Raises InputError."""
     found = find_sample(store, sample)
     trace, calls = get_trace(store, found), calls_of(store, found)
     run = _run(store, trace.run_id)
     bars, seconds = _waterfall(calls)
-    before, after = overview.neighbours(store, found)
     numbers = sorted({critique.round for critique in trace.critiques})
     return TracePage(
         run=run,
@@ -177,8 +200,7 @@ def trace_page(store: Store, sample: str) -> TracePage:
         steps=overview.steps_of(store, found),
         forks=forks_of(store, found),
         artifacts=artifacts_of(store, found),
-        before=before,
-        after=after,
+        around=_around(store, found, query),
         rounds=[(number, [c for c in trace.critiques if c.round == number]) for number in numbers],
     )
 
@@ -203,6 +225,36 @@ def pair_page(store: Store, query: Mapping[str, str]) -> PairPage:
     """Two samples side by side. Raises InputError."""
     before, after = (get_trace(store, find_sample(store, query.get(name, ""))) for name in ("a", "b"))
     return PairPage(before, after, _run(store, after.run_id).changes if after.origin == before.id else ())
+
+
+def _around(store: Store, sample: str, query: Mapping[str, str]) -> Around:
+    asked = {name: query.get(name, "") for name in ("where", "search", "sort", "of")}
+    at = int(query["at"]) if query.get("at", "").isdecimal() else -1
+    first = max(0, at - 1)
+    listed: list[str] = []
+    if at >= 0:
+        with suppress(InputError):  # an address may say anything
+            found = list_samples(
+                store, asked["of"] or None, asked["where"], asked["sort"], asked["search"], limit=3, offset=first
+            )
+            listed = [one.id for one in found.samples]
+    if sample not in listed:
+        # It is in no list, or has moved in it since.
+        before, after = overview.neighbours(store, sample)
+        return Around(Link(before) if before else None, Link(after) if after else None)
+    here = listed.index(sample)
+    links = {
+        step: Link(listed[here + step], _place(asked, first + here + step))
+        for step in (-1, 1)
+        if 0 <= here + step < len(listed)
+    }
+    shown = {name: asked[name] for name in ("where", "search", "sort") if asked[name]}
+    back = urlencode(shown | {"page": at // PAGE + 1})
+    return Around(links.get(-1), links.get(1), f"?{back}", asked["of"])
+
+
+def _place(asked: Mapping[str, str], at: int) -> str:
+    return "?" + urlencode({name: value for name, value in asked.items() if value} | {"at": at})
 
 
 def _run(store: Store, run_id: str) -> Run:

@@ -74,6 +74,28 @@ def test_lists_are_filtered_and_what_cannot_be_read_is_said(client: TestClient) 
     assert "0 samples" in wrong.text
 
 
+def test_a_trace_that_was_found_by_a_filter_goes_on_in_what_was_found(client: TestClient) -> None:
+    asked = {"where": "key=s000001 or key=s000003", "sort": "-key"}
+    listed = unescape(client.get("/runs/study/samples", params=asked).text)
+    first, last = re.findall(r'href="(/runs/study/samples/s\w+\?[^"]+)"', listed)
+    assert first.startswith("/runs/study/samples/s000003?")
+    trace = unescape(client.get(first).text)
+    assert 'rel="prev"' not in trace
+    assert f'rel="next" href="{last}"' in trace
+    assert f'rel="prev" href="{first}"' in unescape(client.get(last).text)
+    back = re.findall(r'href="([^"]+)">samples<', trace)[0]
+    assert "2 samples" in client.get(back).text
+    everywhere = re.findall(r'href="(/runs/study/samples/s000002\?[^"]+)"', unescape(client.get("/samples").text))[0]
+    assert re.findall(r'href="([^"]+)">samples<', unescape(client.get(everywhere).text))[0] == "/samples?page=1"
+
+
+@pytest.mark.parametrize("place", ["at=7", "at=1&where=statu=done", "at=1&of=nobody", "at=x", "at=-1"])
+def test_a_place_where_the_sample_is_not_is_passed_over(client: TestClient, place: str) -> None:
+    trace = client.get(f"/runs/study/samples/s000003?{place}")
+    assert trace.status_code == 200
+    assert 'rel="prev" href="/runs/study/samples/s000002"' in trace.text
+
+
 @pytest.mark.parametrize(
     "path", ["/runs/none", "/runs/study/samples/none", "/nowhere", "/replays/1", "/static/../app.py"]
 )
