@@ -102,7 +102,9 @@ class Bed:
         with Store.open(self.folder / "muser.db") as store:
             names = store.read("SELECT key FROM samples WHERE run_id = ?", (run,))
             traces = [get_trace(store, f"{run}/{row['key']}") for row in names]
-        return {trace.key: trace.model_dump(exclude=CIRCUMSTANCES) for trace in traces}
+        # What a try of no use has cost stays in a sample's account.
+        apart = {trace.key: CIRCUMSTANCES | ({"tokens"} if trace.tries else set()) for trace in traces}
+        return {trace.key: trace.model_dump(exclude=apart[trace.key]) for trace in traces}
 
     def without_repairs(self) -> list[str]:
         """The samples to which every reply was of use, and which were not retried."""
