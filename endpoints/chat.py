@@ -107,8 +107,6 @@ class Endpoint:
 
         One that could not be reached a moment ago is passed over.
         """
-        if len(self._servers) == 1:
-            return self
         first, now = derive_seed(sample) % len(self._servers), time.monotonic()
         inorder = [*self._servers[first:], *self._servers[:first]]
         return next((server for server in inorder if server._down_until <= now), inorder[0])

@@ -79,10 +79,9 @@ class PlainChat(KeptReasoning):
     ) -> AIMessage:
         """As the stock client's, without what prepares and calls LangChain's callbacks where none of them listens."""
         callbacks = ensure_config(config).get("callbacks")
-        plain = isinstance(input, list) and all(isinstance(message, BaseMessage) for message in input)
-        if not plain or not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
+        if not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
             return await super().ainvoke(input, config, stop=stop, **kwargs)
-        result = await self._agenerate(input, stop=stop, **kwargs)
+        result = await self._agenerate(self._convert_input(input).to_messages(), stop=stop, **kwargs)
         generation = result.generations[0]
         message = cast("AIMessage", generation.message)
         told = generation.generation_info or {}

@@ -244,8 +244,7 @@ class _Running:
     async def _run_sample(self, trace: samples.Trace) -> None:
         config = _config(trace.id)
         config["recursion_limit"] = 10 + 3 * self.job.recipe.rounds
-        if len(self.job.recipe.critics) > FAN_OUT:
-            config["max_concurrency"] = FAN_OUT
+        config["max_concurrency"] = FAN_OUT
         if trace.tries:
             self.calls.tries[trace.id] = trace.tries
         start = None if self.saver.last_id(trace.id) else initial_state(trace)

@@ -49,14 +49,30 @@ class RunPage:
     forks: Sequence[RunLine]
 
 
+class Asked(NamedTuple):
+    """Which samples a list has, and in which order, as `list_samples` takes them."""
+
+    where: str
+    sort: str
+    search: str
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> "Asked":
+        """What an address asks for."""
+        return cls(*(query.get(name, "").strip() for name in cls._fields))
+
+    def address(self, **more: str | int) -> str:
+        """The query of an address that asks for it."""
+        said = self._asdict() | more
+        return "?" + urlencode({name: value for name, value in said.items() if value != ""})
+
+
 @dataclass(frozen=True)
 class SamplesPage:
     """A page of a list, and what was asked for to get it; `problem` where the filter cannot be read."""
 
     run: str | None
-    where: str
-    search: str
-    sort: str
+    asked: Asked
     page: int
     listing: Listing
     problem: str = ""
@@ -68,10 +84,9 @@ class SamplesPage:
 
     def place(self, number: int) -> str:
         """What a link to this page's sample of that number, from 0, says of its place: its own page goes on from it."""
-        asked = {"where": self.where, "search": self.search, "sort": self.sort}
-        if self.run and not any(asked.values()):
+        if self.run and not any(self.asked):
             return ""
-        return _place(asked | {"of": self.run or ""}, (self.page - 1) * PAGE + number)
+        return self.asked.address(of=self.run or "", at=(self.page - 1) * PAGE + number)
 
 
 class Link(NamedTuple):
@@ -175,13 +190,12 @@ def samples_page(store: Store, run_id: str | None, query: Mapping[str, str]) -> 
     """A page of a run's samples, or of all; a filter that cannot be read is said on it."""
     if run_id is not None:
         _run(store, run_id)
-    where, search, sort = (query.get(name, "").strip() for name in ("where", "search", "sort"))
-    page = max(1, int(query["page"])) if query.get("page", "").isdecimal() else 1
+    asked, page = Asked.of(query), max(1, _number(query, "page") or 1)
     try:
-        found = list_samples(store, run_id, where, sort, search, limit=PAGE, offset=(page - 1) * PAGE)
+        found = list_samples(store, run_id, *asked, limit=PAGE, offset=(page - 1) * PAGE)
     except InputError as error:
-        return SamplesPage(run_id, where, search, sort, 1, Listing(total=0, samples=()), problem=str(error))
-    return SamplesPage(run_id, where, search, sort, page, found)
+        return SamplesPage(run_id, asked, 1, Listing(total=0, samples=()), problem=str(error))
+    return SamplesPage(run_id, asked, page, found)
 
 
 def trace_page(store: Store, sample: str, query: Mapping[str, str]) -> TracePage:
@@ -228,33 +242,29 @@ def pair_page(store: Store, query: Mapping[str, str]) -> PairPage:
 
 
 def _around(store: Store, sample: str, query: Mapping[str, str]) -> Around:
-    asked = {name: query.get(name, "") for name in ("where", "search", "sort", "of")}
-    at = int(query["at"]) if query.get("at", "").isdecimal() else -1
-    first = max(0, at - 1)
+    asked, of, at = Asked.of(query), query.get("of", ""), _number(query, "at")
     listed: list[str] = []
-    if at >= 0:
+    first = max(0, (at or 0) - 1)
+    if at is not None:
         with suppress(InputError):  # an address may say anything
-            found = list_samples(
-                store, asked["of"] or None, asked["where"], asked["sort"], asked["search"], limit=3, offset=first
-            )
+            found = list_samples(store, of or None, *asked, limit=3, offset=first)
             listed = [one.id for one in found.samples]
-    if sample not in listed:
+    if at is None or sample not in listed:
         # It is in no list, or has moved in it since.
         before, after = overview.neighbours(store, sample)
         return Around(Link(before) if before else None, Link(after) if after else None)
     here = listed.index(sample)
     links = {
-        step: Link(listed[here + step], _place(asked, first + here + step))
+        step: Link(listed[here + step], asked.address(of=of, at=first + here + step))
         for step in (-1, 1)
         if 0 <= here + step < len(listed)
     }
-    shown = {name: asked[name] for name in ("where", "search", "sort") if asked[name]}
-    back = urlencode(shown | {"page": at // PAGE + 1})
-    return Around(links.get(-1), links.get(1), f"?{back}", asked["of"])
+    return Around(links.get(-1), links.get(1), asked.address(page=at // PAGE + 1), of)
 
 
-def _place(asked: Mapping[str, str], at: int) -> str:
-    return "?" + urlencode({name: value for name, value in asked.items() if value} | {"at": at})
+def _number(query: Mapping[str, str], name: str) -> int | None:
+    value = query.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 19 else None
 
 
 def _run(store: Store, run_id: str) -> Run:

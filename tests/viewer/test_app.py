@@ -89,7 +89,9 @@ def test_a_trace_that_was_found_by_a_filter_goes_on_in_what_was_found(client: Te
     assert re.findall(r'href="([^"]+)">samples<', unescape(client.get(everywhere).text))[0] == "/samples?page=1"
 
 
-@pytest.mark.parametrize("place", ["at=7", "at=1&where=statu=done", "at=1&of=nobody", "at=x", "at=-1"])
+@pytest.mark.parametrize(
+    "place", ["at=7", "at=1&where=statu=done", "at=1&of=nobody", "at=x", "at=-1", "at=" + "9" * 5000]
+)
 def test_a_place_where_the_sample_is_not_is_passed_over(client: TestClient, place: str) -> None:
     trace = client.get(f"/runs/study/samples/s000003?{place}")
     assert trace.status_code == 200
