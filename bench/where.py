@@ -72,7 +72,7 @@ def watched(found: list[float]) -> Iterator[None]:
     before, close = threads(), Writer.close
 
     def noting(self: Writer) -> None:
-        found += sorted((used - before.get(name, 0) for name, used in threads().items()), reverse=True)[:2]
+        found.extend(sorted((used - before.get(name, 0) for name, used in threads().items()), reverse=True)[:2])
         close(self)
 
     Writer.close = noting  # type: ignore[method-assign]
