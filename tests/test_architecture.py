@@ -43,7 +43,6 @@ OWNERS = {
     "langchain_openai": "endpoints",
     "openai": "endpoints",
     "jsonschema": "agents",
-    "datasketch": "screens",
     "langgraph.checkpoint": "store/checkpoints.py",
     "langgraph.checkpoint.base": "store/checkpoints.py graph",
     "ormsgpack": "store",
@@ -67,7 +66,7 @@ OWNERS = {
     "rich": "cli",
     "typer": "cli",
 }
-HEAVY = {"datasets", "datasketch", "langchain_openai", "langgraph", "matplotlib", "numpy", "torch", "trl"}
+HEAVY = {"datasets", "langchain_openai", "langgraph", "matplotlib", "numpy", "torch", "trl"}
 SAYS_NOTHING = {"base", "common", "helpers", "manager", "misc", "utils"}
 
 
