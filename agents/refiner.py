@@ -14,19 +14,33 @@ async def refine(
     answer: str,
     critiques: Sequence[Critique],
     *,
+    earlier: Sequence[Critique] = (),
     first: Response,
     prompts: PromptSet,
     ask: Ask,
     repairs: int = 0,
 ) -> Refinement:
-    """Rewrites `answer` by the critiques; the reasoning is composed onto that of the `first` response."""
+    """Rewrites `answer` by the critiques of this round.
+
+    The reasoning is composed of that of the `first` response and of all plans, those of `earlier` rounds too.
+    """
     messages = prompts.refiner_messages(query=query, answer=answer, critiques=critiques)
     reply = await ask_text(Request(messages=messages), ask, repairs)
-    return Refinement(reasoning=compose_reasoning(first.reasoning, critiques), answer=reply.text.strip())
+    reasoning = compose_reasoning(first.reasoning, [*earlier, *critiques])
+    return Refinement(reasoning=reasoning, answer=reply.text.strip())
 
 
 def compose_reasoning(initial: str, critiques: Sequence[Critique]) -> str:
-    """Initial reasoning, then the non-empty rationales in the critics' order, then the closing "Now, answer."."""
+    """Initial reasoning, then each critic's plans, then the closing "Now, answer.".
+
+    Critics stand in the order of the last round's critiques, and each has every plan that asked for a revision, in the
+    order of its rounds. Its last `pass` stands only where it never asked for one. No plan stands twice.
+    """
     opening = initial.strip().removesuffix(CLOSING).rstrip()
-    rationales = [critique.rationale.strip() for critique in critiques]
-    return "\n\n".join(part for part in [opening, *rationales, CLOSING] if part)
+    last = max((critique.round for critique in critiques), default=1)
+    plans: dict[str, None] = {}
+    for critic in (critique.critic for critique in critiques if critique.round == last):
+        own = sorted((one for one in critiques if one.critic == critic), key=lambda one: one.round)
+        asked = [one for one in own if one.verdict == "revise"] or own[-1:]
+        plans.update(dict.fromkeys(one.rationale.strip() for one in asked))
+    return "\n\n".join(part for part in [opening, *plans, CLOSING] if part)

@@ -20,7 +20,7 @@ from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
 from ..core.errors import EndpointTimeout
 from ..core.types import Persona, Response
-from .state import Context, State, bind, critiques_of_round, latest_answer, round_of
+from .state import Context, State, bind, critiques_of_round, earlier_critiques, latest_answer, round_of
 
 
 class Node(Protocol):
@@ -73,9 +73,15 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
     if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
         return Command(update={"done": True}, goto=END)
     ask = bind(state, context.asker, "refiner")
-    first, answer = Response(**state["response"]), latest_answer(state)
     refinement = await refine_answer(
-        state["query"], answer, critiques, first=first, prompts=context.prompts, ask=ask, repairs=context.repairs
+        state["query"],
+        latest_answer(state),
+        critiques,
+        earlier=earlier_critiques(state),
+        first=Response(**state["response"]),
+        prompts=context.prompts,
+        ask=ask,
+        repairs=context.repairs,
     )
     if number < context.rounds:
         return Command(update={"refinement": refinement.model_dump(), "round": number + 1}, goto=list(context.critics))

@@ -80,3 +80,8 @@ def critiques_of_round(state: State, order: Mapping[str, Critic]) -> list[Critiq
     """This round's critiques, in the recipe's order whatever order they arrived in."""
     arrived = {c["critic"]: Critique(**c) for c in state.get("critiques", []) if c["round"] == round_of(state)}
     return [arrived[name] for name in order if name in arrived]
+
+
+def earlier_critiques(state: State) -> list[Critique]:
+    """The critiques of the rounds before this one."""
+    return [Critique(**c) for c in state.get("critiques", []) if c["round"] < round_of(state)]

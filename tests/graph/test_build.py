@@ -132,11 +132,30 @@ async def test_rounds_repeat_critics_and_refiner_on_the_refined_answer(
     first_refined = next(c for c in calls if c.role == "refiner").reply.text
     second_round = next(c for c in calls if c.role == "critics.safety" and c.round == 2)
     assert first_refined in second_round.messages[-1].content
-    last = [c.rationale for c in trace.critiques if c.round == 3]
+
+
+async def asks_once(query: str, answer: str, ask: Ask) -> Critique:
+    """Asks for a question until the answer has it."""
+    if "Is there a fever?" not in answer:
+        return Critique(verdict="revise", rationale="We should ask for what is missing: Is there a fever?")
+    return Critique(verdict="pass", rationale="We should be sure to keep our question.")
+
+
+async def test_the_plan_that_made_the_answer_is_in_its_reasoning_whatever_later_rounds_say(
+    simulated: str, make_recipe: MakeRecipe, store: Store
+) -> None:
+    critics = {"first": {"function": f"{__name__}:asks_once"}, "content": {"function": f"{__name__}:passes"}}
+    given = SampleInput(key="q000001", query=QUERY, response=Response(reasoning="A headache.", answer="A day."))
+    await run_recipe(make_recipe(simulated, rounds=3, critics=critics), store, inputs=[given])
+    trace = get_trace(store, "trial/q000001")
     assert trace.refinement is not None
-    assert trace.response is not None
-    opening = trace.response.reasoning.removesuffix("Now, answer.").rstrip()
-    assert trace.refinement.reasoning == "\n\n".join([opening, *last, "Now, answer."])
+    assert [c.verdict for c in trace.critiques if c.critic == "first"] == ["revise", "pass", "pass"]
+    assert trace.refinement.reasoning.split("\n\n") == [
+        "A headache.",
+        "We should ask for what is missing: Is there a fever?",
+        "We should keep this.",
+        "Now, answer.",
+    ]
 
 
 async def test_an_empathy_critic_is_one_prompt_and_one_line(
