@@ -43,7 +43,10 @@ def test_a_critic_that_never_asked_for_a_revision_is_heard_once_by_its_last_pass
         critique("We should stay plain.", "communication", "pass", number=2),
         critique("We should ask more.", "decision", number=2),
     ]
-    assert compose_reasoning("", rounds) == "We should stay plain.\n\nWe should ask.\n\nWe should ask more.\n\nNow, answer."
+    assert (
+        compose_reasoning("", rounds)
+        == "We should stay plain.\n\nWe should ask.\n\nWe should ask more.\n\nNow, answer."
+    )
 
 
 def test_a_plan_that_is_made_again_stands_once() -> None:

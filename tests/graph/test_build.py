@@ -136,8 +136,8 @@ async def test_rounds_repeat_critics_and_refiner_on_the_refined_answer(
 
 async def asks_once(query: str, answer: str, ask: Ask) -> Critique:
     """Asks for a question until the answer has it."""
-    if "Is there a fever?" not in answer:
-        return Critique(verdict="revise", rationale="We should ask for what is missing: Is there a fever?")
+    if (question := "Does the pain spread to the arm or jaw, and how long has it lasted?") not in answer:
+        return Critique(verdict="revise", rationale=f"We should ask for what is missing: {question}")
     return Critique(verdict="pass", rationale="We should be sure to keep our question.")
 
 
@@ -145,14 +145,16 @@ async def test_the_plan_that_made_the_answer_is_in_its_reasoning_whatever_later_
     simulated: str, make_recipe: MakeRecipe, store: Store
 ) -> None:
     critics = {"first": {"function": f"{__name__}:asks_once"}, "content": {"function": f"{__name__}:passes"}}
-    given = SampleInput(key="q000001", query=QUERY, response=Response(reasoning="A headache.", answer="A day."))
+    given = SampleInput(
+        key="q000001", query="I have chest pain.", response=Response(reasoning="Chest pain.", answer="Rest.")
+    )
     await run_recipe(make_recipe(simulated, rounds=3, critics=critics), store, inputs=[given])
     trace = get_trace(store, "trial/q000001")
     assert trace.refinement is not None
     assert [c.verdict for c in trace.critiques if c.critic == "first"] == ["revise", "pass", "pass"]
     assert trace.refinement.reasoning.split("\n\n") == [
-        "A headache.",
-        "We should ask for what is missing: Is there a fever?",
+        "Chest pain.",
+        "We should ask for what is missing: Does the pain spread to the arm or jaw, and how long has it lasted?",
         "We should keep this.",
         "Now, answer.",
     ]
