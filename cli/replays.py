@@ -27,6 +27,9 @@ def replay(
     node: Annotated[
         str, Option("--from", metavar="NODE", help="persona, respond, a critic's name, critics (all), or refine.")
     ] = "critics",
+    number: Annotated[
+        int | None, Option("--round", min=1, metavar="N", help="Which round of that node; the last by default.")
+    ] = None,
     change: Set = None,
     run: Annotated[str | None, Option("--run", metavar="RUN", help="Samples of this run instead.")] = None,
     where: Annotated[str, Option(metavar="FILTER", help="Those of --run; `muser list` has the language.")] = "",
@@ -51,8 +54,9 @@ def replay(
         )
         words = [word for each in change or [] for word in ("--set", each)]
         named = ["--run", run, *(["--where", where] if where else []), "--limit", str(limit)] if run else samples
-        again = command("replay", *named, "--from", node, *words, store=store)
-        made, summary = replay_shown(settings, opened, samples, node, again)
+        place = ["--from", node, *(["--round", str(number)] if number else [])]
+        again = command("replay", *named, *place, *words, store=store)
+        made, summary = replay_shown(settings, opened, samples, node, again, number)
         compared = _compare(opened, made) if len(made.forks) > 1 else None
         if json:
             found = {"comparison": compared.model_dump(mode="json")} if compared else {}
@@ -87,7 +91,7 @@ def promote(
 
 
 def replay_shown(
-    settings: "Recipe", store: "Store", samples: Sequence[str], node: str, again: str
+    settings: "Recipe", store: "Store", samples: Sequence[str], node: str, again: str, number: int | None = None
 ) -> "tuple[Replayed, Summary]":
     """The replay with its progress on stderr; models without an address are served meanwhile."""
     from ..graph.replay import replay as replay_samples
@@ -96,7 +100,7 @@ def replay_shown(
     found: list[Replayed] = []
 
     async def act(settings: "Recipe", store: "Store", **how: Any) -> "Summary":
-        made, summary = await replay_samples(settings, store, samples, node=node, **how)
+        made, summary = await replay_samples(settings, store, samples, node=node, number=number, **how)
         found.append(made)
         return summary
 
@@ -120,9 +124,8 @@ def print_replayed(
 
     path = str(store.path)
     if not compared:
-        console.print(
-            f"from {made.node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed"
-        )
+        node = f"{made.node} in round {made.round}" if made.round else made.node
+        console.print(f"from {node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed")
         for line in made.changes:
             console.print(f"  {line}", soft_wrap=True)
     for sample, why in made.refused.items():

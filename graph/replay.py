@@ -36,13 +36,14 @@ CRITICS = "critics"
 class Replayed(Value):
     """What a replay made: forks in a run of their own, by the id of the sample that each was made of.
 
-    `changes` is what the recipe has otherwise from `node` on, `refused` why a sample has no fork; `calls` were made
-    now, `reused` came from the ledger.
+    `changes` is what the recipe has otherwise from `node` on, in `round` where one was named; `refused` says why a
+    sample has no fork; `calls` were made, `reused` came from the ledger.
     """
 
     run_id: str
     parent: str
     node: str
+    round: int | None
     changes: tuple[str, ...]
     forks: dict[str, str]
     refused: dict[str, str]
@@ -69,16 +70,22 @@ class Replay:
     node: str
     before: Recipe
     recipe: Recipe
+    number: int | None = None
+    """Which round of the node; None: the last that a sample came to."""
 
     @classmethod
-    def plan(cls, parent: Run, recipe: Recipe, node: str) -> "Replay":
-        """Raises InputError where the node is unknown, or a changed setting is read before it."""
+    def plan(cls, parent: Run, recipe: Recipe, node: str, number: int | None = None) -> "Replay":
+        """Raises InputError where the node or round is unknown, or a changed setting is read before it."""
         before = parse_recipe(parent.recipe, parent.folder, source=f"the recipe of run {parent.id}")
         recipe = recipe.model_copy(update={"name": before.name})
-        self = cls(parent, node, before, recipe)
+        self = cls(parent, node, before, recipe, number)
         known = ["persona", "respond", *recipe.critics, *([CRITICS, "refine"] if recipe.critics else [])]
         if node not in known:
             raise InputError(f"the recipe has no node {node}{suggestion(node, known)}", where=parent.id)
+        if number is not None and (node in ("persona", "respond") or not 1 <= number <= before.rounds):
+            rounds = "1 round" if before.rounds == 1 else f"{before.rounds} rounds"
+            what = f"{node} comes before the rounds" if node in ("persona", "respond") else f"the run has {rounds}"
+            raise InputError(f"there is no round {number} of {node}: {what}", where=parent.id)
         new = recipe.identity()
         old = {key: _only(value, new[key]) for key, value in before.identity().items()}
         for line in difference(old, new):
@@ -97,7 +104,7 @@ class Replay:
         if self.node in ("persona", "respond"):
             own = ["persona", "responder"] if self.node == "persona" else ["responder"]
             return [*own, *critics, *(["refiner"] if critics else [])]
-        if self.node == CRITICS or self.recipe.rounds > 1:
+        if self.node == CRITICS or self.recipe.rounds > (self.number or 1):
             return [*critics, "refiner"]
         new = {f"critics.{name}" for name in self.recipe.critics if name not in self.before.critics}
         return [role for role in critics if role == f"critics.{self.node}" or role in new] + ["refiner"]
@@ -110,7 +117,7 @@ class Replay:
         changes = difference(self._seen(given), seen)
         # What came before the node is as the parent's recipe made it.
         kept = {key: given[key] | seen[key] for key in ("models", "roles", "texts", "revisions") if key in given}
-        fork = {"parent": self.parent.id, "node": self.node}
+        fork = {"parent": self.parent.id, "node": self.node} | ({"round": self.number} if self.number else {})
         identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
         name = f"{self.parent.name.removesuffix('-fork')}-fork"
         run = describe_run(self.recipe.model_copy(update={"name": name}), identity, materials.prompts.digests())
@@ -146,6 +153,7 @@ async def replay(
     samples: Sequence[str],
     *,
     node: str,
+    number: int | None = None,
     models: Mapping[str, ModelSettings] | None = None,
     revisions: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
@@ -153,12 +161,13 @@ async def replay(
 ) -> tuple[Replayed, Summary]:
     """Takes the samples of one run up again from `node`: a node's or critic's name, or `critics` for all of them.
 
+    `number` is the round of it, by default the last that a sample came to.
     Only what follows is run, by `recipe`, the run's own with changes. Identical calls come from the ledger, so that a
     replay of what is unchanged asks nothing; the same replay again goes on with its run. Raises InputError where a
     sample cannot be forked, if it is the only one, and what `run_recipe` raises.
     """
     parent = run_of(store, samples)
-    planned = Replay.plan(parent, recipe, node)
+    planned = Replay.plan(parent, recipe, node, number)
     materials, described = planned.describe(revisions or {})
     points, refused = await _find_points(store, planned, samples)
     run = start_run(store, described)
@@ -178,6 +187,7 @@ async def replay(
         run_id=run.id,
         parent=parent.id,
         node=node,
+        round=number,
         changes=described.changes,
         forks={point.sample: fork for point, fork in zip(points, forks, strict=True)},
         refused=refused,
@@ -201,7 +211,7 @@ async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Sum
     failed, node = origins_of(store, run.id, "failed"), run.node or CRITICS
     if not failed:
         raise InputError("no fork of this run has failed", where=run.id)
-    _, again = Replay.plan(run_of(store, failed), recipe, node).describe(how.get("revisions") or {})
+    _, again = Replay.plan(run_of(store, failed), recipe, node, run.replayed_round).describe(how.get("revisions") or {})
     if again.fingerprint != run.fingerprint:
         changes = "\n".join(f"  {line}" for line in difference(run.identity, again.identity))
         raise RunChanged(
@@ -209,7 +219,7 @@ async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Sum
             where=str(store.path),
             todo="undo the change, or replay the samples with it",
         )
-    _, summary = await replay(recipe, store, failed, node=node, **how)
+    _, summary = await replay(recipe, store, failed, node=node, number=run.replayed_round, **how)
     return summary
 
 
@@ -246,22 +256,21 @@ async def _find_point(
         raise InputError(f"its steps are those of {trace.origin}", where=sample, todo="replay that one")
     is_critic = node == CRITICS or node in planned.recipe.critics
     wanted = set(planned.before.critics) if is_critic else {node}
-    found = next((snapshot for snapshot in history if wanted & set(snapshot.next)), None)
+    of_round = [one for one in history if planned.number in (None, one.values.get("round"))]
+    found = next((snapshot for snapshot in of_round if wanted & set(snapshot.next)), None)
     if found is None:
         origin = f", or {trace.origin}, which it was made from" if trace.origin else ""
-        raise InputError(f"it never came to {node}", where=sample, todo=f"replay it from another node{origin}")
+        at = f" in round {planned.number}" if planned.number else ""
+        raise InputError(f"it never came to {node}{at}", where=sample, todo=f"replay it from another node{origin}")
     state = dict(found.values)
     if is_critic:
-        kept = history[0].values.get("critiques", [])
+        kept = [c for c in history[0].values.get("critiques", []) if c["round"] <= state["round"]]
         state["critiques"] = [c for c in kept if c["round"] < state["round"] or node not in (CRITICS, c["critic"])]
     state["critiques"] = [c for c in state.get("critiques", []) if c["critic"] in planned.recipe.critics]
     return ForkPoint(sample, found.config["configurable"]["checkpoint_id"], state)
 
 
 def _missing(recipe: Recipe, points: Sequence[ForkPoint]) -> list[str]:
-    """Critics of which a fork keeps no critique: those that failed with the one to be replayed, for example."""
-    return [
-        f"critics.{name}"
-        for name in recipe.critics
-        if any(name not in {c["critic"] for c in point.state["critiques"]} for point in points)
-    ]
+    """Critics of whose round a fork keeps no critique: those that failed with the one to be replayed, for example."""
+    kept = [{c["critic"] for c in point.state["critiques"] if c["round"] == point.state["round"]} for point in points]
+    return [f"critics.{name}" for name in recipe.critics if any(name not in critics for critics in kept)]

@@ -41,6 +41,13 @@ class Run(Value):
     node: str | None = None
     changes: tuple[str, ...] = ()
 
+    @property
+    def replayed_round(self) -> int | None:
+        """The round of `node` that the forks were taken up in, where the replay named one."""
+        fork = self.identity.get("fork")
+        number = fork.get("round") if isinstance(fork, dict) else None
+        return number if isinstance(number, int) else None
+
 
 class RunLine(Value):
     """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node."""

@@ -94,9 +94,9 @@ def test_forks_that_failed_are_tried_again(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
 ) -> None:
     recipe = write_recipe(tmp_path, simulated)
-    muser("run", recipe)
+    muser("run", recipe, "--set", "rounds=2")
     broken = ("--set", f"models.main.base_url={simulate(faults={'empty': 1.0})}")
-    change = ("--from", "safety", "--set", "models.main.temperature=0.1")
+    change = ("--from", "safety", "--round", "1", "--set", "models.main.temperature=0.1")
     assert muser("replay", "small/s000001", *change, *broken).code == 3
     changed = muser("retry", "small-fork", "--failed", "--set", "models.main.temperature=0.2")
     assert (changed.code, "run small-fork was made by another recipe" in changed.err) == (1, True)

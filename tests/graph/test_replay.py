@@ -11,6 +11,7 @@ import pytest
 from muser.core.errors import InputError, MuserError
 from muser.core.loading import parse_recipe, recipe_yaml
 from muser.core.recipe import Recipe
+from muser.core.types import Ask, Critique
 from muser.graph.replay import Replayed, replay, run_of
 from muser.graph.run import run_recipe
 from muser.store.database import Store
@@ -50,13 +51,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def ask_again(store: Store, sample: str, node: str, *changes: str) -> Replayed:
+def ask_again(store: Store, sample: str, node: str, *changes: str, number: int | None = None) -> Replayed:
     """One sample from a node on, by its run's recipe under changes."""
     run = run_of(store, [sample])
     recipe = parse_recipe(run.recipe, run.folder, changes)
-    made, summary = asyncio.run(replay(recipe, store, [sample], node=node))
+    made, summary = asyncio.run(replay(recipe, store, [sample], node=node, number=number))
     assert summary.failures == ()
     return made
+
+
+async def is_content(query: str, answer: str, ask: Ask) -> Critique:
+    return Critique(verdict="pass", rationale="We should keep this.")
 
 
 def asked(log: Path) -> list[str]:
@@ -160,6 +165,60 @@ def test_rounds_before_the_last_are_kept(recipe: Recipe, store: Store) -> None:
     fork = get_trace(store, made.forks[original.id])
     assert (made.calls, fork.rounds, len(fork.critiques)) == (0, 2, 6)
     assert result(store, fork.id) == result(store, original.id)
+
+
+@pytest.mark.parametrize(("node", "reused"), [("critics", 8), ("safety", 6), ("refine", 5)])
+def test_a_replay_starts_from_any_round_and_repeats_every_later_one(
+    recipe: Recipe, store: Store, node: str, reused: int
+) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"rounds": 2, "samples": 1}), store))
+    original = get_trace(store, "study/s000001")
+    made = ask_again(store, original.id, node, number=1)
+    assert (made.calls, made.reused, made.round) == (0, reused, 1)
+    assert result(store, made.forks[original.id]) == result(store, original.id)
+
+
+def test_a_change_in_the_first_round_keeps_the_other_critics_critiques_of_that_round(
+    recipe: Recipe, store: Store, log: Path, tmp_path: Path
+) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"rounds": 2, "samples": 1}), store))
+    original, before = get_trace(store, "study/s000001"), len(asked(log))
+    change = f"critics.safety.prompt={edited(tmp_path, 'safety')}"
+    made = ask_again(store, original.id, "safety", change, number=1)
+    fork = get_trace(store, made.forks[original.id])
+    assert [(c.critic, c.round) for c in fork.critiques] == [(name, n) for n in (1, 2) for name in CRITICS]
+    assert fork.critiques[:2] == original.critiques[:2]
+    assert {(call.role, call.round) for call in calls_of(store, fork.id) if call.round == 1} == {
+        ("critics.safety", 1),
+        ("refiner", 1),
+    }
+    again = ask_again(store, original.id, "safety", change, number=2)
+    assert again.run_id != made.run_id, "another round is another replay"
+    assert {(call.role, call.round) for call in calls_of(store, again.forks[original.id])} == {
+        ("critics.safety", 2),
+        ("refiner", 2),
+    }
+    assert len(asked(log)) > before
+
+
+@pytest.mark.parametrize(
+    ("node", "number", "said"),
+    [("safety", 3, "the run has 2 rounds"), ("respond", 1, "respond comes before the rounds")],
+)
+def test_a_round_that_the_run_does_not_have_is_refused(
+    recipe: Recipe, store: Store, node: str, number: int, said: str
+) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"rounds": 2, "samples": 1}), store))
+    with pytest.raises(InputError, match=f"there is no round {number} of {node}: {said}"):
+        ask_again(store, "study/s000001", node, number=number)
+
+
+def test_a_round_that_a_sample_never_came_to_is_refused(recipe: Recipe, store: Store) -> None:
+    content = {"mine": {"function": f"{__name__}:is_content"}}
+    two = recipe.model_dump() | {"rounds": 2, "samples": 1, "refine_when": "any_revise", "critics": content}
+    asyncio.run(run_recipe(Recipe(**two, folder=recipe.folder), store))
+    with pytest.raises(InputError, match="it never came to mine in round 2"):
+        ask_again(store, "study/s000001", "mine", number=2)
 
 
 def test_a_failed_sample_is_replayed_from_the_node_that_failed(
