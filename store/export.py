@@ -81,7 +81,7 @@ def row_of(store: Store, sample_id: str, stage: RowStage) -> dict[str, Any] | No
         sample = row_id(db, sample_id)
     found = store.read(f"{SELECT[stage]} AND id = ?", (sample,))
     run = find_run(store, sample_id.rpartition("/")[0])
-    return _row(run, found[0]) if found and run else None
+    return _Rows(store, run).row(found[0]) if found and run else None
 
 
 def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tuple[int, dict[str, Any]], None, None]:
@@ -89,29 +89,44 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
     if run is None:
         raise InputError(f"There is no run {run_id!r}.", where=str(store.path), todo="`muser runs` lists the runs")
     with closing(store.stream(f"{SELECT[stage]} AND run = ? ORDER BY id", (run_id,))) as samples:
+        made = _Rows(store, run)
         for sample in samples:
-            yield sample["id"], _row(run, sample)
+            yield sample["id"], made.row(sample)
 
 
-def _row(run: Run, sample: Mapping[str, Any] | Row) -> dict[str, Any]:
-    thinking = f"<think>\n{sample['reasoning']}\n</think>\n\n" if sample["reasoning"] else ""
-    return {
-        "prompt": [{"role": "user", "content": sample["query"]}],
-        "completion": [{"role": "assistant", "content": thinking + sample["answer"]}],
-        "run": run.id,
-        "sample": sample["sample"],
-        "checkpoint": sample["checkpoint_id"],
-        "prompts": run.prompts,
-    }
+class _Rows:
+    """Makes one run's rows. A promoted sample is as the run of its origin made it: that one's prompts wrote it."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store, self._run = store, run
+        self._is_promoted = run.parent is not None and run.node is None
+        self._prompts = {run.id: run.prompts}
+
+    def row(self, sample: Mapping[str, Any] | Row) -> dict[str, Any]:
+        thinking = f"<think>\n{sample['reasoning']}\n</think>\n\n" if sample["reasoning"] else ""
+        return {
+            "prompt": [{"role": "user", "content": sample["query"]}],
+            "completion": [{"role": "assistant", "content": thinking + sample["answer"]}],
+            "run": self._run.id,
+            "sample": sample["sample"],
+            "checkpoint": sample["checkpoint_id"],
+            "prompts": self._prompts_of(sample["origin"].rpartition("/")[0] if self._is_promoted else self._run.id),
+        }
+
+    def _prompts_of(self, run_id: str) -> dict[str, str]:
+        if run_id not in self._prompts:
+            found = find_run(self._store, run_id)
+            self._prompts[run_id] = found.prompts if found else self._run.prompts
+        return self._prompts[run_id]
 
 
 SELECT: dict[RowStage, str] = {
     "distill": """
-    SELECT id, sample, checkpoint_id, query, reasoning, answer FROM traces
+    SELECT id, sample, origin, checkpoint_id, query, reasoning, answer FROM traces
     WHERE status = 'done' AND query IS NOT NULL AND answer IS NOT NULL""",
     "refine": """
-    SELECT id, sample, checkpoint_id, query, refined_reasoning AS reasoning, refined_answer AS answer FROM traces
-    WHERE status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL""",
+    SELECT id, sample, origin, checkpoint_id, query, refined_reasoning AS reasoning, refined_answer AS answer
+    FROM traces WHERE status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL""",
 }
 
 

@@ -119,9 +119,20 @@ def test_a_prompt_with_an_undefined_variable_is_refused(muser: Muser, recipe: Pa
 
 def test_a_critic_that_cannot_be_imported_is_refused(muser: Muser, recipe: Path) -> None:
     edit(recipe, "{prompt: safety.md}", "{function: no_such_module:critic}")
-    refused(muser("run", recipe), "critic safety", "no_such_module:critic")
-    edit(recipe, "no_such_module:critic", "json:nothing")
-    refused(muser("check", recipe), "json:nothing")
+    refused(muser("run", recipe), "critics.safety.function: cannot import no_such_module:critic")
+
+
+def test_every_function_that_cannot_be_a_critic_is_named_at_once(muser: Muser, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken_critics.py").write_text("async def critic(query, answer, ask:\n")
+    edit(recipe, "{prompt: safety.md}", "{function: broken_critics:critic}\n  empathy: {function: json:dumps}")
+    edit(recipe, "{prompt: decision.md}", "{function: json:nothing}")
+    refused(
+        muser("check", recipe),
+        "recipe small has 3 problems",
+        "critics.decision.function: json:nothing: json has no nothing",
+        "critics.empathy.function: json:dumps is not async; a critic is async def dumps(query, answer, ask)",
+        "critics.safety.function: cannot import broken_critics:critic (SyntaxError: '(' was never closed",
+    )
 
 
 def test_an_endpoint_that_does_not_answer_costs_nothing(muser: Muser, tmp_path: Path, simulated: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,37 @@ def test_a_fork_can_be_forked(recipe: Recipe, store: Store, tmp_path: Path) -> N
     with pytest.raises(InputError, match="never came to persona") as refused:
         ask_again(store, "study-fork/s000001", "persona")
     assert "or study/s000001, which it was made from" in refused.value.todo
+
+
+def test_a_critic_whose_code_changed_is_replayed_and_not_found_unchanged(
+    recipe: Recipe, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(plan: str) -> None:
+        lines = ("from muser.core.types import Critique", "async def strict(query, answer, ask):")
+        returned = f'    return Critique(verdict="revise", rationale="{plan}")'
+        (tmp_path / "replayed_critics.py").write_text("\n".join([*lines, returned]))
+        monkeypatch.delitem(sys.modules, "replayed_critics", raising=False)
+
+    write("We should ask.")
+    critics = {"mine": {"function": "replayed_critics:strict"}, "safety": {"prompt": "safety.md"}}
+    asyncio.run(run_recipe(Recipe(**recipe.model_dump() | {"critics": critics, "folder": tmp_path}), store))
+    unchanged = ask_again(store, "study/s000001", "mine")
+    assert (unchanged.changes, unchanged.calls) == ((), 0)
+    write("We should warn.")
+    made = ask_again(store, "study/s000001", "mine")
+    assert made.run_id != unchanged.run_id
+    assert [change.partition(":")[0] for change in made.changes] == ["texts.code.critics.mine"]
+    refined = get_trace(store, made.forks["study/s000001"]).refinement
+    assert refined is not None
+    assert "We should warn." in refined.reasoning
+    only_refined = ask_again(store, "study/s000001", "refine")
+    assert only_refined.changes == (), "the refiner is given the critique that is there"
+    runs = [find_run(store, name) for name in ("study", made.run_id, only_refined.run_id)]
+    first, second, third = [run.prompts["critics.mine"] for run in runs if run]
+    assert first == third != second
 
 
 def test_a_critic_can_be_left_out_and_another_one_added(

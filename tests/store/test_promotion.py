@@ -27,7 +27,8 @@ def finish(store: Store, sample: str, answer: str, status: str = "done") -> None
 
 
 def fork(store: Store, run: Run, run_id: str, parent: str, *keys: str) -> None:
-    create_run(store, run.model_copy(update={"id": run_id, "name": "demo-fork", "parent": parent, "node": "safety"}))
+    about = {"name": "demo-fork", "parent": parent, "node": "safety", "prompts": {"critics.safety": "new"}}
+    create_run(store, run.model_copy(update={"id": run_id} | about))
     for name in add_forks(store, run_id, [ForkPoint(f"{parent}/{key}", "c", {"query": "Why?"}) for key in keys]):
         finish(store, name, f"Of {run_id}.")
 
@@ -52,6 +53,10 @@ def test_a_run_of_forks_takes_the_place_of_its_originals(forked: Store) -> None:
     assert (made.run_id, made.parent, made.samples) == ("demo-promoted", "demo", 3)
     assert answers(forked, made.run_id) == ["Of demo-fork.", "Of demo-fork.", "Of demo."]
     assert answers(forked, "demo") == ["Of demo."] * 3
+    wrote = [row["prompts"] for row in rows(forked, made.run_id, "refine")]
+    assert wrote == [{"critics.safety": "new"}, {"critics.safety": "new"}, {"persona": "p"}], (
+        "each row says who wrote it"
+    )
     first = get_trace(forked, "demo-promoted/s0")
     assert (first.origin, first.seed) == ("demo-fork/s0", get_trace(forked, "demo/s0").seed)
     assert first.critiques == get_trace(forked, "demo-fork/s0").critiques
