@@ -34,14 +34,35 @@ Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_is_concurrency)]
 class ServeSettings(Settings):
     """Have muser start a vLLM server for this model. `options` are passed to vLLM as `--key value`."""
 
+    python: str | None = Field(
+        None, description="a Python that has vLLM, in an environment of its own; by default muser's own environment"
+    )
+    command: list[str] = Field(
+        [],
+        description="a command that takes the arguments of `vllm serve`, such as docker run … IMAGE; {gate} in it is"
+        " the folder of the key gate, which has to be on the server's PYTHONPATH",
+    )
     weights: Literal["merged", "adapter"] = Field(
         "merged", description="adapter: a trained stage is its base with the LoRA adapter on it; stages share a server"
     )
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
     max_model_len: int | None = Field(None, gt=0)
+    reasoning_parser: str = Field("auto", description="one of vLLM's; auto: by the model; none: leave it out")
     options: dict[str, JsonValue] = {}
     env: dict[str, str] = {}
     start_timeout: float = Field(900, gt=0, description="seconds")
+
+    @model_validator(mode="after")
+    def _has_one_vllm(self) -> Self:
+        if self.python and self.command:
+            raise ValueError("give python or command, not both")
+        return self
+
+    @property
+    def data_parallel(self) -> int:
+        """How many engines the server will have, each with a prefix cache of its own."""
+        given = {key.replace("_", "-"): value for key, value in self.options.items()}.get("data-parallel-size", 1)
+        return given if isinstance(given, int) else 1
 
 
 class ModelSettings(Settings):
@@ -53,6 +74,9 @@ class ModelSettings(Settings):
     )
     api_key_env: str | None = Field(None, description="the environment variable that holds the key, never the key")
     headers_env: dict[str, str] = Field({}, description="header: the environment variable that holds its value")
+    data_parallel: int = Field(
+        1, ge=1, description="engines behind each address (vLLM's --data-parallel-size); each sample keeps to one"
+    )
     api: Literal["vllm", "openai"] = Field("vllm", description="openai: send nothing beyond standard chat completions")
     structured: Literal["json_schema", "prompt"] = Field(
         "json_schema", description="prompt: for servers that ignore response_format; the schema goes into the prompt"
@@ -60,6 +84,12 @@ class ModelSettings(Settings):
     temperature: float = Field(0.7, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int = Field(2048, gt=0)
+    reasoning_marks: list[str] = Field(
+        ["<think>", "</think>"],
+        min_length=2,
+        max_length=2,
+        description="what opens and closes reasoning in a reply's text, where the server does not take it apart",
+    )
     extra_body: dict[str, JsonValue] = {}
     timeout: float = Field(600, gt=0, description="seconds for one request")
     retries: int = Field(6, ge=0, description="on 408, 409, 429, 5xx and lost connections, with jitter")
@@ -75,10 +105,19 @@ class ModelSettings(Settings):
             raise ValueError("must name at least one address, and each once")
         return given.rstrip("/") if isinstance(given, str) else [url.rstrip("/") for url in urls] or None
 
+    @field_validator("reasoning_marks")
+    @classmethod
+    def _are_marks(cls, marks: list[str]) -> list[str]:
+        if not all(mark.strip() for mark in marks) or len(set(marks)) < len(marks):
+            raise ValueError("must be two different texts")
+        return marks
+
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
         if self.base_url and self.serve:
             raise ValueError("give base_url or serve, not both")
+        if self.serve and self.data_parallel > 1:
+            raise ValueError("where muser serves the model, set serve.options.data-parallel-size")
         return self
 
     @property
@@ -91,7 +130,10 @@ class RoleSettings(Settings):
     """Which model plays a role. Written short as the model's name; `student@distill` names a trained stage."""
 
     model: str
-    reasoning: Literal["on", "off", "auto"] = Field("auto", description="auto: off for schema calls, else as served")
+    reasoning: Literal["on", "off", "auto", "low", "medium", "high"] = Field(
+        "auto",
+        description="auto: off for schema calls, else as served; low, medium, high: sent as reasoning_effort",
+    )
     temperature: float | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, gt=0)
 
@@ -258,7 +300,8 @@ class Recipe(Settings):
         bound = {role: self.role(role) for role in (roles or dict.fromkeys(["persona", *self.call_roles()]))}
         used = {
             role.name: self.models[role.name].model_dump(
-                exclude={"base_url", "api_key_env", "headers_env", "timeout", "retries", "serve"}, mode="json"
+                exclude={"base_url", "data_parallel", "api_key_env", "headers_env", "timeout", "retries", "serve"},
+                mode="json",
             )
             for role in bound.values()
         }

@@ -30,12 +30,16 @@ DOWN = 30.0  # seconds that a server which could not be reached is passed over, 
 IDLE = 4.0  # seconds that an unused connection is kept
 # One limit stands around the whole of a call; aiohttp's own would cut long generations at five minutes.
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
-OPEN, CLOSE = "<think>", "</think>"
+RANK = "X-data-parallel-rank"  # vLLM's: which of a server's engines answers
+EFFORTS = ("low", "medium", "high")
 TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
 class Endpoint:
-    """One model of a recipe, ready to be asked. Made by `open_endpoints`."""
+    """One model of a recipe, ready to be asked. Made by `open_endpoints`.
+
+    A model has as many as there are engines behind its addresses; `rank` is an engine's number at its address.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Endpoint:
         secrets: Secrets,
         *,
         url: str,
+        rank: int | None = None,
         client: httpx2.AsyncClient,
         session: aiohttp.ClientSession,
     ) -> None:
@@ -51,11 +56,12 @@ class Endpoint:
         self._servers: list[Endpoint] = [self]
         self._down_until = 0.0
         self._client, self._secrets, self._url = client, secrets, url
+        engine = {} if rank is None else {RANK: str(rank)}
         kind = PlainChat if is_plain(url) else KeptReasoning
         self._chat = kind(
             model=settings.model,
             base_url=url,
-            default_headers=secrets.headers,
+            default_headers=secrets.headers | engine,
             api_key=self._give_key,
             http_async_client=client,
             timeout=httpx2.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout), pool=None),
@@ -66,7 +72,7 @@ class Endpoint:
         # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
         self._chat.root_async_client.organization = self._chat.root_async_client.project = None
         if isinstance(self._chat, PlainChat):
-            self._chat.use(session, secrets.all_headers)
+            self._chat.use(session, secrets.all_headers | engine)
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
@@ -78,7 +84,7 @@ class Endpoint:
         """All that is sent besides the messages; with them it is the request's whole body."""
         model, vllm = self.settings, self.settings.api == "vllm"
         schema = request.output_schema
-        thinking = {"on": True, "off": False, "auto": False if schema else None}[role.reasoning]
+        thinking = {"on": True, "off": False, "auto": False if schema else None}.get(role.reasoning)
         sent: dict[str, JsonValue] = {
             "model": model.model,
             "temperature": model.temperature if role.temperature is None else role.temperature,
@@ -90,20 +96,22 @@ class Endpoint:
             sent["top_p"] = model.top_p
         if schema is not None and model.structured == "json_schema":
             sent["response_format"] = response_format(schema, with_lengths=vllm)
+        if role.reasoning in EFFORTS:
+            sent["reasoning_effort"] = role.reasoning
         if vllm and thinking is not None:
             given = model.extra_body.get("chat_template_kwargs")
             sent["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinking}
         return {**model.extra_body, **sent}
 
     def beside(self, others: Sequence["Endpoint"]) -> Self:
-        """This one, and others that serve the same model at other addresses."""
+        """This one, and others that serve the same model."""
         servers: list[Endpoint] = [self, *others]
         for server in servers:
             server._servers = servers
         return self
 
     def at(self, sample: str) -> "Endpoint":
-        """The server that all calls of a sample go to: what they share is in its prefix cache.
+        """The server, and of its engines the one, that all calls of a sample go to: what they share is in its cache.
 
         One that could not be reached a moment ago is passed over.
         """
@@ -120,7 +128,9 @@ class Endpoint:
             return await self._complete(request, role, seed)
         except EndpointUnreachable:
             now = time.monotonic()
-            self._down_until = now + DOWN
+            for server in self._servers:
+                if server._url == self._url:
+                    server._down_until = now + DOWN
             left = [server for server in self._servers if server._down_until <= now]
             if not left:
                 raise
@@ -134,11 +144,15 @@ class Endpoint:
             # The SDK retries a timeout like a lost connection; one limit around it all keeps `timeout` what it says.
             async with asyncio.timeout(self.settings.timeout):
                 message = await self._chat.ainvoke(messages, extra_body=parameters)
-        return _read_reply(message, time.perf_counter() - started)
+        return _read_reply(message, time.perf_counter() - started, self.settings.reasoning_marks)
 
     async def check(self) -> None:
         """Is every server there, the key good and the model served? One without GET models is taken at its word."""
-        await asyncio.gather(*(server._check() for server in self._servers))
+        await asyncio.gather(*(server._check() for server in self._places()))
+
+    def _places(self) -> list["Endpoint"]:
+        """One of each address: what is asked of a server and not of its engines."""
+        return list({server._url: server for server in self._servers}.values())
 
     async def _check(self) -> None:
         served, name = await self.served(), self.settings.model
@@ -180,7 +194,7 @@ class Endpoint:
 
     async def loads(self) -> dict[str, Load]:
         """Address → load, for each of the model's servers that tells. Never raises: a run goes on without."""
-        told = await asyncio.gather(*(server._load() for server in self._servers))
+        told = await asyncio.gather(*(server._load() for server in self._places()))
         self.keeps_metrics = self.keeps_metrics or any(told)
         return {address: load for each in told for address, load in each.items()}
 
@@ -248,28 +262,32 @@ async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[d
     async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT, cookie_jar=cookies) as session:
         opened = {}
         for name, model in models.items():
+            ranks = range(model.data_parallel) if model.data_parallel > 1 else [None]
             first, *others = (
-                Endpoint(name, model, secrets[name], url=url, client=client, session=session) for url in model.addresses
+                Endpoint(name, model, secrets[name], url=url, rank=rank, client=client, session=session)
+                for url in model.addresses
+                for rank in ranks
             )
             opened[name] = first.beside(others)
         yield opened
 
 
-def split_reasoning(text: str) -> tuple[str, str]:
-    """(reasoning, answer) of a text with inline `<think>`; the opening tag may be missing, unclosed it takes all."""
-    head, closed, tail = text.partition(CLOSE)
+def split_reasoning(text: str, marks: Sequence[str]) -> tuple[str, str]:
+    """(reasoning, answer) of a text with inline marks; the opening one may be missing, unclosed it takes all."""
+    opening, closing = marks
+    head, closed, tail = text.partition(closing)
     if closed:
-        return head.strip().removeprefix(OPEN).strip(), tail.lstrip()
-    if text.lstrip().startswith(OPEN):
-        return text.strip().removeprefix(OPEN).strip(), ""
+        return head.strip().removeprefix(opening).strip(), tail.lstrip()
+    if text.lstrip().startswith(opening):
+        return text.strip().removeprefix(opening).strip(), ""
     return "", text
 
 
-def _read_reply(message: BaseMessage, seconds: float) -> Reply:
+def _read_reply(message: BaseMessage, seconds: float, marks: Sequence[str]) -> Reply:
     text, extra, meta = str(message.text), message.additional_kwargs, message.response_metadata
     reasoning, finish_reason = str(extra.get("reasoning") or ""), str(meta.get("finish_reason") or "")
     if not reasoning:
-        reasoning, text = split_reasoning(text)
+        reasoning, text = split_reasoning(text, marks)
     if extra.get("refusal") and not text:
         text, finish_reason = str(extra["refusal"]), "content_filter"
     usage = getattr(message, "usage_metadata", None) or {}

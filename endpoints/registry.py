@@ -15,7 +15,8 @@ from ..core.types import Value
 class Card(Value):
     """A server that is up. `path` is what it serves as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
-    `key_env` names the environment variable that holds its key; the key itself is never written.
+    It has `data_parallel` engines. `key_env` names the environment variable that holds its key; the key itself is
+    never written.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Card(Value):
     adapters: dict[str, str] = {}
     lora_rank: int | None = None
     key_env: str | None = None
+    data_parallel: int = 1
     pid: int
 
 

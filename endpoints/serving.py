@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -17,8 +18,8 @@ import httpx2
 
 from ..core.errors import ServerError
 from ..core.recipe import ServeSettings
-from . import guard
-from .commands import HOST, PYTHON, Weights, environment, transformers_command, vllm_command
+from . import gate, guard
+from .commands import GATE, HOST, PYTHON, Weights, environment, transformers_command, vllm_command
 from .diagnosis import diagnose
 
 Engine = Literal["vllm", "transformers"]
@@ -64,20 +65,27 @@ async def serve_model(
     Raises ServerError, which holds why it did not start and the last lines of the log. Names hold letters, digits,
     `.`, `_` and `-`.
     """
-    engine = engine or serving_engine()
+    engine = engine or engine_of(settings)
     port, began = _take_port(port), time.monotonic()
-    _check(weights, engine)
+    _check(weights, settings, engine)
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
         if engine == "vllm":
-            command = vllm_command(_placed(weights), settings, port, keyed=bool(key))
+            placed = _gate(Path(folder)) if key else None
+            command = vllm_command(_placed(weights), settings, port, placed)
+            env = environment(settings, weights, key, placed)
         else:
             command = transformers_command(weights, port, Path(folder))
-        env = environment(settings, weights, key)
+            env = environment(settings, weights, key)
         before = _begun(log)
         async with _running(command, env, log, Path(folder)) as process:
             if not await _is_ready(process, f"http://{HOST}:{port}/health", settings.start_timeout):
                 raise _failure(weights, process.returncode, settings.start_timeout, log, before)
             yield Server(f"http://{HOST}:{port}/v1", log, weights.name, time.monotonic() - began, process)
+
+
+def engine_of(settings: ServeSettings) -> Engine | None:
+    """What serves a model with these settings: their own vLLM, or what this environment has."""
+    return "vllm" if settings.python or settings.command else serving_engine()
 
 
 def serving_engine() -> Engine | None:
@@ -86,8 +94,21 @@ def serving_engine() -> Engine | None:
     return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
-def _check(weights: Weights, engine: Engine | None) -> None:
+def _gate(folder: Path) -> Path:
+    """A folder with nothing but the key gate in it, so that a vLLM of another environment can import it."""
+    (folder / "gate").mkdir()
+    shutil.copyfile(gate.__file__, folder / "gate" / f"{GATE}.py")
+    return folder / "gate"
+
+
+def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> None:
     """Raises ServerError for what need not be tried."""
+    program = settings.python or next(iter(settings.command), None)
+    if program and not shutil.which(program):
+        raise ServerError(
+            f"there is no program {program} to serve {weights.name} with",
+            todo=f"correct serve.{'python' if settings.python else 'command'}",
+        )
     for name in (weights.name, *weights.adapters):
         if not re.fullmatch(r"[\w.-]+", name):
             raise ServerError(

@@ -89,9 +89,9 @@ async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> 
         )
     key_env = place.settings.api_key_env or (KEY if os.environ.get(KEY) else None)
     weights, log = _weights(recipe, [place], late=bool(key_env)), _log(recipe, place)
-    settings = place.settings.serve or ServeSettings()
+    settings = _settings(recipe, place)
     async with serve_model(weights, settings, log=log, port=port, key=_key(key_env)) as server:
-        card = _card(weights, server, key_env if servers.serving_engine() == "vllm" else None)
+        card = _card(weights, settings, server, key_env if servers.engine_of(settings) == "vllm" else None)
         with announced(_folder(recipe), card):
             yield server, card
 
@@ -122,9 +122,9 @@ async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
     if key_env == KEY and not os.environ.get(KEY):
         # By the environment it reaches the workers of a run, and nothing that is kept.
         os.environ[KEY] = secrets.token_urlsafe(32)
-    weights, settings = _weights(recipe, group), first.settings.serve or ServeSettings()
+    weights, settings = _weights(recipe, group), _settings(recipe, first)
     async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
-        yield _card(weights, server, key_env)
+        yield _card(weights, settings, server, key_env)
         if server.process.returncode is not None:
             raise await server.end()
 
@@ -146,7 +146,8 @@ async def _found(recipe: Recipe, group: list[Place]) -> Card | None:
 def _at(card: Card, place: Place) -> ModelSettings:
     """The place's settings, with the server as its address."""
     changed = {"model": place.served_as if place.adapter else card.name, "base_url": card.base_url, "serve": None}
-    return place.settings.model_copy(update=changed | {"api_key_env": card.key_env, "headers_env": {}})
+    engines = {"data_parallel": card.data_parallel}
+    return place.settings.model_copy(update=changed | engines | {"api_key_env": card.key_env, "headers_env": {}})
 
 
 def _is_at(card: Card, place: Place) -> bool:
@@ -157,7 +158,23 @@ def _is_at(card: Card, place: Place) -> bool:
 
 def _servable(place: Place) -> Place:
     """Merged, where nothing here serves adapters beside their base."""
-    return place if servers.serving_engine() == "vllm" else replace(place, adapter=None)
+    serves = servers.engine_of(place.settings.serve or ServeSettings())
+    return place if serves == "vllm" else replace(place, adapter=None)
+
+
+def _settings(recipe: Recipe, place: Place) -> ServeSettings:
+    """How the model is served, with its program's path in full: from the recipe's folder, as all input paths are."""
+    settings = place.settings.serve or ServeSettings()
+
+    def located(program: str) -> str:
+        # An environment's Python is a link, and has to stay one.
+        return str((recipe.folder / Path(program).expanduser()).absolute()) if "/" in program else program
+
+    if settings.python:
+        return settings.model_copy(update={"python": located(settings.python)})
+    if settings.command:
+        return settings.model_copy(update={"command": [located(settings.command[0]), *settings.command[1:]]})
+    return settings
 
 
 def _by_server(places: Iterable[Place]) -> Iterator[list[Place]]:
@@ -180,7 +197,7 @@ def _weights(recipe: Recipe, group: list[Place], *, late: bool = False) -> Weigh
     return Weights(name, _path(first), tuned, rank)
 
 
-def _card(weights: Weights, server: Server, key_env: str | None) -> Card:
+def _card(weights: Weights, settings: ServeSettings, server: Server, key_env: str | None) -> Card:
     return Card(
         name=weights.name,
         path=weights.path,
@@ -188,6 +205,7 @@ def _card(weights: Weights, server: Server, key_env: str | None) -> Card:
         adapters={name: str(path) for name, path in weights.adapters.items()},
         lora_rank=weights.lora_rank,
         key_env=key_env,
+        data_parallel=settings.data_parallel if servers.engine_of(settings) == "vllm" else 1,
         pid=os.getpid(),
     )
 

@@ -43,7 +43,8 @@ def test_the_loader_asks_for_a_model_for_every_role_that_is_called() -> None:
 
 def test_identity_keeps_what_decides_content_and_leaves_out_where_and_how_fast() -> None:
     before = make(critics=CRITICS).identity()
-    moved = {name: {"model": name, "base_url": "http://y", "timeout": 5, "retries": 0} for name in ("big", "small")}
+    where = {"base_url": "http://y", "timeout": 5, "retries": 0, "data_parallel": 4}
+    moved = {name: where | {"model": name} for name in ("big", "small")}
     same = make(critics=CRITICS, samples=9, concurrency=2, store="s", output="o", limits={"tokens": 5}, models=moved)
     assert same.identity() == before
     changes: list[dict[str, Any]] = [{"seed": 1}, {"rounds": 2}, {"repairs": 0}, {"critics": {}}]

@@ -130,7 +130,72 @@ async def test_a_truncated_reply_is_a_reply_also_where_a_schema_is_asked_for(sim
     ],
 )
 def test_inline_thinking_is_split_off(text: str, reasoning: str, answer: str) -> None:
-    assert split_reasoning(text) == (reasoning, answer)
+    assert split_reasoning(text, ("<think>", "</think>")) == (reasoning, answer)
+    other = text.replace("<think>", "[unused16]").replace("</think>", "[unused17]")
+    assert split_reasoning(other, ("[unused16]", "[unused17]")) == (
+        reasoning,
+        answer.replace("<think>", "[unused16]"),
+    )
+
+
+async def test_a_model_has_marks_of_its_own_for_inline_reasoning(serve: Serve) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        said = completion(content="[unused16]why[unused17]<think> is a tag")
+        return web.Response(text=json.dumps(said), content_type="application/json")
+
+    reply = await ask(settings(await serve(answer), reasoning_marks=["[unused16]", "[unused17]"]))
+    assert (reply.reasoning, reply.text) == ("why", "<think> is a tag")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "other.test"])
+async def test_each_sample_keeps_to_one_engine_of_a_data_parallel_server(
+    host: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((request.path, request.headers.get("X-data-parallel-rank")))
+        page = {"data": [{"id": "simulated"}]} if request.path.endswith("models") else completion(content="a")
+        return web.Response(text=json.dumps(page), content_type="application/json")
+
+    base_url = await serve(answer)
+    if host != "127.0.0.1":
+        # Through a proxy, which the stock client goes through.
+        monkeypatch.setenv("HTTP_PROXY", base_url.removesuffix("/v1"))
+        base_url = base_url.replace("127.0.0.1", host)
+    request = Request(messages=(Message(role="user", content="hello"),))
+    async with open_endpoints({"m": settings(base_url, data_parallel=4)}) as endpoints:
+        await endpoints["m"].check()
+        for number in range(24):
+            for role in ("critics.safety", "refiner"):
+                await endpoints["m"].at(f"q{number}").complete(request, RoleSettings(model=role), number)
+    assert asked[0] == ("/v1/models", None)
+    assert len(asked) == 1 + 48, "a server with four engines is checked once"
+    ranks = [rank for _, rank in asked[1:]]
+    assert ranks[::2] == ranks[1::2], "both calls of a sample went to the same engine"
+    assert set(ranks) == {"0", "1", "2", "3"}
+
+
+async def test_one_engine_is_asked_without_a_rank(serve: Serve) -> None:
+    asked: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.headers.get("X-data-parallel-rank"))
+        return web.Response(text=json.dumps(completion(content="a")), content_type="application/json")
+
+    await ask(settings(await serve(answer)))
+    assert asked == [None]
+
+
+@pytest.mark.parametrize("api", ["vllm", "openai"])
+async def test_how_much_a_role_reasons_is_sent_as_reasoning_effort(api: str) -> None:
+    for effort in ("low", "medium", "high"):
+        sent = await parameters(RoleSettings.model_validate({"model": "m", "reasoning": effort}), api=api)
+        assert sent["reasoning_effort"] == effort
+        assert "chat_template_kwargs" not in sent, "vLLM turns thinking on where an effort is asked for"
+    for other in ("on", "off", "auto"):
+        sent = await parameters(RoleSettings.model_validate({"model": "m", "reasoning": other}), api=api)
+        assert "reasoning_effort" not in sent
 
 
 @pytest.mark.parametrize(

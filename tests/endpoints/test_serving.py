@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from muser.core.errors import ServerError
@@ -40,6 +42,7 @@ asyncio.run(main())
 
 
 STUDENT = Weights("student-distill", "/models/student")
+GATE = Path("/run/gate")
 
 
 def descendants(pid: int) -> list[int]:
@@ -59,8 +62,8 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def flags(settings: ServeSettings, weights: Weights = STUDENT, *, keyed: bool = False) -> dict[str, str]:
-    words = vllm_command(weights, settings, 8123, keyed=keyed)
+def flags(settings: ServeSettings, weights: Weights = STUDENT) -> dict[str, str]:
+    words = vllm_command(weights, settings, 8123)
     words = words[words.index("vllm.entrypoints.openai.api_server") + 1 :]
     return dict(zip(words, [*words[1:], ""], strict=True))
 
@@ -101,12 +104,103 @@ def test_an_adapter_is_served_under_its_name_and_its_base_beside_it(tmp_path: Pa
 
 def test_room_for_adapters_that_come_later_is_made_for_a_rank_and_opened_by_a_key() -> None:
     later = Weights("student-base", "/models/student", lora_rank=12)
-    given = flags(ServeSettings(), later, keyed=True)
-    assert (given["--max-lora-rank"], given["--middleware"]) == ("16", "muser.endpoints.gate.Gate")
+    assert flags(ServeSettings(), later)["--max-lora-rank"] == "16"
     opened = environment(ServeSettings(), later, "secret")
     assert (opened["VLLM_API_KEY"], opened["VLLM_ALLOW_RUNTIME_LORA_UPDATING"]) == ("secret", "1")
     assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in environment(ServeSettings(), later, None)
-    assert not any("secret" in word for word in vllm_command(later, ServeSettings(), 8123, keyed=True))
+    assert not any("secret" in word for word in vllm_command(later, ServeSettings(), 8123, GATE))
+
+
+@pytest.mark.parametrize("given", ["own.Filter", ["own.Filter", "own.second"], []])
+def test_middleware_of_the_recipe_stands_behind_the_key_gate_and_never_replaces_it(given: Any) -> None:
+    words = vllm_command(STUDENT, ServeSettings(options={"middleware": given}), 8123, GATE)
+    own = [given] if isinstance(given, str) else given
+    # vLLM's last middleware is the outermost.
+    assert [word for word in words if "middleware" in word] == [
+        *(f"--middleware={name}" for name in own),
+        "--middleware=muser_gate.Gate",
+    ]
+    assert not any("muser_gate" in word for word in vllm_command(STUDENT, ServeSettings(), 8123)), "no key, no gate"
+
+
+def test_vllm_may_be_in_an_environment_of_its_own() -> None:
+    words = vllm_command(STUDENT, ServeSettings(python="/opt/vllm/bin/python"), 8123, GATE)
+    assert words[:3] == ["/opt/vllm/bin/python", "-m", "vllm.entrypoints.openai.api_server"]
+    given = environment(ServeSettings(python="/opt/vllm/bin/python"), STUDENT, "secret", GATE)
+    assert (given["PYTHONPATH"].split(":")[0], given["PYTHONSAFEPATH"]) == ("/run/gate", "1")
+
+
+def test_vllm_may_be_in_a_container_that_the_gate_is_mounted_into() -> None:
+    command = ["docker", "run", "-v", "{gate}:{gate}", "-e", "PYTHONPATH", "-e", "VLLM_API_KEY", "vllm/vllm-openai"]
+    words = vllm_command(STUDENT, ServeSettings(command=command), 8123, GATE)
+    assert words[: len(command)] == [*command[:3], "/run/gate:/run/gate", *command[4:]]
+    assert words[words.index("--model") + 1] == "/models/student"
+
+
+async def test_a_program_that_is_not_there_is_said_before_anything_starts(tmp_path: Path) -> None:
+    for settings in (ServeSettings(python="/no/python"), ServeSettings(command=["no-such-docker", "run"])):
+        with pytest.raises(ServerError, match="there is no program") as refused:
+            async with serve_model(STUDENT, settings, log=tmp_path / "log"):
+                pass
+        assert "serve." in refused.value.todo
+
+
+# A vLLM as another environment has it: without muser, its middleware imported by name.
+OTHER_VLLM = """
+import asyncio, http.server, importlib, importlib.util, sys
+assert importlib.util.find_spec("muser") is None
+words = dict(zip(sys.argv, sys.argv[1:]))
+(named,) = (word.partition("=")[2] for word in sys.argv if word.startswith("--middleware="))
+module, _, name = named.rpartition(".")
+
+async def app(scope, receive, send):
+    await send({"status": 200})
+
+gate = getattr(importlib.import_module(module), name)(app)
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        async def send(message):
+            if "status" in message:
+                self.send_response(message["status"])
+                self.end_headers()
+        headers = [(key.lower().encode(), value.encode()) for key, value in self.headers.items()]
+        asyncio.run(gate({"type": "http", "path": self.path, "headers": headers}, None, send))
+
+http.server.HTTPServer(("127.0.0.1", int(words["--port"])), Page).serve_forever()
+"""
+
+
+async def test_the_key_gate_is_imported_where_muser_is_not_installed(tmp_path: Path) -> None:
+    (tmp_path / "vllm.py").write_text(OTHER_VLLM)
+    settings = ServeSettings(command=[sys.executable, "-S", str(tmp_path / "vllm.py")], start_timeout=20)
+    log = tmp_path / "server.log"
+    async with (
+        serve_model(Weights("tiny", "x"), settings, log=log, key="sesame") as server,
+        httpx2.AsyncClient() as web,
+    ):
+        root = server.url.removesuffix("/v1")
+        for page in ("/invocations", "/v1/models", "/metrics"):
+            assert (await web.get(root + page)).status_code == 401
+            assert (await web.get(root + page, headers={"authorization": "Bearer sesame"})).status_code == 200
+
+
+@pytest.mark.parametrize("engine", ["vllm", "own python", "command"])
+def test_nothing_is_reported_unless_the_user_has_set_it(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("VLLM_NO_USAGE_STATS", "HF_HUB_DISABLE_TELEMETRY", "RAY_USAGE_STATS_ENABLED")
+    for name in (*names, "DO_NOT_TRACK"):
+        monkeypatch.delenv(name, raising=False)
+    places: dict[str, dict[str, Any]] = {
+        "own python": {"python": "/opt/vllm/bin/python"},
+        "command": {"command": ["docker"]},
+    }
+    chosen = places.get(engine, {})
+    silent = environment(ServeSettings.model_validate(chosen), STUDENT, None)
+    assert [silent[name] for name in names] == ["1", "1", "0"]
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", "0")
+    told = environment(ServeSettings.model_validate(chosen | {"env": {"RAY_USAGE_STATS_ENABLED": "1"}}), STUDENT, None)
+    assert [told[name] for name in names] == ["0", "1", "1"]
+    assert "DO_NOT_TRACK" not in told, "it would overrule what the user has set"
 
 
 def test_a_key_of_the_users_shell_does_not_become_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +221,15 @@ def test_a_key_of_the_users_shell_does_not_become_the_servers(monkeypatch: pytes
 )
 def test_a_parser_of_reasoning_is_chosen_by_the_hub_name(name: str, parser: str | None) -> None:
     assert reasoning_parser(name) == parser
+
+
+def test_the_recipe_may_name_a_parser_of_reasoning_or_do_without() -> None:
+    qwen = Weights("student-base", "Qwen/Qwen3-14B")
+    parsers = {
+        given: flags(ServeSettings(reasoning_parser=given), qwen).get("--reasoning-parser")
+        for given in ("auto", "deepseek_r1", "none")
+    }
+    assert parsers == {"auto": "qwen3", "deepseek_r1": "deepseek_r1", "none": None}
 
 
 def test_a_parser_of_reasoning_is_chosen_by_a_folders_kind_and_template(tmp_path: Path) -> None:

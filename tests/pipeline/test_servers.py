@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from muser.core.errors import ServerError, SettingsError
-from muser.core.recipe import Recipe, RoleSettings
+from muser.core.recipe import ModelSettings, Recipe, RoleSettings
 from muser.endpoints import serving as servers
 from muser.endpoints.registry import Card, announced
 from muser.pipeline.servers import KEY, StartStopped, kept_up, serving, unless_stopped
@@ -150,6 +150,45 @@ async def test_a_server_of_other_weights_is_not_used(
         async with serving(recipe, store, ["refiner"]):
             pass
     assert os.environ.pop(KEY), "a server of one's own has a key that was made for it"
+
+
+async def test_engines_of_a_kept_server_are_asked_as_its_card_says(recipe: Recipe, store: Store) -> None:
+    with announced(folder(recipe), card(recipe, data_parallel=4)):
+        async with serving(recipe, store, ["refiner"]) as up:
+            assert up.models["student"].data_parallel == 4
+
+
+# A server that is healthy, and writes down what it was started with.
+TOLD = """
+import http.server, json, pathlib, sys
+pathlib.Path(sys.argv[1]).write_text(json.dumps(sys.argv[2:]))
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+port = int(sys.argv[sys.argv.index("--port") + 1])
+http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
+"""
+
+
+async def test_a_vllm_of_its_own_serves_where_none_is_installed_and_its_engines_are_counted(
+    recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "serving_engine", lambda: None)
+    (recipe.folder / "student" / "config.json").write_text("{}")
+    (recipe.folder / "vllm").symlink_to(sys.executable)
+    (recipe.folder / "told.py").write_text(TOLD)
+    said = recipe.folder / "said.json"
+    command = ["./vllm", str(recipe.folder / "told.py"), str(said)]
+    serve = {"command": command, "options": {"data_parallel_size": 4}, "start_timeout": 20}
+    student = ModelSettings.model_validate({"model": "student", "serve": serve})
+    own = recipe.model_copy(update={"models": {**recipe.models, "student": student}})
+    async with serving(own, store, ["refiner"]) as up:
+        assert up.models["student"].data_parallel == 4
+    assert os.environ.pop(KEY)
+    words = json.loads(said.read_text())
+    assert words[words.index("--data-parallel-size") + 1] == "4"
+    assert "--middleware=muser_gate.Gate" in words
 
 
 async def test_a_model_that_is_served_already_is_not_served_twice(recipe: Recipe, store: Store) -> None:

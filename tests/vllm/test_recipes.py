@@ -36,7 +36,7 @@ def test_vllm_knows_every_flag_of_the_recipes(tmp_path: Path) -> None:
         model = load_recipe(RECIPES / recipe).models[name]
         assert model.serve is not None
         for adapters in ({}, {"tuned": tmp_path}):
-            words = vllm_command(Weights(name, model.model, adapters), model.serve, 8123, keyed=True)
+            words = vllm_command(Weights(name, model.model, adapters), model.serve, 8123, tmp_path)
             commands.append(words[words.index("vllm.entrypoints.openai.api_server") + 1 :])
     assert len(commands) >= 12
     done = subprocess.run(
