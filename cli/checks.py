@@ -12,7 +12,7 @@ from ..endpoints.chat import open_endpoints
 from ..graph.inputs import read_queries
 from ..graph.run import load_critics
 from ..prompts.attributes import draw_persona, load_attributes
-from ..prompts.templates import load_prompts
+from ..prompts.templates import PromptSet, load_prompts
 from .layout import columns
 from .text import plain
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ..core.recipe import Recipe
 
 
-def rehearse(recipe: "Recipe") -> None:
-    """Imports every critic and renders every prompt, as a run would. Raises what is wrong."""
+def rehearse(recipe: "Recipe") -> PromptSet:
+    """Imports every critic and renders every prompt, as a run would; the prompts. Raises what is wrong."""
     prompts = load_prompts(recipe)
     tables = load_attributes(recipe.attributes, recipe.folder)
     load_critics(recipe, prompts)
@@ -33,6 +33,27 @@ def rehearse(recipe: "Recipe") -> None:
         prompts.critic_messages(name, query=query, answer=answer)
     prompts.refiner_messages(query=query, answer=answer, critiques=critiques)
     prompts.judge.render(conversation=query, points=1.0, criterion="Asks how long it has lasted.")
+    return prompts
+
+
+def prompt_facts(recipe: "Recipe", prompts: PromptSet) -> list[dict[str, Any]]:
+    """Every prompt that the recipe's roles read: its file, whose that is, and its digest."""
+    roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
+    return [
+        {"prompt": prompt.name, **prompt.origin.model_dump(), "whose": prompt.origin.whose, "digest": prompt.digest}
+        for prompt in prompts.read_by(roles)
+    ]
+
+
+def print_prompts(console: Console, facts: list[dict[str, Any]]) -> None:
+    """A line for each prompt; the path stands last, so that it is never cut."""
+    widths = {key: max(len(fact[key]) for fact in facts) for key in ("prompt", "whose")}
+    for fact in facts:
+        name, whose = (f"{fact[key]:<{width}}" for key, width in widths.items())
+        style = "yellow" if fact["shadows"] else ""
+        console.print(
+            Text(f"{name}  {fact['digest'][:8]}  {whose}  {plain(fact['file'])}", style=style), soft_wrap=True
+        )
 
 
 def what_would_run(recipe: "Recipe") -> dict[str, Any]:
@@ -68,6 +89,8 @@ def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
     rows = [[Text(role[key]) for key in ("role", "model", "served_as", "speaks")] for role in facts["roles"]]
     for line in columns(console, names, (), rows):
         console.print(line)
+    console.print()
+    print_prompts(console, facts["prompts"])
     console.print()
     for endpoint in facts["endpoints"]:
         if endpoint["error"]:

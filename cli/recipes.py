@@ -50,14 +50,14 @@ def check(
     from typer import Exit
 
     from ..core.loading import load_recipe, recipe_yaml
-    from .checks import ask_endpoints, print_check, rehearse, what_would_run
+    from .checks import ask_endpoints, print_check, prompt_facts, rehearse, what_would_run
 
     settings = load_recipe(recipe, change or [])
-    rehearse(settings)
+    prompts = rehearse(settings)
     if resolved:
         stdout().print(recipe_yaml(settings).rstrip("\n"), soft_wrap=True)
         return
-    facts = what_would_run(settings)
+    facts = what_would_run(settings) | {"prompts": prompt_facts(settings, prompts)}
     if probe:
         from .probing import probe_and_print
 
@@ -75,19 +75,23 @@ def graph(
     change: Set = None,
     mermaid: Annotated[bool, Option("--mermaid", help="Print Mermaid source instead.")] = False,
 ) -> None:
-    """Draw the recipe's machine, and which model plays each node."""
+    """Draw the recipe's machine, which model plays each node, and which file each prompt is read from."""
     from ..core.loading import load_recipe
     from ..graph.build import build_machine
+    from ..prompts.templates import load_prompts
+    from .checks import print_prompts, prompt_facts
     from .drawing import draw
 
     settings = load_recipe(recipe, change or [])
-    drawable = build_machine(list(settings.critics)).compile().get_graph()
+    drawable = build_machine(list(settings.critics), rounds=settings.rounds).compile().get_graph()
     if mermaid:
         stdout().print(drawable.draw_mermaid().rstrip("\n"), soft_wrap=True)
         return
     edges = [(edge.source, edge.target) for edge in drawable.edges]
     console = stdout()
     console.print(draw(list(drawable.nodes), edges, _labels(settings), console.width), soft_wrap=True)
+    console.print()
+    print_prompts(console, prompt_facts(settings, load_prompts(settings)))
 
 
 def _labels(settings: "Recipe") -> dict[str, str]:

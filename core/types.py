@@ -106,6 +106,24 @@ Critic = Callable[[str, str, Ask], Awaitable[Critique]]
 """A critic: (query, answer, ask) → critique. Any async function of this signature can be named in a recipe."""
 
 
+class PromptFile(Value):
+    """The file that a prompt was read from: by its name if it `ships` with muser, else by its path.
+
+    `shadows`: a file beside the recipe with the name of one that ships, and read in its place.
+    """
+
+    file: str
+    ships: bool
+    shadows: bool = False
+
+    @property
+    def whose(self) -> str:
+        """In words."""
+        if self.ships:
+            return "ships with muser"
+        return "yours, replaces muser's" if self.shadows else "yours"
+
+
 class SampleInput(Value):
     """Where a sample starts: a persona to simulate, or a query (and perhaps a response) that exists already.
 

@@ -117,7 +117,7 @@ def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str
         "texts": {"benchmark": file_digest(recipe.folder / settings.file), "prompts.judge": judge.digest},
         "revisions": dict(revisions or {}),
     }
-    return describe_run(recipe, identity, {"judge": judge.digest}, kind="evaluation")
+    return describe_run(recipe, identity, {"judge": judge.digest}, {"judge": judge.origin}, kind="evaluation")
 
 
 def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:

@@ -1,7 +1,7 @@
 """The machine on one page: every node and edge of the method.
 
     START → persona → respond → every critic in parallel → refine → END
-                                 ↑___________________________|  (rounds)
+                                 ↑___________________________|  (rounds > 1)
 
 A sample that has a query starts at `respond`, one that has a response starts at the critics. Without critics
 `respond` ends it: that is how the teacher's answers are made.
@@ -100,10 +100,15 @@ def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
 
 
 def build_machine(
-    critics: Sequence[str], timeouts: Mapping[str, float] | None = None, context: Context | None = None
+    critics: Sequence[str],
+    timeouts: Mapping[str, float] | None = None,
+    context: Context | None = None,
+    *,
+    rounds: int = 1,
 ) -> StateGraph[State, Context]:
     """The graph, not yet compiled. `timeouts` bounds a node by its name, in seconds.
 
+    `rounds` decides whether the refiner has a way back to the critics.
     `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does.
     """
     # The server of `langgraph dev` would build a Context of its own from JSON.
@@ -124,7 +129,7 @@ def build_machine(
         add(name, critic(name))
         graph.add_edge("respond", name)
         graph.add_edge(name, "refine")
-    add("refine", refine, destinations=(*critics, END))
+    add("refine", refine, destinations=(*(critics if rounds > 1 else ()), END))
     return graph
 
 

@@ -45,4 +45,4 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
             rounds=recipe.rounds,
             repairs=recipe.repairs,
         )
-        yield build_machine(list(recipe.critics), context=context).compile()
+        yield build_machine(list(recipe.critics), context=context, rounds=recipe.rounds).compile()

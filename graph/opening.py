@@ -10,6 +10,7 @@ from ..core.errors import RunChanged
 from ..core.hashing import digest
 from ..core.loading import recipe_yaml
 from ..core.recipe import Recipe
+from ..core.types import PromptFile
 from ..store.database import Store
 from ..store.runs import Run, RunKind, find_run, start_run
 
@@ -35,8 +36,14 @@ def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = 
     return before
 
 
-def describe_run(recipe: Recipe, identity: dict[str, Any], prompts: dict[str, str], kind: RunKind = "samples") -> Run:
-    """The row of a run that does not exist yet."""
+def describe_run(
+    recipe: Recipe,
+    identity: dict[str, Any],
+    digests: dict[str, str],
+    files: dict[str, PromptFile],
+    kind: RunKind = "samples",
+) -> Run:
+    """The row of a run that does not exist yet; `files` are those of the prompts that its roles read."""
     return Run(
         id=recipe.name,
         name=recipe.name,
@@ -45,7 +52,8 @@ def describe_run(recipe: Recipe, identity: dict[str, Any], prompts: dict[str, st
         identity=identity,
         fingerprint=digest(identity),
         seed=recipe.seed,
-        prompts=prompts,
+        prompts=digests,
+        prompt_files=files,
         versions=_versions(),
         git_commit=_git_commit(recipe.folder),
         kind=kind,

@@ -120,9 +120,12 @@ class Replay:
         fork = {"parent": self.parent.id, "node": self.node} | ({"round": self.number} if self.number else {})
         identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
         name = f"{self.parent.name.removesuffix('-fork')}-fork"
-        anew, before = {*self.roles, "shared"}, self.parent.prompts
-        spoke = {role: one if role in anew else before.get(role, one) for role, one in materials.digests().items()}
-        run = describe_run(self.recipe.model_copy(update={"name": name}), identity, spoke)
+        anew, old = {*self.roles, "shared"}, self.parent
+        spoke = {role: one if role in anew else old.prompts.get(role, one) for role, one in materials.digests().items()}
+        forked = self.recipe.model_copy(update={"name": name})
+        read = materials.prompts.files(forked.call_roles())
+        files = {role: one if role in anew else old.prompt_files.get(role, one) for role, one in read.items()}
+        run = describe_run(forked, identity, spoke, files)
         found = {
             "parent": self.parent.id,
             "node": self.node,
@@ -228,7 +231,8 @@ async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Sum
 async def _find_points(store: Store, planned: Replay, samples: Sequence[str]) -> tuple[list[ForkPoint], dict[str, str]]:
     """Where each sample is taken up again, and why the others cannot be."""
     points, refused = [], dict[str, str]()
-    machine = build_machine(list(planned.before.critics), node_timeouts(planned.before, planned.before.call_roles()))
+    before = planned.before
+    machine = build_machine(list(before.critics), node_timeouts(before, before.call_roles()), rounds=before.rounds)
     async with open_checkpointer(store) as saver:
         app = machine.compile(checkpointer=saver)
         for sample in dict.fromkeys(samples):

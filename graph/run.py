@@ -132,7 +132,7 @@ def build_job(
     return Job(
         run=run,
         recipe=recipe,
-        machine=build_machine(list(recipe.critics), node_timeouts(recipe, roles)),
+        machine=build_machine(list(recipe.critics), node_timeouts(recipe, roles), rounds=recipe.rounds),
         context=_context(recipe, materials),
         roles=tuple(roles),
         models=models,
@@ -149,11 +149,12 @@ def describe_recipe(
     revisions: Mapping[str, str] | None = None,
 ) -> Run:
     """The run that `run_recipe` works on when it is given the same; its identity is what decides its samples."""
-    texts = dict(_texts(materials, recipe.call_roles() if roles is None else roles))
+    called = recipe.call_roles() if roles is None else roles
+    texts = dict(_texts(materials, called))
     if source:
         texts["inputs"] = source
     identity = recipe.identity(roles) | {"texts": texts, "revisions": dict(revisions or {})}
-    return describe_run(recipe, identity, materials.digests())
+    return describe_run(recipe, identity, materials.digests(), materials.prompts.files(called))
 
 
 def load_critics(recipe: Recipe, prompts: PromptSet) -> dict[str, Critic]:

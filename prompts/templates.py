@@ -2,7 +2,7 @@
 
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..core.errors import PromptError
 from ..core.hashing import digest
 from ..core.problems import nearest, suggestion
 from ..core.recipe import Recipe
-from ..core.types import Critique, Message
+from ..core.types import Critique, Message, PromptFile
 
 # The variables of each role's file, then those it must use: a review of an answer it never saw reads like any other.
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -62,6 +62,7 @@ class Prompt:
     file: Path
     digest: str
     sections: tuple[Section, ...]
+    origin: PromptFile
 
     def render(self, **values: Any) -> tuple[Message, ...]:
         """The messages, the user's last. Raises PromptError where a template cannot deal with the values."""
@@ -92,6 +93,21 @@ class PromptSet:
         """`persona` → digest of its file, …, `critics.safety` → digest."""
         single = (self.persona, self.responder, self.shared, self.refiner, self.judge)
         return {prompt.name: prompt.digest for prompt in (*single, *self.critics.values())}
+
+    def read_by(self, roles: Iterable[str]) -> list[Prompt]:
+        """The prompts that these roles read, each once: critics and the refiner read `shared` too."""
+        found: dict[str, Prompt] = {}
+        for role in roles:
+            kind, _, critic = role.partition(".")
+            if kind in ("critics", "refiner"):
+                found["shared"] = self.shared
+            if prompt := self.critics.get(critic) if critic else getattr(self, kind):
+                found[role] = prompt
+        return list(found.values())
+
+    def files(self, roles: Iterable[str]) -> dict[str, PromptFile]:
+        """The file of each prompt that these roles read."""
+        return {prompt.name: prompt.origin for prompt in self.read_by(roles)}
 
     def critic_messages(self, name: str, *, query: str, answer: str) -> tuple[Message, ...]:
         """What the critic of this name is asked."""
@@ -146,11 +162,18 @@ def load_prompt(file: str, folder: Path, role: str) -> Prompt:
     allowed, required = (names.split() for names in VARIABLES[kind])
     _check_variables(parts, path, allowed, required)
     sections = [Section(speaker, _compile(text, path, line), line) for speaker, line, text in parts]
-    prompt = Prompt(name=role, file=path, digest=digest(source), sections=tuple(sections))
+    prompt = Prompt(name=role, file=path, digest=digest(source), sections=tuple(sections), origin=_origin(file, path))
     tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
     if not all(message.content.strip() for message in tried):
         raise PromptError(f"{path}: a section is empty")
     return prompt
+
+
+def _origin(given: str, path: Path) -> PromptFile:
+    whole = path.resolve()
+    if whole.parent == PACKAGED.resolve():
+        return PromptFile(file=whole.name, ships=True)
+    return PromptFile(file=str(whole), ships=False, shadows=Path(given).name == given and (PACKAGED / given).is_file())
 
 
 Part = tuple[Literal["system", "user"], int, str]

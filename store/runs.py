@@ -7,20 +7,21 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
-from ..core.types import Value
+from ..core.types import PromptFile, Value
 from .database import Store, now
 from .workers import workers_of
 
 RunKind = Literal["samples", "evaluation"]
-JSON = ("identity", "prompts", "versions", "changes")
+JSON = ("identity", "prompts", "prompt_files", "versions", "changes")
 RunStatus = Literal["running", "stopped", "done"]
 
 
 class Run(Value):
     """A run's row. `identity` decides what its samples say and `fingerprint` is its digest.
 
-    `recipe` is the resolved YAML and `folder` where its input paths start. A run of forks has a `parent`, whose samples
-    it took up from `node` on; `changes` says what its recipe has otherwise.
+    `prompts` is role → digest, and `prompt_files` has the files of those that its roles read. `recipe` is the resolved
+    YAML and `folder` where its input paths start. A run of forks has a `parent`, whose samples it took up from `node`
+    on; `changes` says what its recipe has otherwise.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Run(Value):
     fingerprint: str
     seed: int = 0
     prompts: dict[str, str] = Field(default_factory=dict)
+    prompt_files: dict[str, PromptFile] = Field(default_factory=dict)
     status: RunStatus = "running"
     created_at: str = ""
     finished_at: str | None = None
@@ -100,10 +102,10 @@ def insert_run(db: Connection, run: Run) -> Run:
 
 
 CREATE = """
-    INSERT INTO runs (id, name, kind, status, seed, fingerprint, recipe, folder, identity, prompts, versions,
-        git_commit, created_at, finished_at, parent, node, changes)
-    VALUES (:id, :name, :kind, :status, :seed, :fingerprint, :recipe, :folder, :identity, :prompts, :versions,
-        :git_commit, :created_at, :finished_at, :parent, :node, :changes)"""
+    INSERT INTO runs (id, name, kind, status, seed, fingerprint, recipe, folder, identity, prompts, prompt_files,
+        versions, git_commit, created_at, finished_at, parent, node, changes)
+    VALUES (:id, :name, :kind, :status, :seed, :fingerprint, :recipe, :folder, :identity, :prompts, :prompt_files,
+        :versions, :git_commit, :created_at, :finished_at, :parent, :node, :changes)"""
 
 
 def find_run(store: Store, run_id: str) -> Run | None:

@@ -306,3 +306,9 @@ def create_order_of_ends(db: Database) -> None:
 def let_checkpoints_quote(db: Database) -> None:
     """The texts that a checkpoint's value quotes, as a rope: their words are not stored a second time."""
     db.execute("ALTER TABLE checkpoint_values ADD COLUMN texts TEXT")
+
+
+@migrations()
+def name_prompt_files(db: Database) -> None:
+    """Which file each prompt of a run was read from, and whether it ships with muser, as JSON."""
+    db.execute("ALTER TABLE runs ADD COLUMN prompt_files TEXT NOT NULL DEFAULT '{}'")

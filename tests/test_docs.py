@@ -83,7 +83,7 @@ def test_the_readmes_picture_is_the_machine_that_is_built() -> None:
         plain = re.sub(r'-\. ".*?" \.->', "-->", re.sub(r"\(\[.*?\]\)", "", line))
         layers = [[name.strip() for name in layer.split("&")] for layer in plain.split("-->")]
         drawn |= {(a, b) for left, right in pairwise(layers) for a in left for b in right}
-    graph = build_machine(CRITICS).compile().get_graph()
+    graph = build_machine(CRITICS, rounds=2).compile().get_graph()
     ends = {"__start__": "start", "__end__": "finish"}
     built = {(ends.get(edge.source, edge.source), ends.get(edge.target, edge.target)) for edge in graph.edges}
     assert drawn == built

@@ -4,8 +4,8 @@ from muser.cli.drawing import Edge, draw
 from muser.graph.build import build_machine
 
 
-def machine(*critics: str) -> tuple[list[str], list[Edge]]:
-    drawable = build_machine(critics).compile().get_graph()
+def machine(*critics: str, rounds: int = 1) -> tuple[list[str], list[Edge]]:
+    drawable = build_machine(critics, rounds=rounds).compile().get_graph()
     return list(drawable.nodes), [(edge.source, edge.target) for edge in drawable.edges]
 
 
@@ -18,9 +18,9 @@ def test_parallel_critics_stand_side_by_side_between_respond_and_refine() -> Non
         [" refine "],
     ]
     assert picture.splitlines()[-3:] == [
+        "",
         "also:",
         "  __start__ → respond, decision, safety",
-        "  refine → decision, safety",
     ]
     assert "student" in picture
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from muser.core.loading import parse_recipe
 
 from .conftest import Muser, write_recipe
@@ -85,6 +87,39 @@ def test_graph_draws_the_recipes_critics(muser: Muser, recipe: Path) -> None:
     source = muser("graph", recipe, "--mermaid", "--set", "critics={empathy: {prompt: safety.md}}").out
     assert "graph TD" in source
     assert "respond --> empathy" in source
+
+
+@pytest.mark.parametrize(("rounds", "back"), [(1, False), (2, True)])
+def test_graph_leads_back_to_the_critics_only_where_there_is_another_round(
+    muser: Muser, recipe: Path, rounds: int, *, back: bool
+) -> None:
+    change = ("--set", f"rounds={rounds}")
+    assert ("refine → decision, safety" in muser("graph", recipe, *change).out) is back
+    assert ("refine -.-> safety" in muser("graph", recipe, *change, "--mermaid").out) is back
+
+
+def test_check_and_graph_name_the_file_of_every_prompt_and_whose_it_is(
+    muser: Muser, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shared.md").write_text("{{ query }} {{ answer }}")
+    (tmp_path / "mine.md").write_text("Is it kind? Reply as JSON.")
+    change = ("--set", "critics.safety.prompt=mine.md")
+    facts = {fact["prompt"]: fact for fact in muser("check", recipe, *change, "--json").json()["prompts"]}
+    assert {name: fact["whose"] for name, fact in facts.items()} == {
+        "persona": "ships with muser",
+        "responder": "ships with muser",
+        "shared": "yours, replaces muser's",
+        "critics.decision": "ships with muser",
+        "critics.safety": "yours",
+        "refiner": "ships with muser",
+    }, "the judge speaks in evaluations only"
+    for ended in (muser("check", recipe, *change), muser("graph", recipe, *change)):
+        assert (
+            f"shared            {facts['shared']['digest'][:8]}  yours, replaces muser's  {tmp_path}/shared.md\n"
+            in ended.out
+        )
+        assert f"critics.decision  {facts['critics.decision']['digest'][:8]}  ships with muser" in ended.out
+        assert f"{tmp_path}/mine.md\n" in ended.out
 
 
 def test_what_ships_checks_out(muser: Muser, simulated: str) -> None:

@@ -193,6 +193,21 @@ def replayed(client: TestClient, sample: str, **form: str) -> str:
     return unescape(answer.text)
 
 
+def test_a_runs_page_names_the_file_of_every_prompt_that_its_roles_read(client: TestClient) -> None:
+    page = client.get("/runs/study").text
+    prompts = page[page.index("<summary>prompts") :].partition("</details>")[0]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td><td.*?>(.*?)</td><td><code>(\w{12})</code>', prompts)
+    assert [name for name, *_ in rows] == [
+        "persona",
+        "responder",
+        "shared",
+        "critics.decision",
+        "critics.safety",
+        "refiner",
+    ]
+    assert {(file, whose) for name, file, whose, _ in rows if name == "shared"} == {("shared.md", "ships with muser")}
+
+
 def test_an_edited_prompt_is_replayed_and_shown_beside_the_original(client: TestClient, store: Store) -> None:
     page = client.get("/runs/study/samples/s000001").text
     prompts = dict(re.findall(r'name="role" value="([\w.]+)">.*?<textarea[^>]*>(.*?)</textarea>', page, re.DOTALL))
