@@ -58,6 +58,7 @@ def _build(
         raise SettingsError(f"{document.source}:{document.line(())}: must be a mapping, not {shown(data)}")
     changes = _Changes(document)
     problems = [*document.problems, *changes.apply(data, overrides)]
+    _complete_roles(data)
     spoilt = {problem.key for problem in problems}
     findings = [*field_findings(data, folder, name), *cross_check(data, folder, needs)]
     problems += [changes.place(keys, what) for keys, what in findings if dotted(keys) not in spoilt]
@@ -98,8 +99,27 @@ class _Changes:
         return Problem(self._document.source, self._document.line(keys), dotted(keys), what)
 
 
+def _complete_roles(data: dict[str, Any]) -> None:
+    """A role that only changes settings keeps its model: a critic that of `critic`, any other the recipe's sole one."""
+    roles, models = data.get("roles"), data.get("models")
+    if not isinstance(roles, dict):
+        return
+    sole = {"model": next(iter(models))} if isinstance(models, dict) and len(models) == 1 else {}
+    shared = roles.get("critic")
+    shared = {"model": shared} if isinstance(shared, str) else shared
+    critics = roles.get("critics")
+    for places, given in ((roles, sole), (critics, sole | shared if isinstance(shared, dict) else sole)):
+        if not isinstance(places, dict):
+            continue
+        for name, role in places.items():
+            if isinstance(role, dict) and role is not critics and "model" not in role:
+                places[name] = given | role
+
+
 def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> list[str]:
     """Sets one value, and the mappings around it where there are none yet. Returns what is wrong."""
+    if value is None and len(keys) == 2 and keys[0] == "critics":
+        return _leave_out(data, keys[1])
     for depth, key in enumerate(keys[:-1]):
         inner = data.get(key)
         if isinstance(inner, str) and keys[0] == "roles" and depth:
@@ -112,4 +132,16 @@ def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> list[str
             return [f"{dotted(keys[: depth + 1])} is {shown(inner)} and has no keys"]
         data = inner
     data[keys[-1]] = value
+    return []
+
+
+def _leave_out(data: dict[str, Any], critic: str) -> list[str]:
+    """Removes a critic, and its model's binding with it. Returns what is wrong."""
+    critics, roles = data.get("critics"), data.get("roles")
+    if not isinstance(critics, dict) or critic not in critics:
+        return [f"there is no critic {critic}{suggestion(critic, critics if isinstance(critics, dict) else ())}"]
+    del critics[critic]
+    bound = roles.get("critics") if isinstance(roles, dict) else None
+    if isinstance(bound, dict):
+        bound.pop(critic, None)
     return []

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
@@ -14,6 +15,24 @@ Name = str
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 RESERVED_CRITICS = frozenset({"persona", "respond", "refine", "grade"})
+
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""As large as NumPy and PyTorch take it."""
+
+
+def _check_address(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        # Reading the port is what checks it.
+        is_complete = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        # Not repeated here: a password may stand in it.
+        raise ValueError("must be http://HOST:PORT/… with a port from 1 to 65535")
 
 
 class Settings(BaseModel):
@@ -99,8 +118,8 @@ class ModelSettings(Settings):
     @classmethod
     def _is_http(cls, given: str | list[str] | None) -> str | list[str] | None:
         urls = [given] if isinstance(given, str) else given or []
-        if not all(url.startswith(("http://", "https://")) for url in urls):
-            raise ValueError("must start with http:// or https://")
+        for url in urls:
+            _check_address(url)
         if given == [] or len(set(urls)) < len(urls):
             raise ValueError("must name at least one address, and each once")
         return given.rstrip("/") if isinstance(given, str) else [url.rstrip("/") for url in urls] or None
@@ -233,7 +252,7 @@ class TrainingSettings(Settings):
     method: Literal["lora", "full"] = "lora"
     lora: LoraSettings = LoraSettings()
     precision: Literal["bf16", "fp32"] = "bf16"
-    seed: int = 0
+    seed: Seed = 0
     distill: StageSettings = StageSettings()
     refine: StageSettings = StageSettings()
 
@@ -251,7 +270,7 @@ class Recipe(Settings):
     """One YAML file. Its input paths are relative to it, outputs to the folder that muser runs in."""
 
     name: str = Field(pattern=NAME)
-    seed: int = 0
+    seed: Seed = 0
     samples: int = Field(0, ge=0, description="how many to simulate from the attribute tables")
     queries: str | None = Field(None, description="JSONL of your own queries (and responses): bring your own")
     models: dict[Name, ModelSettings] = Field(min_length=1)
@@ -276,6 +295,13 @@ class Recipe(Settings):
     training: TrainingSettings | None = None
     evaluation: EvaluationSettings | None = None
     folder: Path = Field(Path(), exclude=True, description="set by the loader: where the recipe's input paths start")
+
+    @field_validator("otel")
+    @classmethod
+    def _is_collector(cls, given: str | None) -> str | None:
+        if given is not None:
+            _check_address(given)
+        return given
 
     def role(self, role: str) -> RoleSettings:
         """The model of `persona`, `responder`, `refiner`, `judge` or `critics.NAME`. The loader proves it is there."""

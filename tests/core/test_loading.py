@@ -244,6 +244,21 @@ class TestOverrides:
         assert recipe.training is not None
         assert (recipe.training.refine.epochs, recipe.limits.hours) == (3, 0.001)
 
+    def test_a_role_that_only_changes_settings_keeps_its_model(self, path: Path, tmp_path: Path) -> None:
+        changed = load_recipe(path, ["roles.critic.max_tokens=9", "roles.critics.decision.temperature=0"])
+        decision = changed.role("critics.decision")
+        assert (decision.model, decision.max_tokens, decision.temperature) == ("student@distill", 9, 0)
+        assert changed.role("critics.own").temperature is None
+        (tmp_path / "one.yaml").write_text(ONE_MODEL + "roles:\n  judge: {reasoning: on}\n")
+        sole = load_recipe(tmp_path / "one.yaml", ["roles.refiner.temperature=0.1"])
+        assert (sole.role("refiner").model, sole.role("refiner").temperature) == ("main", 0.1)
+        assert (sole.role("judge").model, sole.role("judge").reasoning) == ("main", "on")
+
+    def test_a_critic_that_is_set_to_null_is_left_out_with_its_model(self, path: Path) -> None:
+        recipe = load_recipe(path, ["critics.safety=null"])
+        assert list(recipe.critics) == ["decision", "own"]
+        assert recipe.roles.critics == {}
+
     def test_the_last_one_wins(self, path: Path) -> None:
         assert load_recipe(path, ["samples=1", "samples=2"]).samples == 2
 
@@ -263,6 +278,7 @@ class TestOverrides:
             ("modles.teacher.model=x", "--set modles.teacher.model: modles: unknown key; did you mean models?"),
             ("models.techer.model=x", "--set models.techer.model: there is no model techer; did you mean teacher?"),
             ("critics.saftey.prompt=x", "--set critics.saftey.prompt: there is no critic saftey; did you mean safety?"),
+            ("critics.saftey=null", "--set critics.saftey: there is no critic saftey; did you mean safety?"),
             ("models.teacher.max_token=1", "--set models.teacher.max_token: unknown key; did you mean max_tokens?"),
             ("samples.x=1", "--set samples.x: samples is 4 and has no keys"),
             ("roles.judge=techer", "--set roles.judge: there is no model techer; did you mean teacher?"),
