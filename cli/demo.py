@@ -25,7 +25,7 @@ def demo(folder: Annotated[str, Option(metavar="DIR", help="Where everything of 
     """Train a tiny student in both stages, on simulated models; again resumes it.
 
     Simulated askers, the teacher's responses, training, critiques and refinements, training, and scores on askers that
-    training never met; then twenty questions through the same graph. Needs the training libraries: muser[train].
+    training never met; then twenty questions through the same graph. Needs the training libraries.
     """
     from pathlib import Path
 

@@ -164,13 +164,14 @@ def _try_again(settings: "Recipe", store: "Store", before: "Run") -> "Work":
     """A run's failed samples as work to do, whatever made the run: a recipe, a pipeline, an evaluation, a replay."""
     from functools import partial
 
-    from ..evals.grading import evaluate
     from ..graph.replay import retry_forks
     from ..graph.run import run_recipe
 
     made_by = cast("dict[str, dict[str, str]]", before.identity)
     roles, source = list(made_by["roles"]), made_by["texts"].get("inputs")
     if before.kind == "evaluation":
+        from ..evals.grading import evaluate
+
         act: Callable[..., Awaitable[Summary]] = partial(evaluate, run_id=before.id, retry=True)
     elif before.parent:
         act = partial(retry_forks, run=before)

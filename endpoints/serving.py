@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import httpx2
 
 from ..core.errors import ServerError
+from ..core.installation import install_hint
 from ..core.recipe import ServeSettings
 from . import gate, guard
 from .commands import GATE, HOST, PYTHON, Weights, environment, transformers_command, vllm_command
@@ -123,7 +124,7 @@ def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> 
     if engine is None:
         raise ServerError(
             f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
-            todo="pip install 'muser[vllm]' on a GPU machine, or 'muser[train]'; or give the model a base_url",
+            todo=f"with a GPU: {install_hint('vllm')}; without: {install_hint('train')}; or give the model a base_url",
         )
 
 

