@@ -55,7 +55,7 @@ def main() -> None:
         folder = Path(name)
         os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
         (folder / "start.yaml").write_text(RECIPE.format(url=url), encoding="utf-8")
-        muser = [sys.executable, "-m", "muser.cli", "run", "start.yaml"]
+        muser = [sys.executable, "-m", "muser", "run", "start.yaml"]
         for what, command, fresh in (
             ("nothing: python alone", [sys.executable, "-c", ""], True),
             ("naive, one sample", [sys.executable, "-c", NAIVE, url], True),

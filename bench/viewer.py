@@ -78,7 +78,7 @@ def main() -> None:
         if not store.exists():
             fill = [sys.executable, str(HERE / "scale.py"), "--fill", str(store), "--samples", str(given.samples)]
             subprocess.run(fill, check=True, stdout=subprocess.DEVNULL)
-        command = [sys.executable, "-m", "muser.cli", "view", "--no-browser", "--port", "0", "--store", str(store)]
+        command = [sys.executable, "-m", "muser", "view", "--no-browser", "--port", "0", "--store", str(store)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
             address = next(word for line in server.stderr or () for word in line.split() if word.startswith("http://"))
             try:

@@ -2,8 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from typer import Typer
+from typer import Exit, Option, Typer
 
 from . import (
     comparison,
@@ -30,7 +31,7 @@ Exit codes:
   1    an error, said in one message
   2    wrong usage
   3    finished, and some samples failed
-  4    stopped with samples pending: a limit, or the endpoint went away
+  4    stopped with samples pending: a limit, or the endpoint does not answer
   130  interrupted
 
 Results go to stdout, progress and messages to stderr. Nothing that muser or its models say is medical advice.
@@ -41,7 +42,6 @@ app = Typer(
     help="Simulate askers, draft, critique and refine medical answers, through any OpenAI-compatible endpoint.",
     epilog=EPILOG,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Rich doubles the time of --help, and its frames are noise in a pipe.
     rich_markup_mode=None,
@@ -75,12 +75,21 @@ app.add_typer(scoring.app, name="eval")
 app.add_typer(db.app, name="db")
 
 
-@app.command()
-def version() -> None:
-    """Print muser's version."""
+def _print_version(wanted: bool) -> None:
     from .. import __version__
 
-    sys.stdout.write(f"muser {__version__}\n")
+    if wanted:
+        sys.stdout.write(f"muser {__version__}\n")
+        raise Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print muser's version.")
+    ] = False,
+) -> None:
+    """The options before any command."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,9 +102,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(arguments, prog_name="muser")
     except Exception as error:
-        from ..core.errors import MuserError
+        from ..core.errors import EndpointOverloaded, EndpointTimeout, EndpointUnreachable, MuserError
+        from .summaries import Code
 
         if not isinstance(error, MuserError):
             raise
         say(f"muser: {error}")
-        sys.exit(1)
+        # As for a run that loses its endpoint: the same command goes on once that answers.
+        is_away = isinstance(error, EndpointUnreachable | EndpointOverloaded | EndpointTimeout)
+        sys.exit(Code.STOPPED if is_away else Code.ERROR)

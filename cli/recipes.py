@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from .console import command, print_json, say, stdout
+from .console import print_json, say, stdout
 from .options import Json, RecipeFile, Set
 
 if TYPE_CHECKING:
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
 def init(
     folder: Annotated[str, Argument(metavar="DIR", help="Where to write; made if it is not there.")] = ".",
+    recipe: Annotated[
+        str, Option(metavar="NAME", help="Which of the recipes that ship with muser; a wrong name lists them.")
+    ] = "init",
     endpoint: Annotated[str | None, Option(metavar="URL", help="The model's endpoint; asked what it serves.")] = None,
 ) -> None:
-    """Write a recipe to begin with, and questions for it."""
+    """Write a recipe to begin with, and the files that it names."""
     from .starting import write_start
 
-    for line in write_start(Path(folder), endpoint):
+    for line in write_start(Path(folder), recipe, endpoint):
         say(line)
-    recipe = str(Path(folder) / "recipe.yaml")
-    say(f"next: {command('check', recipe)}, then {command('run', recipe)}")
 
 
 def check(

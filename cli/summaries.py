@@ -11,6 +11,7 @@ from .console import command
 from .layout import columns
 from .progress import duration, share
 from .text import plain
+from .traces import STATUSES
 
 if TYPE_CHECKING:
     from ..graph.progress import Limiter, Summary
@@ -58,7 +59,8 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     """`again` is the command that goes on with what is pending."""
     line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
     line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
-    console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold"))
+    has_failed = summary.failed and not summary.done
+    console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold"))
     if summary.pending:
         _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; go on with:", [again], "yellow")
         if summary.stop_cause:
@@ -101,7 +103,8 @@ def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
         tokens = line.tokens_in + line.tokens_out
         counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
         begun = line.created_at[:16].replace("T", " ")
-        rows.append([Text(line.id), Text(line.status), Text(begun), *(Text(f"{count:,}") for count in counts)])
+        status = Text(line.status, style=STATUSES.get(line.status, ""))
+        rows.append([Text(line.id), status, Text(begun), *(Text(f"{count:,}") for count in counts)])
     numbers = ("done", "failed", "pending", "calls", "tokens")
     _print_columns(console, ("run", "status", "begun (UTC)"), numbers, rows)
 

@@ -38,7 +38,7 @@ async def take_pictures(folder: Path) -> None:
         path = next(filter(None, map(shutil.which, CHROMIUM)))
         browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": WIDTH, "height": 640})
-        command = [sys.executable, "-m", "muser.cli", "view", "--port=0", "--no-browser"]
+        command = [sys.executable, "-m", "muser", "view", "--port=0", "--no-browser"]
         server = await asyncio.create_subprocess_exec(*command, cwd=folder, stderr=asyncio.subprocess.PIPE)
         try:
             assert server.stderr
@@ -95,7 +95,7 @@ async def save(page: Page, name: str, height: int = 640) -> None:
 
 async def muser(folder: Path, *words: str) -> None:
     """A muser command in the folder."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "muser.cli", *words, cwd=folder)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "muser", *words, cwd=folder)
     if await process.wait():
         raise SystemExit(f"muser {' '.join(words)} failed")
 

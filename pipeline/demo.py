@@ -7,6 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import StoreError
 from ..core.hashing import derive_seed, digest
 from ..core.loading import load_recipe
 from ..core.recipe import Recipe
@@ -26,7 +27,18 @@ __all__ = ["KNOWLEDGE", "QUESTIONS", "held_out_personas", "prepare_demo", "train
 
 
 def prepare_demo(folder: Path) -> Path:
-    """Writes what the demo starts from, where it is not there yet; returns the recipe's path."""
+    """Writes what the demo starts from, where it is not there yet; returns the recipe's path. Raises StoreError."""
+    try:
+        return _prepare(folder)
+    except OSError as error:
+        raise StoreError(
+            f"the demo's files cannot be written: {error.strerror or error}",
+            where=str(error.filename or folder),
+            todo="name a folder that can be written: muser demo --folder DIR",
+        ) from error
+
+
+def _prepare(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = (RECIPES / "demo.yaml").read_text(encoding="utf-8")
     for name in ("muser.db", "output"):

@@ -52,12 +52,15 @@ class Run(Value):
 
 
 class RunLine(Value):
-    """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node."""
+    """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node.
+
+    A run has failed when it ended with failed samples and without a finished one.
+    """
 
     id: str
     name: str
     kind: RunKind
-    status: RunStatus
+    status: RunStatus | Literal["failed"]
     created_at: str
     finished_at: str | None
     parent: str | None
@@ -144,8 +147,12 @@ def list_runs(store: Store) -> list[RunLine]:
     at_work = {worker.run_id for worker in workers_of(store)}
 
     def line(row: dict[str, Any]) -> RunLine:
-        killed = row["status"] == "running" and row["id"] not in at_work
-        return RunLine(**row | ({"status": "stopped"} if killed else {}))
+        status = row["status"]
+        if status == "running" and row["id"] not in at_work:
+            status = "stopped"
+        elif status == "done" and row["failed"] and not row["done"]:
+            status = "failed"
+        return RunLine(**row | {"status": status})
 
     return [line(row) for row in store.read(LIST)]
 

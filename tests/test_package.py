@@ -48,7 +48,11 @@ def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> 
     source = wheel.parent / "source"
     folders = [source / "recipes", *(path.parent for path in source.glob("*/__init__.py"))]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    expected = {f"muser/{path.relative_to(source)}" for path in files} | {"muser/__init__.py", "muser/py.typed"}
+    expected = {f"muser/{path.relative_to(source)}" for path in files} | {
+        "muser/__init__.py",
+        "muser/__main__.py",
+        "muser/py.typed",
+    }
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert packed == expected
 
@@ -62,7 +66,9 @@ def test_what_is_missing_is_said_with_a_command_that_adds_it(scripts: Path, tmp_
     recipe = tmp_path / "demo.yaml"
     succeed(scripts / "python", "-m", "muser", "init", ".", cwd=tmp_path)
     recipe.write_text((ROOT / "recipes" / "demo.yaml").read_text())
-    done = subprocess.run([scripts / "muser", "pipeline", recipe], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [scripts / "muser", "pipeline", recipe], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr.count("Traceback")) == (1, 0)
     assert "charts need matplotlib" in done.stderr
     hint = re.search("try: +(.*)", done.stderr)

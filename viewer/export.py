@@ -18,7 +18,7 @@ from ..core.errors import InputError
 from ..core.types import Value
 from ..store.database import Store, now
 from ..store.ledger import Call, calls_of, usage_by_role
-from ..store.runs import find_run
+from ..store.runs import find_run, list_runs
 from ..store.samples import Trace, counts, failures, find_sample, get_trace
 from ..store.tallies import verdicts_of
 from ..store.texts import WORTH_SHARING, cut
@@ -155,7 +155,7 @@ class _Bundle:
         return {
             "id": run.id,
             "kind": run.kind,
-            "status": run.status,
+            "status": next(line.status for line in list_runs(self.store) if line.id == run_id),
             "created": run.created_at,
             "counts": {status: n for status, n in counts(self.store, run_id).items() if n},
             "verdicts": verdicts_of(self.store, run_id),

@@ -66,7 +66,7 @@ def _run(folder: Path, recipe: str) -> None:
 
 def _muser(folder: Path, *words: str) -> None:
     # In a process of its own: Playwright keeps an event loop in this thread.
-    command = [sys.executable, "-m", "muser.cli", *words]
+    command = [sys.executable, "-m", "muser", *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 3}, done.stderr
 
@@ -87,7 +87,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture(scope="session")
 def viewer(store: Path) -> Iterator[str]:
     """The address, token and all, of `muser view` over the store; its replays ask a simulated endpoint."""
-    command = [sys.executable, "-m", "muser.cli", "view", "--store", str(store), "--port=0", "--no-browser"]
+    command = [sys.executable, "-m", "muser", "view", "--store", str(store), "--port=0", "--no-browser"]
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(simulated_endpoint()) as url:
         command += ["--set", f"models.main.base_url={url}"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:

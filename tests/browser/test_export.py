@@ -24,7 +24,7 @@ WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "heigh
 def write(store: Path, *words: str) -> str:
     """The address of a fresh export."""
     path = store.parent / f"{''.join(words)}.html"
-    command = [sys.executable, "-m", "muser.cli", "view", *words, "--store", str(store), "--export", str(path)]
+    command = [sys.executable, "-m", "muser", "view", *words, "--store", str(store), "--export", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return path.as_uri()
 

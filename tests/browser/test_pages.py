@@ -147,7 +147,7 @@ def test_pages_follow_a_run_without_being_loaded_again(visit: Visit, store: Path
     text = re.sub(r"name: .*", "name: later", re.sub(r"http://[^\"]+", simulated, text)).replace("asked.jsonl", "one")
     (store.parent / "one").write_text('{"query": "Is tea good for a cough?"}\n', encoding="utf-8")
     (store.parent / "later.yaml").write_text(text.replace("samples: 24", "samples: 0"), encoding="utf-8")
-    command = [sys.executable, "-m", "muser.cli", "run", "later.yaml"]
+    command = [sys.executable, "-m", "muser", "run", "later.yaml"]
     subprocess.run(command, cwd=store.parent, check=True, capture_output=True)
     row = page.locator("tr", has_text="later")
     row.get_by_text("1 / 1").wait_for(timeout=20_000)

@@ -28,7 +28,7 @@ def test_help_names_every_command_and_exit_code(muser: Muser) -> None:
 
 def test_help_comes_at_once() -> None:
     """Processor time, since the machine may be busy: the best of three."""
-    command = [sys.executable, "-m", "muser.cli", "--help"]
+    command = [sys.executable, "-m", "muser", "--help"]
 
     def seconds() -> float:
         before = os.times()
@@ -40,7 +40,20 @@ def test_help_comes_at_once() -> None:
 
 
 def test_version_is_printed(muser: Muser) -> None:
-    assert muser("version").out == f"muser {__version__}\n"
+    assert muser("--version") == (0, f"muser {__version__}\n", "")
+
+
+def test_it_runs_as_a_module_too() -> None:
+    done = subprocess.run([sys.executable, "-m", "muser", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"muser {__version__}\n"
+
+
+def test_a_shell_completes_commands_and_options(muser: Muser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_MUSER_COMPLETE", "complete_bash")
+    for typed, last, offered in (("muser ru", 1, "run\nruns"), ("muser run --foll", 2, "--follow")):
+        monkeypatch.setenv("COMP_WORDS", typed)
+        monkeypatch.setenv("COMP_CWORD", str(last))
+        assert muser().out.strip() == offered
 
 
 def test_wrong_usage_is_two(muser: Muser) -> None:
@@ -66,9 +79,9 @@ def test_a_terminal_of_another_encoding_does_not_end_a_command(muser: Muser, rec
     assert "persona" in narrow.read()
 
 
-def refused(ended: Ended, *parts: str) -> None:
-    """One message on stderr with these parts, and exit code 1."""
-    assert ended.code == 1
+def refused(ended: Ended, *parts: str, code: int = 1) -> None:
+    """One message on stderr with these parts, and exit code 1 or the one that is expected."""
+    assert ended.code == code
     assert ended.err.count("muser: ") == 1
     assert not ended.out
     for part in parts:
@@ -137,7 +150,8 @@ def test_every_function_that_cannot_be_a_critic_is_named_at_once(muser: Muser, r
 
 def test_an_endpoint_that_does_not_answer_costs_nothing(muser: Muser, tmp_path: Path, simulated: str) -> None:
     recipe = write_recipe(tmp_path, "http://127.0.0.1:9/v1")
-    refused(muser("run", recipe), "cannot reach the server", "models.main at http://127.0.0.1:9/v1", "base_url")
+    where = "models.main at http://127.0.0.1:9/v1"
+    refused(muser("run", recipe), "cannot reach the server", where, "base_url", code=4)
     assert muser("run", recipe, "--set", f"models.main.base_url={simulated}").code == 0
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from muser.core.loading import parse_recipe
+from muser.core.loading import load_recipe, parse_recipe
+from muser.prompts.templates import load_prompts
 
 from .conftest import Muser, write_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def test_init_writes_a_recipe_that_checks_and_runs(muser: Muser, simulated: str) -> None:
@@ -26,6 +29,34 @@ def test_init_without_an_endpoint_leaves_the_address_to_fill_in(muser: Muser, tm
     assert text.startswith("# muser run recipe.yaml\n")
     assert "base_url: http://127.0.0.1:8000/v1" in text
     assert len((tmp_path / "questions.jsonl").read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("[!d]*.yaml")), ids=lambda path: path.stem)
+def test_init_writes_every_recipe_that_ships_with_the_files_it_names(muser: Muser, tmp_path: Path, path: Path) -> None:
+    ended = muser("init", "--recipe", path.stem)
+    assert ended.code == 0
+    recipe = load_recipe(tmp_path / "recipe.yaml", needs=["inputs"])
+    assert recipe.name == load_recipe(path).name
+    load_prompts(recipe)
+    first = (tmp_path / "recipe.yaml").read_text().splitlines()[0]
+    assert first.split()[-1] == "recipe.yaml"
+    assert ended.err.endswith(f"next: muser check recipe.yaml, then {first.removeprefix('# ')}\n")
+
+
+def test_init_lists_the_recipes_that_ship_for_a_wrong_name(muser: Muser, tmp_path: Path) -> None:
+    ended = muser("init", "--recipe", "quick")
+    assert (ended.code, ended.out) == (1, "")
+    assert "there are: init, laptop-remote-api, questions, quickstart, qwen3-14b-8xh100" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_init_points_any_recipe_with_one_endpoint_at_another(muser: Muser, tmp_path: Path, simulated: str) -> None:
+    for name in ("laptop-remote-api", "questions", "quickstart"):
+        assert muser("init", name, "--recipe", name, "--endpoint", simulated).code == 0
+        (model,) = load_recipe(tmp_path / name / "recipe.yaml").models.values()
+        assert (model.addresses, model.model) == ([simulated], "simulated")
+    ended = muser("init", "--recipe", "qwen3-14b-8xh100", "--endpoint", simulated)
+    assert (ended.code, "leave out --endpoint" in ended.err) == (1, True)
 
 
 def test_init_never_overwrites(muser: Muser, tmp_path: Path) -> None:

@@ -171,6 +171,27 @@ def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
     assert [(run["id"], run["done"]) for run in listed] == [("small-2", 4), ("small", 2)]
 
 
+def test_a_run_without_one_finished_sample_has_failed_in_red(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    ended = muser("run", write_recipe(tmp_path, simulate(faults={"malformed": 1.0})))
+    assert ended.code == 3
+    assert ended.out.startswith("\x1b[1;31msmall: 0 of 4 samples done, 4 failed")
+    assert "\x1b[31mfailed\x1b[0m" in muser("runs").out
+    monkeypatch.delenv("FORCE_COLOR")
+    assert [(run["status"], run["failed"]) for run in muser("runs", "--json").json()] == [("failed", 4)]
+
+
+def test_retry_does_without_evaluation(
+    muser: Muser, tmp_path: Path, simulate: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    muser("run", write_recipe(tmp_path, simulate(faults={"malformed": 1.0})))
+    for module in ("muser.evals.grading", "muser.evals.statistics"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import of it raises
+    assert muser("retry", "small", "--failed").code == 3
+
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -183,7 +204,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         recipe = write_recipe(tmp_path, url, extra="concurrency: 1\n")
         recipe.write_text(recipe.read_text().replace("{prompt: decision.md}", "{function: telling:tell}"))
         (tmp_path / "telling.py").write_text(TELLING)
-        command = [sys.executable, "-m", "muser.cli", "run", recipe.name, *more]
+        command = [sys.executable, "-m", "muser", "run", recipe.name, *more]
         begun.append(subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         return begun[-1]
 

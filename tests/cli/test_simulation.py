@@ -12,7 +12,7 @@ from .conftest import Muser
 
 
 def test_it_says_where_it_listens_serves_and_ends_on_a_signal(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "muser.cli", "simulate", "--port", "0", "--fault", "429=1", "--log", "log.jsonl"]
+    command = [sys.executable, "-m", "muser", "simulate", "--port", "0", "--fault", "429=1", "--log", "log.jsonl"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     url = process.stdout.readline().strip()

@@ -24,7 +24,7 @@ from .conftest import Muser, write_recipe
 @contextmanager
 def running(folder: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
     """A `muser run` in a process of its own."""
-    command = [sys.executable, "-m", "muser.cli", "run", "small.yaml", *more]
+    command = [sys.executable, "-m", "muser", "run", "small.yaml", *more]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stderr=pipe, stdout=pipe, text=True) as process:
         try:

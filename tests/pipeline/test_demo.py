@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from muser.core.errors import StoreError
 from muser.core.loading import load_recipe
 from muser.core.types import Persona
 from muser.endpoints.knowledge import knowledge
@@ -27,6 +28,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, "build_tiny_model", lambda folder, *_, **__: folder.mkdir(exist_ok=True))
     assert demo.prepare_demo(tmp_path / "demo") == tmp_path / "demo" / "recipe.yaml"
     return tmp_path / "demo"
+
+
+def test_a_folder_that_cannot_be_written_is_said_so() -> None:
+    with pytest.raises(StoreError, match=r"(?s)cannot be written.*/proc/x.*--folder"):
+        demo.prepare_demo(Path("/proc/x"))
 
 
 def combination(persona: Persona) -> tuple[str, str]:

@@ -50,7 +50,7 @@ def vllm(tiny_model: Path) -> Iterator[str]:
 @contextmanager
 def muser_serve(folder: Path, *words: str) -> Iterator[tuple["subprocess.Popen[str]", dict[str, Any]]]:
     """`muser serve --json WORDS` in a folder once it is up: the process, and what it said."""
-    command = [sys.executable, "-m", "muser.cli", "serve", *words, "--json"]
+    command = [sys.executable, "-m", "muser", "serve", *words, "--json"]
     with (folder / "serve.err").open("w") as errors:
         muser = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:

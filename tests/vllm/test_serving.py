@@ -219,7 +219,7 @@ def test_a_run_starts_what_it_needs_merged_and_leaves_nothing(
 
 
 def test_ctrl_c_while_a_server_starts_leaves_nothing(recipe: dict[str, Any], trained: Path) -> None:
-    command = [sys.executable, "-m", "muser.cli", "run", write(recipe | {"name": "stopped"}, trained)]
+    command = [sys.executable, "-m", "muser", "run", write(recipe | {"name": "stopped"}, trained)]
     with subprocess.Popen(command, cwd=trained, stderr=subprocess.PIPE, text=True) as muser:
         wait_for(lambda: len(descendants(muser.pid)) >= 3, seconds=120)
         servers = descendants(muser.pid)

@@ -1,0 +1,5 @@
+"""`python -m muser`."""
+
+from .cli.app import main
+
+main()

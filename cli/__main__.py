@@ -1,5 +1,0 @@
-"""`python -m muser.cli`."""
-
-from .app import main
-
-main()
