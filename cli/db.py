@@ -48,7 +48,7 @@ def stats(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
 
 @app.command()
 def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
-    """Read the whole database and say what is hurt; exits with 1 if anything is."""
+    """Read the whole database and name what is corrupted; exits with 1 if anything is."""
     from ..store.database import Store
     from ..store.health import check_store
 
@@ -163,8 +163,8 @@ def _health_lines(health: "Health", store: str) -> "Iterator[str]":
     if health.is_sound:
         yield f"{store}: sound, with {health.samples:,} samples"
         return
-    yield f"{store}: hurt"
-    for table, complaints in health.hurt.items():
+    yield f"{store}: corrupted"
+    for table, complaints in health.corrupted.items():
         yield f"  {table}"
         yield from (f"    {complaint}" for complaint in complaints)
     yield from (f"  {broken}" for broken in health.broken)

@@ -7,7 +7,6 @@ that the store has (a reply, say), it refers to that. `aput` and `aput_writes` r
 """
 
 import asyncio
-import hashlib
 import json
 import os
 import sqlite3
@@ -34,8 +33,10 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from ..core.errors import DamagedDatabase
 from .database import Store
-from .packing import Blob, long_texts, pack_state, pack_value, unpack_state, unpack_value
+from .packing import Blob, long_texts, pack_state, pack_value, unpack_state, unpack_value, value_digest
+from .texts import CHECK
 
 INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
 RECENT = 2048  # threads whose last checkpoint is remembered
@@ -299,7 +300,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         kind, data = self.serde.dumps_typed(value)
         if len(data) <= INLINE:
             return [kind, data]
-        name = hashlib.blake2b(data, digest_size=12).digest()
+        name = value_digest(data)
         before = self._said.setdefault(thread, {})
         if len(self._said) > RECENT:
             self._said.popitem(last=False)
@@ -315,9 +316,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def value(entry: Entry) -> Any:
             if len(entry) == 2:
                 return self.serde.loads_typed((entry[0], entry[1]))
-            return self.serde.loads_typed(
-                (entry[0], unpack_value(db, *db.execute(VALUE, (thread, entry[1])).fetchone()))
-            )
+            stored = db.execute(VALUE, (thread, entry[1])).fetchone()
+            if stored is None:
+                raise DamagedDatabase(f"A value in the steps of {row['name']} is missing.", todo=CHECK)
+            return self.serde.loads_typed((entry[0], unpack_value(db, *stored)))
 
         kind, rest, entries = ormsgpack.unpackb(unpack_state(row["state"]))
         checkpoint: Any = self.serde.loads_typed((kind, rest))

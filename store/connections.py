@@ -25,6 +25,8 @@ PAGE_SIZE = 8192
 
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGED_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+UNREADABLE = ("malformed JSON", "Could not decode to UTF-8")
+"""How errors begin that SQLite's functions, or Python, raise over altered values; they have no code of their own."""
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 NO_ROOM = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -157,12 +159,16 @@ def _enable_wal(db: sqlite3.Connection, path: Path) -> None:
 
 def translate(error: BaseException, path: Path) -> StoreError | None:
     """The StoreError that SQLite's error means; None where the error is not the file's fault but a bug."""
+    where = str(path)
+    todo = "`muser db check` says what is corrupted; restore a copy, or save what is readable: docs/storage.md says how"
+    if isinstance(error, UnicodeDecodeError):
+        return DamagedDatabase("The file has text that is not UTF-8.", where=where, todo=todo)
     if not isinstance(error, sqlite3.Error):
         return None
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    code, where = extended & 0xFF, str(path)
-    if code in DAMAGED or extended in DAMAGED_EXTENDED:
-        todo = "`muser db check` says what is hurt; restore a copy, or save what is readable: docs/storage.md says how"
+    code = extended & 0xFF
+    unreadable = code in DAMAGED or extended in DAMAGED_EXTENDED or str(error).startswith(UNREADABLE)
+    if unreadable or (code == sqlite3.SQLITE_ERROR and _is_altered(path)):
         return DamagedDatabase(f"SQLite cannot read this file: {error}.", where=where, todo=todo)
     if code in BUSY:
         return StoreBusy(
@@ -178,12 +184,25 @@ def translate(error: BaseException, path: Path) -> StoreError | None:
     return None
 
 
+def _is_altered(path: Path) -> bool:
+    """Is the schema other than the one that muser's SQL is written for?"""
+    from .schema import altered_objects
+
+    try:
+        with closing(connect_reader(path)) as db:
+            return any(True for _ in altered_objects(db))
+    except sqlite3.OperationalError:
+        return False
+    except (sqlite3.DatabaseError, UnicodeDecodeError):
+        return True
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Raise SQLite's errors in this block as StoreErrors."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         failure = translate(error, path)
         if failure is None:
             raise

@@ -9,11 +9,12 @@ from pathlib import Path
 from sqlite3 import Row
 from typing import Any, Literal
 
-from ..core.errors import InputError, StoreError
+from ..core.errors import DamagedDatabase, InputError, StoreError
 from .artifacts import Artifact, insert_artifact
 from .database import Store
 from .runs import Run, find_run
 from .samples import counts, row_id
+from .texts import CHECK, STORED, is_altered
 
 RowStage = Literal["distill", "refine"]
 SEPARATORS = (",", ":")
@@ -88,10 +89,30 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
     run = find_run(store, run_id)
     if run is None:
         raise InputError(f"There is no run {run_id!r}.", where=str(store.path), todo="`muser runs` lists the runs")
+    _refuse_altered(store, run_id)
     with closing(store.stream(f"{SELECT[stage]} AND run = ? ORDER BY id", (run_id,))) as samples:
         made = _Rows(store, run)
         for sample in samples:
             yield sample["id"], made.row(sample)
+
+
+def _refuse_altered(store: Store, run_id: str) -> None:
+    """Nothing is trained on a text that is not the one which was stored."""
+    with closing(store.stream(SAID, (run_id,))) as texts:
+        for sample, number, *stored in texts:
+            if is_altered(*stored):
+                raise DamagedDatabase(
+                    f"Text {number}, of sample {sample}, was altered: it does not match its hash.",
+                    where=str(store.path),
+                    todo=f"{CHECK}; restore a copy that `muser db backup` made",
+                )
+
+
+SAID = f"""
+    SELECT run_id || '/' || key, {STORED} FROM samples JOIN texts ON texts.id IN (
+        SELECT value FROM json_each(json_array(query_id, reasoning_id, answer_id, refined_answer_id))
+        UNION SELECT value FROM json_each(coalesce(refined_reasoning, '[]')))
+    WHERE run_id = ? AND status = 'done' ORDER BY samples.id"""  # noqa: S608
 
 
 class _Rows:

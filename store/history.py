@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from sqlite3 import Connection
 
 from ..core.errors import InputError
@@ -52,21 +53,19 @@ def drop_history(db: Connection, samples: Collection[int]) -> None:
 AMONG = "FROM samples WHERE id IN (SELECT value FROM json_each(?))"
 
 
-def referred_texts(db: Connection) -> Iterator[tuple[str, int, list[int]]]:
-    """(table, row, ids of the texts that it refers to), also those in ropes, which to SQLite are no references."""
-    for table, row, ids, ropes in COLUMNS:
-        named = [f"coalesce({name}, 0)" for name in ids] + [f"coalesce({name}, '[]')" for name in ropes]
-        for found in db.execute(f"SELECT {row}, {', '.join(named)} FROM {table}"):  # noqa: S608
-            single = [i for i in found[1 : 1 + len(ids)] if i]
-            yield table, found[0], [*single, *(i for rope in found[1 + len(ids) :] for i in rope_ids(rope))]
+def references(db: Connection) -> Iterator[tuple[str, list[int], list[str]]]:
+    """(table, ids, ropes) of each row that refers to texts; to SQLite, those in ropes are no references."""
+    for table, ids, ropes in COLUMNS:
+        for found in db.execute(f"SELECT {', '.join((*ids, *ropes))} FROM {table}"):  # noqa: S608
+            yield table, [i for i in found[: len(ids)] if i], [rope for rope in found[len(ids) :] if rope]
 
 
-COLUMNS = (
-    ("samples", "id", ("query_id", "reasoning_id", "answer_id", "refined_answer_id"), ("refined_reasoning",)),
-    ("critiques", "sample_id", ("rationale_id",), ()),
-    ("grades", "sample_id", ("explanation_id",), ()),
-    ("calls", "id", ("parameters_id", "reasoning_id"), ("messages", "reply")),
-    ("checkpoint_values", "rowid", (), ("texts",)),
+COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("samples", ("query_id", "reasoning_id", "answer_id", "refined_answer_id"), ("refined_reasoning",)),
+    ("critiques", ("rationale_id",), ()),
+    ("grades", ("explanation_id",), ()),
+    ("calls", ("parameters_id", "reasoning_id"), ("messages", "reply")),
+    ("checkpoint_values", (), ("texts",)),
 )
 
 
@@ -74,8 +73,8 @@ def _drop_texts(db: Connection) -> int:
     """A bit for each text: a million of them take 122 KiB."""
     size = (db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()[0] >> 3) + 1
     used = bytearray(size)
-    for _, _, ids in referred_texts(db):
-        for i in ids:
+    for _, ids, ropes in references(db):
+        for i in chain(ids, *map(rope_ids, ropes)):
             used[i >> 3] |= 1 << (i & 7)
     idle = [(i,) for (i,) in db.execute("SELECT id FROM texts") if not used[i >> 3] >> (i & 7) & 1]
     forget_texts(db, idle)

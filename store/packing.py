@@ -1,5 +1,6 @@
 """How values of checkpoints are written: compressed, and where they quote a text of the store, as a reference to it."""
 
+import hashlib
 import json
 import re
 import zlib
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 
 import ormsgpack
 
-from .texts import WORTH_SHARING, find_texts, get_texts, rope_ids
+from ..core.errors import DamagedDatabase
+from .texts import CHECK, WORTH_SHARING, find_texts, get_texts, rope_ids
 
 WORTH_PACKING = 160  # bytes
 LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
@@ -37,6 +39,11 @@ class Blob(NamedTuple):
 
     data: bytes
     said: list[str]
+
+
+def value_digest(data: bytes) -> bytes:
+    """What a value is found by in its thread."""
+    return hashlib.blake2b(data, digest_size=12).digest()
 
 
 def pack_value(db: Connection, blob: Blob) -> tuple[bytes, str | None]:
@@ -75,19 +82,25 @@ def pack_state(state: bytes) -> bytes:
 
 
 def unpack_state(state: bytes) -> bytes:
-    """The state that was packed."""
-    return zlib.decompressobj(zdict=WORDS).decompress(state)
+    """The state that was packed. DamagedDatabase where it was altered."""
+    try:
+        return zlib.decompressobj(zdict=WORDS).decompress(state)
+    except zlib.error as error:
+        raise DamagedDatabase(f"A step cannot be read: {error}.", todo=CHECK) from error
 
 
 def unpack_value(db: Connection, stored: bytes, texts: str | None) -> bytes:
-    """The value that was packed. Raises DamagedDatabase where a text that it quotes is gone."""
+    """The value that was packed. DamagedDatabase where it was altered, or a text that it quotes is missing."""
     how, data = stored[:1], stored[1:]
-    if how != b"t":
-        return zlib.decompress(data) if how == b"z" else data
-    ids = rope_ids(texts)
-    bodies = get_texts(db, ids)
-    pieces = ormsgpack.unpackb(zlib.decompress(data))
-    return b"".join(bodies[ids[piece]].encode() if isinstance(piece, int) else piece for piece in pieces)
+    try:
+        if how != b"t":
+            return zlib.decompress(data) if how == b"z" else data
+        ids = rope_ids(texts)
+        bodies = get_texts(db, ids)
+        pieces = ormsgpack.unpackb(zlib.decompress(data))
+        return b"".join(bodies[ids[piece]].encode() if isinstance(piece, int) else piece for piece in pieces)
+    except (zlib.error, ValueError, TypeError, LookupError) as error:
+        raise DamagedDatabase(f"A value in a step cannot be read: {error}.", todo=CHECK) from error
 
 
 def long_texts(value: Any) -> Iterator[str]:

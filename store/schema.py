@@ -3,7 +3,12 @@
 Imported only when there is a step to take.
 """
 
+import re
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import cache
 from sqlite3 import Connection
 
 # sqlite-utils imports pandas where that is installed, for dataframes to insert: two seconds of a new store's first run.
@@ -21,6 +26,27 @@ migrations = Migrations("muser")
 def migrate(connection: Connection) -> None:
     """Apply the steps that the file lacks, inside the caller's transaction."""
     migrations.apply(Database(connection, execute_plugins=False))
+
+
+def altered_objects(db: Connection) -> Iterator[str]:
+    """Tables, indexes, views and triggers that are missing or altered. What another program added is its own affair."""
+    found = _objects(db)
+    for (kind, name), sql in _wanted().items():
+        if found.get((kind, name)) != sql:
+            yield f"{kind} {name} {'was altered' if (kind, name) in found else 'is missing'}"
+
+
+@cache
+def _wanted() -> dict[tuple[str, str], str]:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        return _objects(fresh)
+
+
+def _objects(db: Connection) -> dict[tuple[str, str], str]:
+    """The SQL of each object, but for quotes and spaces, which vary with the library's version."""
+    rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
+    return {(kind, name): re.sub(r"[\s\"'`\[\]]", "", sql) for kind, name, sql in rows}
 
 
 @migrations()

@@ -16,6 +16,8 @@ WORTH_SHARING = 120
 PARAMETERS = 500
 """Question marks in one statement."""
 
+CHECK = "`muser db check` says what is corrupted"
+
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
 
@@ -58,16 +60,30 @@ def readable(text: str) -> str:
     return UNSTORABLE.sub("\ufffd", text)
 
 
+STORED = "texts.id, hash, CAST(body AS BLOB) AS body, CAST(raw AS BLOB) AS raw"
+"""The columns that `is_altered` compares, as bytes: an altered text need not be UTF-8."""
+
+
+def is_altered(hash: bytes, body: bytes | None, raw: bytes | None) -> bool:
+    """Does a stored text differ from the one whose hash was stored with it?"""
+    data = body if raw is None else raw
+    if data is None or _key(data) != hash:
+        return True
+    return raw is not None and body != readable(raw.decode("utf-8", "surrogatepass")).encode()
+
+
 def get_texts(db: Connection, ids: Iterable[int | None]) -> dict[int, str]:
-    """The texts with these ids, exactly as they were put. DamagedDatabase if one is not there."""
+    """The texts with these ids, exactly as they were put. DamagedDatabase if one is missing or was altered."""
     wanted = {i for i in ids if i is not None}
-    sql = "SELECT id, body, raw FROM texts WHERE id IN (SELECT value FROM json_each(?))"
-    rows = db.execute(sql, (json.dumps(sorted(wanted)),))
-    texts = {i: body if raw is None else raw.decode("utf-8", "surrogatepass") for i, body, raw in rows}
+    sql = f"SELECT {STORED} FROM texts WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+    texts: dict[int, str] = {}
+    for i, name, body, raw in db.execute(sql, (json.dumps(sorted(wanted)),)):
+        if is_altered(name, body, raw):
+            raise DamagedDatabase(f"Text {i} was altered: its content does not match its hash.", todo=CHECK)
+        texts[i] = (body if raw is None else raw).decode("utf-8", "surrogatepass")
     if missing := wanted - texts.keys():
-        raise DamagedDatabase(
-            f"{len(missing)} texts that are referred to are not there.", todo="`muser db check` says what is hurt"
-        )
+        named = ", ".join(map(str, sorted(missing)[:5]))
+        raise DamagedDatabase(f"{len(missing)} texts are missing that rows refer to: {named}.", todo=CHECK)
     return texts
 
 
@@ -82,10 +98,15 @@ def tie_messages(messages: Iterable[tuple[str, list[str]]], ids: Mapping[str, in
 
 
 def rope_ids(rope: str | None) -> list[int]:
-    """The ids in a rope, or in messages."""
+    """The ids in a rope, or in messages. DamagedDatabase if it is neither."""
     ids: list[int] = []
-    for part in json.loads(rope or "[]"):
-        ids += [part] if isinstance(part, int) else part[1:]
+    try:
+        for part in json.loads(rope or "[]"):
+            ids += [part] if isinstance(part, int) else part[1:]
+        if not all(type(i) is int for i in ids):
+            raise ValueError("an id is no number")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedDatabase(f"A list of texts cannot be read: {error}.", todo=CHECK) from error
     return ids
 
 

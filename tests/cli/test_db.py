@@ -67,7 +67,7 @@ def test_a_backup_is_a_store_of_its_own(ran: Muser) -> None:
     assert "a file of this name" in again.err
 
 
-def test_check_says_what_is_hurt_and_what_to_do_and_exits_with_1(ran: Muser) -> None:
+def test_check_says_what_is_corrupted_and_what_to_do_and_exits_with_1(ran: Muser) -> None:
     with Store.open("muser.db") as store:
         page = store.read("SELECT rootpage AS n FROM sqlite_master WHERE name = 'calls'")[0]["n"]
         size = store.read("PRAGMA page_size")[0]["page_size"]
@@ -76,15 +76,15 @@ def test_check_says_what_is_hurt_and_what_to_do_and_exits_with_1(ran: Muser) -> 
         file.write(b"\xa5" * size)
     ended = ran("db", "check")
     assert ended.code == 1
-    assert ended.out.startswith("muser.db: hurt\n")
+    assert ended.out.startswith("muser.db: corrupted\n")
     assert "  calls\n" in ended.out
     assert "4 of 4 samples cannot be read whole: small/q000001" in ended.out
     assert "docs/storage.md" in ended.out
     told = ran("db", "check", "--json")
-    assert (told.code, told.json()["sound"], list(told.json()["hurt"])) == (1, False, ["calls"])
+    assert (told.code, told.json()["sound"], list(told.json()["corrupted"])) == (1, False, ["calls"])
     shown = ran("show", "s000001")
     assert shown.code == 1
-    assert "`muser db check` says what is hurt" in shown.err
+    assert "`muser db check` says what is corrupted" in shown.err
     assert "Traceback" not in shown.err
     assert ran("runs").code == 0, "what is whole can still be read"
 

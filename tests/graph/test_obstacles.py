@@ -1,4 +1,4 @@
-"""`muser run` where the disk is full, the store is held by others, or is hurt: it says so, and goes on afterwards."""
+"""`muser run` where the disk is full, the store is locked or corrupted: it says so, and goes on afterwards."""
 
 import json
 import sqlite3
@@ -94,7 +94,7 @@ def test_a_run_gives_up_on_a_program_that_never_lets_go(lay: Lay) -> None:
     go_on(bed, 8)
 
 
-def test_a_run_ends_at_a_hurt_page_and_fails_no_sample_for_it(lay: Lay) -> None:
+def test_a_run_ends_at_a_corrupted_page_and_fails_no_sample_for_it(lay: Lay) -> None:
     bed = lay(2)
     bed.run()
     with Store.open(bed.folder / "muser.db") as store:
@@ -104,7 +104,7 @@ def test_a_run_ends_at_a_hurt_page_and_fails_no_sample_for_it(lay: Lay) -> None:
         file.seek((page - 1) * size)
         file.write(b"\xa5" * size)
     assert bed.run("--samples", 6) == ERROR
-    says(bed, "SQLite cannot read this file", "`muser db check` says what is hurt")
+    says(bed, "SQLite cannot read this file", "`muser db check` says what is corrupted")
     with Store.open(bed.folder / "muser.db") as store:
         assert counts(store, "trial")["failed"] == 0
         assert counts(store, "trial")["done"] == 2

@@ -74,7 +74,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_was(path: Path) ->
     assert content(path) == before
 
 
-def test_a_hurt_page_is_reported_and_the_rest_stays_readable(store: Store, run: Run, path: Path) -> None:
+def test_a_corrupted_page_is_reported_and_the_rest_stays_readable(store: Store, run: Run, path: Path) -> None:
     page = store.read("SELECT rootpage FROM sqlite_master WHERE name = 'texts'")[0]["rootpage"]
     size = store.read("PRAGMA page_size")[0]["page_size"]
     store.write_now(lambda db: db.execute("INSERT INTO texts VALUES (1, x'00', 'hello', NULL)").rowcount)
@@ -82,11 +82,11 @@ def test_a_hurt_page_is_reported_and_the_rest_stays_readable(store: Store, run: 
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"\xff" * size)
-    with Store.open(path) as hurt:
+    with Store.open(path) as opened:
         with pytest.raises(DamagedDatabase) as caught:
-            hurt.read("SELECT * FROM texts")
+            opened.read("SELECT * FROM texts")
         assert str(path) in str(caught.value)
-        assert find_run(hurt, run.id) == run
+        assert find_run(opened, run.id) == run
 
 
 def test_a_store_locked_beyond_patience_is_busy_and_works_afterwards(
