@@ -26,6 +26,7 @@ from ..core.errors import InputError, MuserError
 from ..store.database import Store
 from ..store.overview import version
 from . import pages
+from .connections import BoundedProtocol
 from .guard import Guard, form_token, is_form_token
 from .playground import Edit, Playground
 from .text import visible, without_folders
@@ -81,7 +82,9 @@ def build_app(
 
 def serve_app(app: Starlette, listener: socket.socket) -> None:
     """Serves it on a socket that is bound, until Ctrl-C or SIGTERM."""
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, http=BoundedProtocol, log_level="warning", access_log=False, timeout_graceful_shutdown=2
+    )
     uvicorn.Server(config).run(sockets=[listener])
 
 
