@@ -19,6 +19,9 @@ from .problems import Problem
 Keys = tuple[str | int, ...]
 """Where a value stands: the keys and list positions that lead to it."""
 
+REPEATED = 100_000
+"""How much a file's aliases may repeat: a node counts 1, a scalar its characters as well."""
+
 PACKAGED = Path(__file__).parents[1] / "prompts"
 MERGE = "tag:yaml.org,2002:merge"
 CORE = {
@@ -140,11 +143,14 @@ class _Builder:
 
     def __init__(self, loader: yaml.SafeLoader, document: Document) -> None:
         self._loader, self._document = loader, document
+        self._built: set[int] = set()
+        self._repeated = 0
 
     def build(self, node: yaml.Node, keys: Keys, inside: tuple[int, ...]) -> Any:
         """`inside` are the nodes around this one: an alias to one of them would never end."""
         if id(node) in inside:
             return self._problem(node, keys, "an alias here leads back to itself")
+        self._count(node)
         if node.tag not in PLAIN_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
             return self._problem(node, keys, f"the tag {tag} is not for settings")
@@ -162,6 +168,17 @@ class _Builder:
         except (ValueError, yaml.YAMLError):
             return self._problem(node, keys, f"{node.value[:40]} is not what its tag says")
         return self._problem(node, keys, "this number is too large") if value in (inf, -inf) else value
+
+    def _count(self, node: yaml.Node) -> None:
+        """Raises SettingsError where aliases to aliases would fill the memory."""
+        if id(node) not in self._built:
+            self._built.add(id(node))
+            return
+        self._repeated += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+        if self._repeated > REPEATED:
+            line = node.start_mark.line + 1
+            what = f"aliases repeat more than {REPEATED:,} characters or values, among them these"
+            raise SettingsError(f"{self._document.source}:{line}: {what}", todo="write the values out, or use fewer aliases")
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys, inside: tuple[int, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """YAML as plain data that knows its lines."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,29 @@ def test_an_alias_gives_values_that_are_changed_apart() -> None:
     data = parse_document("x: &x {a: 1}\ny: *x\n", "f").data
     data["x"]["a"] = 2
     assert data["y"] == {"a": 1}
+
+
+@pytest.mark.parametrize("again", ["[{all}]", "{{<<: [{all}]}}"], ids=["lists", "merges"])
+def test_aliases_to_aliases_are_refused_before_they_fill_the_memory(again: str) -> None:
+    first = "n0: &n0 {a: 1, b: 2, c: 3}\n"
+    bomb = first + "".join(
+        f"n{n}: &n{n} {again.format(all=', '.join([f'*n{n - 1}'] * 9))}\n" for n in range(1, 13)
+    )
+    assert len(bomb) < 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(SettingsError, match=r"^f:1: aliases repeat more than 100,000 characters or values"):
+            parse_document(bomb, "f")
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_aliases_of_a_long_text_count_by_its_length() -> None:
+    text = f"a: &a {'x' * 20_000}\nb: [*a, *a, *a, *a]\n"
+    assert len(parse_document(text, "f").data["b"]) == 4
+    with pytest.raises(SettingsError, match="aliases repeat"):
+        parse_document(text.replace("]", ", *a]"), "f")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
