@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from .documents import PACKAGED, Keys, find_file
 from .problems import suggestion
 from .recipe import NAME, RESERVED_CRITICS
+from .secrets import secret_places
 from .types import Stage
 
 Finding = tuple[Keys, str]
@@ -19,10 +20,6 @@ Need = Literal["inputs", "critics", "training", "evaluation"]
 
 ROLES = ("persona", "responder", "critic", "refiner", "judge")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SECRET_KEY = re.compile(
-    r"api[-_]?key|authorization|password|secret|(?:access|auth|bearer|hf|hub)[-_]?token", re.IGNORECASE
-)
-SECRET_VALUE = re.compile(r"\bsk-[\w-]{8,}")
 
 
 def cross_check(data: dict[str, Any], folder: Path, needs: Collection[Need] = ()) -> Iterator[Finding]:
@@ -84,11 +81,8 @@ def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
         urls = given.get("base_url")
         if any(isinstance(url, str) and _has_credentials(url) for url in (urls if isinstance(urls, list) else [urls])):
             yield ("models", name, "base_url"), "must not hold a user name or a password; see api_key_env"
-        for part in (("extra_body",), ("serve", "options"), ("serve", "env")):
-            for key, value in _at(model, *part).items():
-                if isinstance(value, str) and (SECRET_KEY.search(key) or SECRET_VALUE.search(value)):
-                    what = "a secret cannot stand in a recipe; set it in the environment that muser is started from"
-                    yield ("models", name, *part, key), what
+    for keys in secret_places(data):
+        yield keys, "a secret cannot stand in a recipe; set it in the environment that muser is started from"
 
 
 def _is_key(variable: str) -> bool:

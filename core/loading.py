@@ -10,6 +10,7 @@ from .errors import SettingsError
 from .fields import field_findings, read_fields, shown
 from .problems import Problem, nearest, raise_problems, suggestion
 from .recipe import Recipe, Settings
+from .secrets import secret_places
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, needs: Collection[Need] = ()) -> Recipe:
@@ -35,8 +36,16 @@ def parse_recipe(
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as YAML that loads again, from the same folder, to an equal recipe."""
-    return dump_yaml(_plain(recipe))
+    """The resolved recipe as YAML that loads again, from the same folder, to an equal recipe.
+
+    Raises SettingsError where a recipe that no file was loaded for holds what looks like a key: this text is stored.
+    """
+    data = _plain(recipe)
+    if places := ", ".join(dotted(keys) for keys in secret_places(data)):
+        raise SettingsError(
+            f"a secret cannot stand in a recipe: {places}", todo="set it in the environment that muser is started from"
+        )
+    return dump_yaml(data)
 
 
 def _plain(value: Any) -> Any:

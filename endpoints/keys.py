@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ..core.errors import SettingsError
 from ..core.recipe import ModelSettings
+from ..core.secrets import hide_secrets
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Secrets:
         return {"Authorization": f"Bearer {self.key or 'none'}", **self.headers}
 
     def hide(self, text: str) -> str:
-        """The text without any of the secrets."""
+        """The text without any of the secrets, nor what looks like another's."""
         for secret in sorted([self.key or "", *self.headers.values()], key=len, reverse=True):
             text = text.replace(secret, "***") if secret else text
-        return text
+        return hide_secrets(text)
 
 
 def read_secrets(models: Mapping[str, ModelSettings]) -> dict[str, Secrets]:

@@ -10,7 +10,7 @@ from muser.core.errors import EndpointRefused, SettingsError
 from muser.core.loading import load_recipe, recipe_yaml
 from muser.core.recipe import Recipe
 from muser.endpoints.chat import open_endpoints
-from muser.endpoints.keys import read_secrets
+from muser.endpoints.keys import Secrets, read_secrets
 
 from .conftest import Serve, ask, completion, settings
 
@@ -96,3 +96,8 @@ def test_addresses_that_cannot_be_are_refused(tmp_path: Path, urls: str) -> None
     path.write_text(f"samples: 1\nmodels:\n  a: {{model: m, base_url: {urls}}}\n")
     with pytest.raises(SettingsError, match=r"r\.yaml:3: models\.a(\.base_url)?: "):
         load_recipe(path)
+
+
+def test_a_key_of_the_servers_own_that_its_error_shows_is_hidden_too() -> None:
+    said = Secrets(key="mine").hide("mine and hf_AbCdEfGhIjKlMnOpQrSt are no good")
+    assert said == "*** and *** are no good"
