@@ -32,12 +32,14 @@ def pipeline(
     """
     from ..pipeline.run import plan as plan_steps
     from ..store.database import Store
+    from .serving import existing_store
 
     settings, words = load_with(recipe, change, store)
-    with Store.open(settings.store) as opened:
-        if plan:
+    if plan:
+        with existing_store(settings) as opened:
             _print_plan(plan_steps(settings, opened), json)
-            return
+        return
+    with Store.open(settings.store) as opened:
         again = command("pipeline", recipe, *words)
         result = run_shown(settings, opened, retry=retry, again=again)
         if json:
@@ -64,7 +66,8 @@ def train(
     from .stages import shown_steps
 
     settings, _ = load_with(recipe, change, store, needs=("training",))
-    with Store.open(settings.store) as opened, shown_steps(stderr()) as listener:
+    # Rows of a file are all that can be trained on where nothing was run.
+    with Store.open(settings.store, create=rows is not None) as opened, shown_steps(stderr()) as listener:
         trained = run_training(
             settings,
             opened,

@@ -64,10 +64,11 @@ def existing_store(recipe: "Recipe") -> "Iterator[Store]":
     import tempfile
     from pathlib import Path
 
+    from ..store.connections import is_begun
     from ..store.database import Store
 
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
-        there = Path(recipe.store).is_file()
+        there = is_begun(Path(recipe.store))
         with Store.open(recipe.store if there else Path(folder) / "none.db") as store:
             yield store
 

@@ -178,7 +178,9 @@ class _Builder:
         if self._repeated > REPEATED:
             line = node.start_mark.line + 1
             what = f"aliases repeat more than {REPEATED:,} characters or values, among them these"
-            raise SettingsError(f"{self._document.source}:{line}: {what}", todo="write the values out, or use fewer aliases")
+            raise SettingsError(
+                f"{self._document.source}:{line}: {what}", todo="write the values out, or use fewer aliases"
+            )
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys, inside: tuple[int, ...]) -> dict[str, Any]:
         result: dict[str, Any] = {}

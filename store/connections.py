@@ -72,9 +72,9 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 def prepare(path: Path, create: bool = True) -> None:
     """Make sure that `path` is a store of this muser: create or migrate it, or raise and leave it as it was."""
     with translated(path):
+        if not create and not is_begun(path):
+            raise StoreError("There is no store here.", where=str(path), todo="start one with `muser run RECIPE`")
         if not path.exists():
-            if not create:
-                raise StoreError("There is no store here.", where=str(path), todo="start one with `muser run RECIPE`")
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -100,6 +100,11 @@ def prepare(path: Path, create: bool = True) -> None:
                     db.execute("ROLLBACK")
                 raise
             _enable_wal(db, path)
+
+
+def is_begun(path: Path) -> bool:
+    """Is something there that is to be read? A kill at the very first write leaves a file of no bytes."""
+    return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
 def _version(path: Path) -> int:

@@ -7,10 +7,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from muser import __version__
 from muser.cli import app
@@ -60,6 +62,58 @@ def test_wrong_usage_is_two(muser: Muser) -> None:
     assert muser("nonsense").code == 2
     assert muser("run").code == 2
     assert muser("export", "small", "--stage", "base").code == 2
+
+
+WRITING = {"run", "preview", "pipeline", "eval run"}
+READING = {
+    "retry": ["small", "--failed"],
+    "replay": ["small/s000001", "--from", "refine"],
+    "promote": ["small-fork"],
+    "pipeline": ["small.yaml", "--plan"],
+    "train": ["small.yaml", "--stage", "refine"],
+    "runs": [],
+    "show": ["small/s000001"],
+    "export": ["small", "--stage", "refine"],
+    "diff": ["small", "other"],
+    "provenance": ["small/s000001"],
+    "serve": ["small.yaml", "student@refine"],
+    "view": ["--export", "page.html"],
+    "list": ["small"],
+    "eval score": ["small"],
+    "db stats": [],
+    "db check": [],
+    "db datasette": [],
+    "db prune": [],
+    "db vacuum": [],
+    "db backup": ["copy.db"],
+}
+
+
+def commands_with_a_store(group: Any = None, words: str = "") -> Iterator[str]:
+    for name, command in (group or get_command(app.app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands_with_a_store(command, f"{name} ")
+        elif any("--store" in parameter.opts for parameter in command.params):
+            yield f"{words}{name}"
+
+
+def test_only_commands_that_run_something_create_a_store(muser: Muser, tmp_path: Path) -> None:
+    assert WRITING | READING.keys() == set(commands_with_a_store())
+    (tmp_path / "small.yaml").write_text("""\
+models: {main: {base_url: "http://127.0.0.1:9/v1", model: m}, student: {model: no/such}}
+roles: {persona: main, responder: main, critic: main, refiner: main, judge: main}
+critics: {safety: {prompt: safety.md}}
+samples: 1
+training: {model: student}
+""")
+    (tmp_path / "empty.db").touch()
+    for name, arguments in READING.items():
+        for store in ("none/there.db", "empty.db"):
+            ended = muser(*name.split(), *arguments, "--store", store)
+            assert ended.code == (0 if name in {"pipeline", "db datasette"} else 1), f"{name}: {ended}"
+            found = {path.relative_to(tmp_path).as_posix(): path.stat().st_size for path in tmp_path.rglob("*.db*")}
+            assert found == {"empty.db": 0}, name
+            assert not (tmp_path / "none").exists(), name
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

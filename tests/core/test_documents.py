@@ -36,9 +36,7 @@ def test_an_alias_gives_values_that_are_changed_apart() -> None:
 @pytest.mark.parametrize("again", ["[{all}]", "{{<<: [{all}]}}"], ids=["lists", "merges"])
 def test_aliases_to_aliases_are_refused_before_they_fill_the_memory(again: str) -> None:
     first = "n0: &n0 {a: 1, b: 2, c: 3}\n"
-    bomb = first + "".join(
-        f"n{n}: &n{n} {again.format(all=', '.join([f'*n{n - 1}'] * 9))}\n" for n in range(1, 13)
-    )
+    bomb = first + "".join(f"n{n}: &n{n} {again.format(all=', '.join([f'*n{n - 1}'] * 9))}\n" for n in range(1, 13))
     assert len(bomb) < 1000
     tracemalloc.start()
     try:
