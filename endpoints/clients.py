@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -45,6 +45,9 @@ def is_loopback(host: str) -> bool:
 
 class KeptReasoning(ChatOpenAI):
     """ChatOpenAI that sends nothing of its own accord and keeps the reasoning that vLLM returns beside the text."""
+
+    # Whoever streams the graph gets whole replies: chunks would come without reasoning and cannot be asked for again.
+    disable_streaming: bool | Literal["tool_calling"] = True
 
     def _get_request_payload(self, input_: Any, *, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         payload: dict[str, Any] = super()._get_request_payload(input_, stop=stop, **kwargs)

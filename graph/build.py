@@ -8,6 +8,7 @@ A sample that has a query starts at `respond`, one that has a response starts at
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
 from ..core.errors import EndpointTimeout
 from ..core.types import Persona, Response
+from ..prompts.attributes import ATTRIBUTES, AttributeTables, draw_persona
 from .state import Context, State, bind, critiques_of_round, earlier_critiques, latest_answer, round_of
 
 
@@ -35,10 +37,18 @@ Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
 
 
 async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Persona → query."""
-    given, context = Persona(**(state.get("persona") or {})), runtime.context
-    ask = bind(state, context.asker, "persona")
-    return {"query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
+    """Persona → query. A run's samples have one; `langgraph dev` may start them with a part of it, or with nothing."""
+    context, told = runtime.context, state.get("persona") or {}
+    drawn: State = {} if all(told.get(name) for name in ATTRIBUTES) else _draw(state, context.tables)
+    ask = bind({**state, **drawn}, context.asker, "persona")
+    given = Persona(**(drawn.get("persona") or told))
+    return {**drawn, "query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
+
+
+def _draw(state: State, tables: AttributeTables) -> State:
+    seed = state.get("seed", secrets.randbelow(2**31))
+    told = {name: value for name, value in (state.get("persona") or {}).items() if value}
+    return {"seed": seed, "persona": draw_persona(tables, seed).model_dump() | told}
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -94,7 +104,7 @@ def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
     def first_node(state: State) -> str | list[str]:
         if state.get("response"):
             return list(critics) or "respond"
-        return "respond" if state.get("query") is not None else "persona"
+        return "respond" if state.get("query") else "persona"
 
     return first_node
 
@@ -102,17 +112,19 @@ def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
 def build_machine(
     critics: Sequence[str],
     timeouts: Mapping[str, float] | None = None,
-    context: Context | None = None,
     *,
     rounds: int = 1,
-) -> StateGraph[State, Context]:
+    context: Context | None = None,
+    context_schema: type[Any] = Context,
+    input_schema: type[Any] = State,
+) -> StateGraph[State, Any]:
     """The graph, not yet compiled. `timeouts` bounds a node by its name, in seconds.
 
     `rounds` decides whether the refiner has a way back to the critics.
-    `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does.
+    `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does; the schemas are
+    what that server shows as forms.
     """
-    # The server of `langgraph dev` would build a Context of its own from JSON.
-    graph: StateGraph[State, Context] = StateGraph(State, context_schema=None if context else Context)
+    graph: StateGraph[State, Any] = StateGraph(State, context_schema=context_schema, input_schema=input_schema)
 
     def add(name: str, node: Node, **more: Any) -> None:
         bound = with_context(node, context) if context else node

@@ -1,30 +1,67 @@
 """The machine for `langgraph dev`: without a checkpointer, since that server brings its own, and without the ledger."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from typing_extensions import TypedDict
 
 from ..core.hashing import derive_seed
 from ..core.loading import load_recipe
+from ..core.recipe import Recipe
 from ..core.types import Ask, Reply, Request
 from ..endpoints.chat import open_endpoints
-from ..prompts.attributes import load_attributes
-from ..prompts.templates import load_prompts
 from .build import build_machine
-from .run import load_critics
+from .run import Materials, load_critics
 from .state import Context
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 
 
+@dataclass
+class Choice:
+    """What can be chosen for a run in Studio."""
+
+    recipe: str = str(RECIPE)
+
+
+class PersonaForm(TypedDict, total=False):
+    """The attributes of a persona; those left out are drawn from the recipe's tables."""
+
+    identity: str
+    region: str
+    condition: str
+    intent: str
+    vagueness: str
+    completeness: str
+    style: str
+
+
+class ResponseForm(TypedDict, total=False):
+    """An answer of one's own for the critics."""
+
+    answer: str
+    reasoning: str
+
+
+class Start(TypedDict, total=False):
+    """What a sample starts with: a response goes to the critics, a query to the responder, nothing draws a persona."""
+
+    persona: PersonaForm
+    query: str
+    response: ResponseForm
+
+
 @asynccontextmanager
 async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
-    """The graph of `configurable.recipe` (a path), or of the quickstart recipe."""
-    recipe = load_recipe(Path(config.get("configurable", {}).get("recipe", RECIPE)))
-    prompts = load_prompts(recipe)
+    """The graph of the context's recipe (a path), or of the quickstart recipe."""
+    chosen = (config.get("configurable") or {}).get("recipe") or RECIPE
+    # That server refuses what blocks its event loop, such as reading a file.
+    recipe, materials = await asyncio.to_thread(_load, Path(chosen))
     async with open_endpoints(recipe.models) as endpoints:
 
         def asker(_sample: str, seed: int, role: str, round: int) -> Ask:
@@ -38,11 +75,19 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
 
         context = Context(
             asker=asker,
-            prompts=prompts,
-            tables=load_attributes(recipe.attributes, recipe.folder),
-            critics=load_critics(recipe, prompts),
+            prompts=materials.prompts,
+            tables=materials.tables,
+            critics=load_critics(recipe, materials.prompts),
             refine_when=recipe.refine_when,
             rounds=recipe.rounds,
             repairs=recipe.repairs,
         )
-        yield build_machine(list(recipe.critics), context=context, rounds=recipe.rounds).compile()
+        machine = build_machine(
+            list(recipe.critics), rounds=recipe.rounds, context=context, context_schema=Choice, input_schema=Start
+        )
+        yield machine.compile(name=recipe.name)
+
+
+def _load(path: Path) -> tuple[Recipe, Materials]:
+    recipe = load_recipe(path)
+    return recipe, Materials.load(recipe, own_inputs=False)

@@ -3,7 +3,10 @@
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
+
+# Pydantic, by which LangGraph describes a state to Studio, refuses typing's own before Python 3.12.
+from typing_extensions import TypedDict
 
 from ..core.types import Ask, Critic, Critique
 from ..prompts.attributes import AttributeTables

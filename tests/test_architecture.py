@@ -51,6 +51,7 @@ OWNERS = {
     "langgraph": "graph",
     "openinference": "graph",
     "opentelemetry": "graph",
+    "typing_extensions": "graph",
     "langchain_core.runnables": "store graph endpoints",
     "datasets": "trainer",
     "peft": "trainer",

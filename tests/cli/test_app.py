@@ -89,8 +89,8 @@ READING = {
 }
 
 
-def commands_with_a_store(group: Any = None, words: str = "") -> Iterator[str]:
-    for name, command in (group or get_command(app.app)).commands.items():
+def commands_with_a_store(group: Any, words: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands_with_a_store(command, f"{name} ")
         elif any("--store" in parameter.opts for parameter in command.params):
@@ -98,7 +98,7 @@ def commands_with_a_store(group: Any = None, words: str = "") -> Iterator[str]:
 
 
 def test_only_commands_that_run_something_create_a_store(muser: Muser, tmp_path: Path) -> None:
-    assert WRITING | READING.keys() == set(commands_with_a_store())
+    assert WRITING | READING.keys() == set(commands_with_a_store(get_command(app.app)))
     (tmp_path / "small.yaml").write_text("""\
 models: {main: {base_url: "http://127.0.0.1:9/v1", model: m}, student: {model: no/such}}
 roles: {persona: main, responder: main, critic: main, refiner: main, judge: main}

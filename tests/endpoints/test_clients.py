@@ -112,6 +112,23 @@ async def test_who_listens_to_callbacks_hears_of_the_reply_and_changes_nothing(r
     assert unheard.model_copy(update={"id": heard.id}) == heard
 
 
+@pytest.mark.parametrize("kind", [KeptReasoning, PlainChat])
+async def test_a_stream_is_one_whole_reply_with_its_reasoning(
+    recorder: tuple[Recorder, str], kind: type[KeptReasoning]
+) -> None:
+    server, url = recorder
+    server.answers = [(200, REPLY, {})]
+    async with httpx2.AsyncClient() as client, aiohttp.ClientSession() as session:
+        chat = kind(model="tiny", base_url=url, api_key="k-1", http_async_client=client, cache=False)
+        if isinstance(chat, PlainChat):
+            chat.use(session, {})
+        (chunk,) = [chunk async for chunk in chat.astream(MESSAGES) if chunk.content]
+    assert "stream" not in server.asked[0][1]
+    assert (chunk.content, chunk.additional_kwargs["reasoning"]) == ("Rést", "why")
+    assert chunk.usage_metadata
+    assert chunk.usage_metadata["output_tokens"] == 3
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 503])
 async def test_both_raise_the_same_error_for_every_status(recorder: tuple[Recorder, str], status: int) -> None:
     server, url = recorder
