@@ -48,7 +48,8 @@ class Calls:
             for tried in range(self.tries.get(sample, 0) + 1):
                 call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
                 parameters = endpoint.parameters(request, bound, call_seed)
-                key = ledger.request_hash(messages, parameters, revision)
+                # A reply that was taken apart by other marks is another reply.
+                key = ledger.request_hash(messages, parameters, [revision, endpoint.settings.reasoning_marks])
                 found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
                 if found is not None:
                     self._progress.reused += 1

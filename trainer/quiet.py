@@ -1,8 +1,9 @@
-"""Keeps the training libraries' chatter in a log file, and says their failures in muser's words."""
+"""Keeps the training libraries' chatter in a log file and on this machine, and says their failures in muser's words."""
 
 import errno
 import importlib.util
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from ..core.installation import install_hint
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "huggingface_hub", "py.warnings")
 NEEDED = ("torch", "transformers", "trl", "peft", "datasets")
 FULL = re.compile(r"no space left|quota exceeded|file too large|\w*writer? failed", re.IGNORECASE)
+TELEMETRY = "HF_HUB_DISABLE_TELEMETRY"
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 
@@ -35,7 +37,7 @@ def quiet(log: Path) -> Iterator[logging.Logger]:
     loggers = [own, *(logging.getLogger(name) for name in LIBRARIES)]
     # transformers hangs a handler of its own on its logger, which writes to the terminal.
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    with warnings.catch_warnings(), without_bars():
+    with warnings.catch_warnings(), without_bars(), without_telemetry():
         warnings.simplefilter("default")
         logging.captureWarnings(True)
         for logger in loggers:
@@ -64,6 +66,22 @@ def without_bars() -> Iterator[None]:
     finally:
         datasets.enable_progress_bars()
         transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """While it is open, TRL and transformers report nothing to Hugging Face, unless the user's environment says so.
+
+    What the environment says was read when huggingface_hub was imported, which may have been long before.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_DISABLE_TELEMETRY
+    constants.HF_HUB_DISABLE_TELEMETRY = before or TELEMETRY not in os.environ
+    try:
+        yield
+    finally:
+        constants.HF_HUB_DISABLE_TELEMETRY = before
 
 
 @contextmanager

@@ -2,13 +2,30 @@
 
 import errno
 import logging
+import os
+import subprocess
+import sys
+import threading
 import warnings
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from muser.core.errors import InputError, TrainingError
 from muser.trainer.quiet import quiet, require_libraries, translated
+
+# What TRL does when a trainer is made.
+REPORT = """
+import sys
+from pathlib import Path
+from huggingface_hub.utils import send_telemetry
+from huggingface_hub.utils._telemetry import _TELEMETRY_QUEUE
+from muser.trainer.quiet import quiet
+with quiet(Path(sys.argv[1])):
+    send_telemetry("trl/SFTTrainer")
+    _TELEMETRY_QUEUE.join()
+"""
 
 
 @pytest.mark.parametrize(
@@ -58,3 +75,27 @@ def test_warnings_and_library_messages_go_to_the_log(tmp_path: Path, capfd: pyte
     assert capfd.readouterr() == ("", "")
     with pytest.warns(FutureWarning, match="afterwards"):
         warnings.warn("afterwards", FutureWarning, stacklevel=1)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("setting", "reports"), [({}, 0), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, 1)])
+def test_training_reports_nothing_unless_the_user_has_set_it(
+    setting: dict[str, str], reports: int, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Hub) as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        left_out = {"HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK", "HF_HUB_OFFLINE"}
+        kept = {name: value for name, value in os.environ.items() if name not in left_out}
+        there = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "NO_PROXY": "127.0.0.1"}
+        command = [sys.executable, "-c", REPORT, str(tmp_path / "log")]
+        subprocess.run(command, env=kept | there | setting, check=True)
+        hub.shutdown()
+    assert len(asked) == reports, asked
