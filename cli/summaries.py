@@ -77,6 +77,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     if summary.usage:
         console.print()
         _print_usage(console, summary.usage)
+        _print_prefix_cache(console, summary)
     steps = next_steps(summary, store)
     if steps:
         console.print()
@@ -126,6 +127,15 @@ def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:
     console.print(Text("tokens by role", style="bold"))
     numbers = ("calls", "reused", "repairs", "in", "cached", "out", "s/call")
     _print_columns(console, ("role",), numbers, rows)
+
+
+def _print_prefix_cache(console: Console, summary: "Summary") -> None:
+    """The servers' own counters, where their replies do not report cached tokens."""
+    if any(one.tokens_cached for one in summary.usage):
+        return
+    for address, counts in summary.prefix_cache.items():
+        found = f"{share(counts['hits'], counts['queries'])} of {counts['queries']:,} prompt tokens cached"
+        console.print(Text(f"{found} at {address}, as its /metrics counted during this command", style="dim"))
 
 
 def _sums(usage: Sequence["RoleUsage"]) -> Iterable[str]:

@@ -1,6 +1,7 @@
 """What a server says about its own load, on the Prometheus page that vLLM keeps beside its API."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 LINE = re.compile(r"^(?P<name>vllm:\w+)(?:\{[^}]*\})?\s+(?P<value>\S+)", re.MULTILINE)
@@ -20,6 +21,17 @@ class Load:
     """prompt tokens looked up in the prefix cache since the server started"""
     prefix_hits: float = 0.0
     """those that were found there"""
+
+
+def prefix_cache(before: Mapping[str, Load], after: Mapping[str, Load]) -> dict[str, dict[str, int]]:
+    """Address → `queries` and `hits` between two readings; without servers that counted nothing meanwhile."""
+    used = {}
+    for address, load in after.items():
+        first = before.get(address, Load(0, 0, 0))
+        queries = round(load.prefix_queries - first.prefix_queries)
+        if queries > 0:
+            used[address] = {"queries": queries, "hits": round(load.prefix_hits - first.prefix_hits)}
+    return used
 
 
 def read_load(page: str) -> Load | None:

@@ -90,8 +90,10 @@ class Simulation:
         if "reasoning" in self.lacks:
             spoken = replace(spoken, reasoning="")
         completion = _completion(body_digest, model, asked, spoken)
+        usage = completion["usage"]
+        self.slots.count(usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"])
         if "cached" in self.lacks:
-            del completion["usage"]["prompt_tokens_details"]
+            del usage["prompt_tokens_details"]
         async with self.slots.taken():
             if self.latency:
                 pace = 0.75 + derive_seed(self.seed, body_digest, "pace") / 2**32

@@ -49,7 +49,7 @@ class Calls:
                 call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
                 parameters = endpoint.parameters(request, bound, call_seed)
                 # A reply that was taken apart by other marks is another reply.
-                key = ledger.request_hash(messages, parameters, [revision, endpoint.settings.reasoning_marks])
+                key = ledger.request_hash(messages, parameters, [revision, *endpoint.settings.reasoning_marks])
                 found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
                 if found is not None:
                     self._progress.reused += 1

@@ -66,8 +66,15 @@ async def run_crew(
         stop_cause=cause,
         concurrency=sum(end["concurrency"] for end in ends),
         limited_by=sum((Counter(end["limited_by"]) for end in ends), Counter()),
+        prefix_cache=_widest([end["prefix_cache"] for end in ends]),
         killed=killed,
     )
+
+
+def _widest(caches: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """Each server's counts by the worker that saw most of it: they count what all workers ask."""
+    counts = sorted((item for cache in caches for item in cache.items()), key=lambda item: item[1]["queries"])
+    return dict(counts)
 
 
 def share_recipe(recipe: Recipe, size: int) -> list[Recipe]:

@@ -171,7 +171,8 @@ class Pacer:
         while not self._is_over(clock() - began, progress.calls - calls, bool(loads)):
             await asyncio.sleep(min(POLL, self._window / 4))
             seen.append((progress.in_flight, progress.nodes.total()))
-            await self._look(loads)
+            for address, load in (await self.loads()).items():
+                loads.setdefault(address, []).append(load)
         return Reading(
             seconds=clock() - began,
             in_flight=sum(samples for samples, _ in seen) / len(seen),
@@ -186,13 +187,12 @@ class Pacer:
         """Latency needs calls to be judged by: two for each sample in flight, begun and ended at this pace."""
         return seconds >= self._window and (told or self.pace.fixed or calls >= 2 * self._progress.in_flight)
 
-    async def _look(self, loads: dict[str, list[Load]]) -> None:
+    async def loads(self) -> dict[str, Load]:
+        """What the servers say of themselves now, by address, since two models of a recipe may be at one server."""
         answers = await asyncio.gather(*(server.loads() for server in self._servers))
-        # By address, since two models of a recipe may be at one server.
-        for address, load in {address: load for told in answers for address, load in told.items()}.items():
-            loads.setdefault(address, []).append(load)
         # A service that keeps no metrics is not asked for them all day.
         self._servers = [s for s, told in zip(self._servers, answers, strict=True) if told or s.keeps_metrics]
+        return {address: load for told in answers for address, load in told.items()}
 
 
 def _mean(loads: list[Load]) -> Load:

@@ -111,6 +111,8 @@ class Summary:
     """samples that might be in flight at the end"""
     limited_by: Mapping[Limiter, float] = field(default_factory=dict)
     """seconds that each limiter had, the longest first; of this command, and empty where it was over too soon"""
+    prefix_cache: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """by address, prompt tokens that the server looked up in its prefix cache meanwhile, whoever asked, and found"""
     killed: int = 0
     """worker processes that ended without a word; what they had in flight was taken up by the others, or is pending"""
 

@@ -5,7 +5,7 @@ import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +15,7 @@ from ..core.errors import EndpointError, EndpointUnreachable, MachineError, Muse
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput, SampleStatus
 from ..endpoints.chat import Endpoint, open_endpoints
+from ..endpoints.metrics import prefix_cache
 from ..store import ledger, runs, samples
 from ..store.checkpoints import Checkpointer, open_checkpointer
 from ..store.database import Store
@@ -67,7 +68,9 @@ async def run_job(
             await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
             running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())
             async with exported_spans(job.recipe.otel, job.run.id):
-                return await running.to_the_end()
+                before = await running.pacer.loads()
+                summary = await running.to_the_end()
+                return replace(summary, prefix_cache=prefix_cache(before, await running.pacer.loads()))
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def main() -> int:
         told = {"kind": type(error).__name__, "what": error.what, "where": error.where, "todo": error.todo}
         _report(reports, error=told)
         return 1
-    ended = {name: getattr(summary, name) for name in ("stopped_by", "stop_cause", "concurrency", "limited_by")}
-    _report(reports, ended=ended)
+    told_at_end = ("stopped_by", "stop_cause", "concurrency", "limited_by", "prefix_cache")
+    _report(reports, ended={name: getattr(summary, name) for name in told_at_end})
     return 0
 
 

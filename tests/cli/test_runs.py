@@ -32,6 +32,16 @@ def test_a_run_shows_progress_and_ends_with_a_summary(muser: Muser, recipe: Path
     assert max(len(line) for line in ended.out.splitlines()) <= 80
 
 
+@pytest.mark.parametrize("lacks", [(), ("cached",), ("cached", "metrics")])
+def test_where_replies_tell_no_cached_tokens_the_servers_own_counters_do(
+    lacks: tuple[str, ...], muser: Muser, simulate: Callable[..., str], tmp_path: Path
+) -> None:
+    ended = muser("run", write_recipe(tmp_path, simulate(lacks=lacks)))
+    told = re.findall(r"^(\d+) % of [\d,]+ prompt tokens cached at http\S+, as its\s+/metrics", ended.out, re.MULTILINE)
+    assert len(told) == (lacks == ("cached",)), ended.out
+    assert all(int(share) > 10 for share in told)
+
+
 def test_the_same_command_again_has_nothing_to_do(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     ended = muser("run", recipe, "--json")

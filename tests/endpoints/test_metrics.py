@@ -2,7 +2,7 @@
 
 import pytest
 
-from muser.endpoints.metrics import Load, read_load
+from muser.endpoints.metrics import Load, prefix_cache, read_load
 
 # As vLLM 0.32 writes it, two engines, shortened.
 PAGE = """\
@@ -28,3 +28,12 @@ def test_requests_are_summed_over_engines_and_the_fullest_cache_counts() -> None
 @pytest.mark.parametrize("page", ["", "<html>not found</html>", "process_cpu_seconds_total 3.0\n", "vllm:x{} y\n"])
 def test_any_other_page_tells_nothing(page: str) -> None:
     assert read_load(page) is None
+
+
+def test_what_a_cache_was_asked_and_had_is_the_difference_of_two_readings() -> None:
+    before = {"http://a": Load(0, 0, 0, 100, 50), "http://idle": Load(0, 0, 0, 7, 7)}
+    after = {"http://a": Load(1, 0, 0, 300, 170), "http://idle": Load(0, 0, 0, 7, 7), "http://new": Load(0, 0, 0, 9, 1)}
+    assert prefix_cache(before, after) == {
+        "http://a": {"queries": 200, "hits": 120},
+        "http://new": {"queries": 9, "hits": 1},
+    }

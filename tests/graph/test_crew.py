@@ -54,6 +54,9 @@ async def test_two_workers_share_a_run_and_report_as_one(
     assert 2 <= watch.most_in_flight <= 5
     assert summary.concurrency == 5
     assert sum(line.calls for line in summary.usage) == 24 * 6
+    (cache,) = summary.prefix_cache.values()
+    asked_in_all = sum(line.tokens_in for line in summary.usage)
+    assert asked_in_all / 2 < cache["queries"] <= asked_in_all, "the server's own count is not added up twice"
     asked = bodies(tmp_path / "log")
     assert (len(asked), asked.total()) == (24 * 6, 24 * 6)
     assert list_runs(store)[0].status == "done"

@@ -144,13 +144,13 @@ async def test_a_server_without_metrics_is_asked_for_them_once(
     simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    look = Pacer._look
+    look = Pacer.loads
 
-    async def counted(self: Pacer, loads: dict[str, list[Load]]) -> None:
+    async def counted(self: Pacer) -> dict[str, Load]:
         asked.append(len(self._servers))
-        await look(self, loads)
+        return await look(self)
 
-    monkeypatch.setattr(Pacer, "_look", counted)
+    monkeypatch.setattr(Pacer, "loads", counted)
     recipe = make_recipe(simulate(latency=0.05, lacks={"metrics"}), samples=20, concurrency=4, critics={})
     limits, _, _ = await run_with(recipe, store, monkeypatch)
     assert asked[0] == 1
