@@ -108,7 +108,8 @@ def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
     else:
         key = f", api_key_env: {card.key_env}" if card.key_env else ""
         model = next(iter(card.adapters), card.name)
-        line = f"  {name.partition('@')[0]}: {{base_url: {dumps(card.base_url)}, model: {model}{key}}}"
+        engines = f", data_parallel: {card.data_parallel}" if card.data_parallel > 1 else ""
+        line = f"  {name.partition('@')[0]}: {{base_url: {dumps(card.base_url)}, model: {model}{key}{engines}}}"
         sys.stdout.write(f"{card.base_url}\n\nmodels:\n{line}\n")
     sys.stdout.flush()
     say(f"{name} is up after {server.seconds:.1f} s; log: {server.log}")

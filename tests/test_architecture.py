@@ -54,6 +54,7 @@ OWNERS = {
     "typing_extensions": "graph",
     "langchain_core.runnables": "store graph endpoints",
     "datasets": "trainer",
+    "huggingface_hub": "trainer",
     "peft": "trainer",
     "safetensors": "trainer",
     "tokenizers": "trainer",
