@@ -55,13 +55,13 @@ async def _simulated(recipe: "Recipe") -> "AsyncIterator[Recipe]":
 
     from ..core.errors import ServerError
     from ..endpoints.simulated import simulated_endpoint
-    from .simulation import PORT
+    from .simulation import PASSING, PORT
 
     async with AsyncExitStack() as stack:
         try:
-            url = await stack.enter_async_context(simulated_endpoint(port=PORT))
+            url = await stack.enter_async_context(simulated_endpoint(port=PORT, passing=PASSING))
         except ServerError:
-            url = await stack.enter_async_context(simulated_endpoint())
+            url = await stack.enter_async_context(simulated_endpoint(passing=PASSING))
         models = {
             name: model.model_copy(update={"base_url": url}) if model.base_url else model
             for name, model in recipe.models.items()

@@ -14,6 +14,7 @@ ATTRIBUTE = re.compile(
 SYNONYMS = {"role": "identity", "disease": "condition", "language style": "style"}
 ATTRIBUTES = 7
 SHARED = re.compile(r"<query>\s*(?P<query>.*?)\s*</query>\s*<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL)
+MARKED = re.compile(r"<(query|answer|conversation)>")
 FACET = re.compile(r"facet,?\s*\*\*(?P<name>[^*]+)\*\*")
 CONVERSATION = re.compile(r"<conversation>\n(.*)\n</conversation>", re.DOTALL)
 ITEM = re.compile(r"^\[\s*-?\d+(?:\.\d+)?\s*\]\s*(.+?)\s*$", re.MULTILINE)
@@ -26,7 +27,7 @@ class Asked:
     """A request as a simulated model sees it."""
 
     role: str
-    """persona, responder, critic, refiner, judge; `other` for a schema that no role asks for"""
+    """persona, responder, critic, refiner, judge; `unknown` for a prompt or a schema that is none of theirs"""
     messages: tuple[tuple[str, str], ...]
     schema: dict[str, Any] | None = None
     thinking: bool = True
@@ -54,12 +55,15 @@ def read_request(body: dict[str, Any]) -> Asked:
         role, tail = "critic" if asked[1] else "refiner", prompt[shared.end() :]
         return Asked(role, *asked, shared["query"], shared["answer"], tail, shared=shared.end())
     if asked[1] is not None:
-        return Asked("other", *asked)
+        return Asked("unknown", *asked)
     given = {name.lower(): value.rstrip(".") for name, value in ATTRIBUTE.findall(prompt)}
     attributes = {SYNONYMS.get(name, name): value for name, value in given.items()}
     if len(attributes) == ATTRIBUTES:
         return Asked("persona", *asked, attributes=attributes)
-    return Asked("responder", *asked, query=_last([text for role, text in messages if role == "user"]))
+    query = _last([text for role, text in messages if role == "user"])
+    # Of a query nothing is known but that it is no form: neither some of a persona's attributes nor marked parts.
+    is_form = len(attributes) > 2 or MARKED.search(prompt)
+    return Asked("unknown" if is_form or not query.strip() else "responder", *asked, query=query)
 
 
 def facet_of(tail: str) -> str:

@@ -86,6 +86,7 @@ class Wording:
     asks: dict[str, str]
     cues: dict[str, dict[str, list[str]]]
     answers: list[str]
+    long_answers: list[str]
     closing: str
     reasoning: list[str]
     plans: dict[str, str]

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..core.hashing import derive_seed
@@ -14,8 +15,25 @@ Pick = Callable[[str, Sequence[str]], str]
 """(what for, choices) → one of them, fixed by the server's seed and the request."""
 
 
-def speak(asked: Asked, seed: int, digest: str) -> Spoken:
+UNKNOWN = "simulated: I cannot tell what this prompt asks"
+"""The answer to a prompt that is not recognised as any role's."""
+
+SHARES = {"strict": 0.0, "lenient": 0.75}
+"""Word in a critic's prompt → the share of answers that it passes although they could say more."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the models behave: `passing` is the share of answers that a critic passes, `long` answers fill a page."""
+
+    seed: int = 0
+    passing: float = 0.0
+    long: bool = False
+
+
+def speak(asked: Asked, manner: Manner, digest: str) -> Spoken:
     """What the role says; a pure function of its arguments."""
+    seed = manner.seed
 
     def pick(what: str, choices: Sequence[str]) -> str:
         return choices[derive_seed(seed, digest, what) % len(choices)]
@@ -24,15 +42,17 @@ def speak(asked: Asked, seed: int, digest: str) -> Spoken:
         case "persona":
             spoken = Spoken(write_query(asked.attributes, pick), "I write as this person would.")
         case "critic":
-            spoken = Spoken(json.dumps(criticise(asked)), "I compare the answer with what the query leaves open.")
+            spoken = Spoken(
+                json.dumps(criticise(asked, manner)), "I compare the answer with what the query leaves open."
+            )
         case "refiner":
             spoken = Spoken(refine(asked), "I carry out the plans.")
         case "judge":
             spoken = Spoken(json.dumps(judge(asked)), "I look for the words that the criterion quotes.")
         case "responder":
-            spoken = respond(asked.query, pick)
+            spoken = respond(asked.query, pick, long=manner.long)
         case _:
-            spoken = Spoken(json.dumps(fill(asked.schema or {})))
+            spoken = Spoken(UNKNOWN if asked.schema is None else json.dumps(fill(asked.schema)))
     return spoken if asked.thinking else Spoken(spoken.text)
 
 
@@ -57,21 +77,31 @@ def write_query(attributes: dict[str, str], pick: Pick) -> str:
     return query.lower() if style == "phone typing" else query
 
 
-def respond(query: str, pick: Pick) -> Spoken:
+def respond(query: str, pick: Pick, *, long: bool = False) -> Spoken:
     """The teacher: sound basic advice, the same for everyone, that asks nothing and warns of nothing."""
     known = knowledge()
     condition = known.read(query).condition
     about = "this" if condition is known.fallback else condition.name
     said = {"about": about, "fact": condition.fact, "advice": condition.advice, "closing": known.wording.closing}
-    return Spoken(
-        pick("answer", known.wording.answers).format(**said), pick("reasoning", known.wording.reasoning).format(**said)
-    )
+    answers = known.wording.long_answers if long else known.wording.answers
+    return Spoken(pick("answer", answers).format(**said), pick("reasoning", known.wording.reasoning).format(**said))
 
 
-def criticise(asked: Asked) -> dict[str, str]:
-    """A critique of one facet: a plan that names the missing words, and `pass` where the answer says them already."""
-    needed, plan = _plan(knowledge().read(asked.query), facet_of(asked.tail))
-    return {"rationale": plan, "verdict": "pass" if all(text in asked.answer for text in needed) else "revise"}
+def criticise(asked: Asked, manner: Manner) -> dict[str, str]:
+    """A critique of one facet: a plan that names the missing words, and `pass` where the answer says them already.
+
+    A share of the other answers passes too, with a plan that changes nothing. A prompt with the word strict or lenient
+    moves that share; whatever a stricter critic passes, a more lenient one passes as well.
+    """
+    facet = facet_of(asked.tail)
+    needed, plan = _plan(knowledge().read(asked.query), facet)
+    if all(text in asked.answer for text in needed):
+        return {"rationale": plan, "verdict": "pass"}
+    words = [word for word in SHARES if re.search(rf"\b{word}\b", asked.tail, re.IGNORECASE)]
+    share = SHARES[words[0]] if words else manner.passing
+    if derive_seed(manner.seed, facet, asked.query, asked.answer) < share * 2**31:
+        return {"rationale": knowledge().wording.plans["pass"], "verdict": "pass"}
+    return {"rationale": plan, "verdict": "revise"}
 
 
 def refine(asked: Asked) -> str:
@@ -90,8 +120,8 @@ def refine(asked: Asked) -> str:
         before, after = after + before, []
     if before or after:
         # What was said to everyone makes room for what is said to this asker.
-        answer = answer.replace(f" {wording.closing}", "")
-    return " ".join([*before, answer, *after])
+        answer = re.sub(rf"\s+{re.escape(wording.closing)}", "", answer)
+    return ("\n\n" if "\n" in answer else " ").join([*before, answer, *after])
 
 
 def judge(asked: Asked) -> dict[str, Any]:
@@ -124,7 +154,7 @@ def fill(schema: dict[str, Any]) -> Any:
             return False
         case "integer" | "number":
             return schema.get("minimum", 0)
-    return "simulated"
+    return UNKNOWN
 
 
 def _plan(topic: Topic, facet: str) -> tuple[list[str], str]:

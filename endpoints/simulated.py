@@ -23,7 +23,7 @@ from ..core.hashing import derive_seed, digest
 from .casting import Asked, read_request
 from .faults import ON_THE_WIRE, Spoken, check_faults, draw_fault, spoil
 from .knowledge import knowledge
-from .script import speak
+from .script import Manner, speak
 from .slots import Slots
 
 NAME = "simulated"
@@ -42,6 +42,7 @@ class Simulation:
     faults: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
     key: str | None = None
+    manner: Manner = field(default_factory=Manner)
     lacks: frozenset[str] = frozenset()
     slots: Slots = field(default_factory=lambda: Slots(None))
     log: TextIO | None = None
@@ -86,7 +87,7 @@ class Simulation:
         )
         if fault in ON_THE_WIRE:
             return await _fail(request, str(fault))
-        spoken = _cut(spoil(speak(asked, self.seed, body_digest), fault), _limit(body))
+        spoken = _cut(spoil(speak(asked, self.manner, body_digest), fault), _limit(body))
         if "reasoning" in self.lacks:
             spoken = replace(spoken, reasoning="")
         completion = _completion(body_digest, model, asked, spoken)
@@ -126,15 +127,19 @@ async def simulated_endpoint(
     log: Path | None = None,
     key: str | None = None,
     slots: int | None = None,
+    passing: float = 0.0,
+    long: bool = False,
     lacks: Collection[Part] = (),
 ) -> AsyncIterator[str]:
     """Serves until the block ends; yields the base_url.
 
-    `latency`: seconds per 100 tokens; `slots`: requests at a time, the others wait; `log`: JSON lines; `lacks`: what
-    other servers do not have either.
+    `latency`: seconds per 100 tokens; `slots`: requests at a time, the others wait; `log`: JSON lines; `passing`: the
+    share of answers that a critic passes though they could say more; `long`: answers fill a page, in Markdown;
+    `lacks`: what other servers do not have either.
     """
     knowledge()  # a broken file must fail here, not in the first reply
-    simulation = Simulation(latency, check_faults(faults or {}), seed, key, frozenset(lacks), Slots(slots))
+    manner = Manner(seed, passing, long)
+    simulation = Simulation(latency, check_faults(faults or {}), seed, key, manner, frozenset(lacks), Slots(slots))
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
         simulation.log = log.open("a", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def _sentences(tables: AttributeTables) -> Iterator[str]:
             topic = known.topic(condition, identity, values["region"][number % len(values["region"])])
             yield from _strings(asdict(topic))
             yield topic.warning
-            yield from _strings(asdict(known.wording))
+            # Long answers are none of the demo's.
+            yield from _strings(asdict(replace(known.wording, long_answers=[])))
 
 
 def _strings(value: Any) -> Iterator[str]:

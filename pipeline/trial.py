@@ -9,6 +9,7 @@ from typing import Literal
 
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput
+from ..endpoints.script import UNKNOWN
 from ..graph.inputs import read_queries, simulated_inputs
 from ..graph.progress import Summary
 from ..graph.run import run_recipe
@@ -56,9 +57,17 @@ class Trial:
         if self.summary.stop_cause:
             what, _, todo = self.summary.stop_cause.partition("\n  try:   ")
             yield Finding("samples", roles, "problem", what, todo)
+        yield from self._not_understood()
         yield from self._reasoning(recipe)
         yield from self._cached()
         yield from self._outcomes()
+
+    def _not_understood(self) -> Iterator[Finding]:
+        """Whose prompts the simulated endpoint does not recognise: what follows from its reply means nothing."""
+        roles = tuple(role for role, calls in self.calls.items() if any(UNKNOWN in call.reply.text for call in calls))
+        if roles:
+            todo = "it knows prompts by the form of those that ship with muser; a model would answer"
+            yield Finding("simulation", roles, "hint", "the simulated endpoint cannot tell what the prompt asks", todo)
 
     def _reasoning(self, recipe: Recipe) -> Iterator[Finding]:
         asked = [call for call in self.calls.get("responder", []) if call.outcome == "ok"]

@@ -1,10 +1,12 @@
 """The simulated roles, asked over HTTP by the real agents with the real prompts."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from muser.agents.critics import prompted_critic
@@ -17,7 +19,7 @@ from muser.core.types import Ask, Critique, Message, Persona, Reply, Request, Re
 from muser.endpoints.casting import Asked, read_request
 from muser.endpoints.chat import open_endpoints
 from muser.endpoints.knowledge import knowledge, rubric
-from muser.endpoints.script import fill, judge
+from muser.endpoints.script import UNKNOWN, fill, judge
 from muser.prompts.attributes import load_attributes
 from muser.prompts.templates import PromptSet, load_prompts
 
@@ -200,10 +202,79 @@ def test_a_conversation_is_answered_at_its_last_question() -> None:
         ({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}, "required": ["a"]}, {"a": 0}),
         ({"type": "object", "properties": {"a": {"type": "boolean"}}}, {"a": False}),
         ({"type": "array", "items": {"enum": ["x", "y"]}, "minItems": 2}, ["x", "x"]),
-        ({"type": "string"}, "simulated"),
+        ({"type": "string"}, UNKNOWN),
         ({"type": "number", "minimum": 2}, 2),
     ],
 )
 def test_a_schema_of_no_role_gets_its_smallest_value(schema: dict[str, Any], value: Any) -> None:
     assert fill(schema) == value
     json.dumps(value)
+
+
+async def verdict_of(url: str, query: str, said: str) -> str:
+    """The verdict of a simulated critic whose prompt says something more."""
+    text = f"<query>\n{query}\n</query>\n\n<answer>\nRest.\n</answer>\n\nOne facet, **safety**. {said}"
+    schema = {"type": "json_schema", "json_schema": {"name": "reply", "schema": {"properties": {"verdict": {}}}}}
+    body = {"model": "simulated", "messages": [{"role": "user", "content": text}], "response_format": schema}
+    async with httpx2.AsyncClient(verify=False) as client:
+        reply = (await client.post(f"{url}/chat/completions", json=body)).json()
+    return str(json.loads(reply["choices"][0]["message"]["content"])["verdict"])
+
+
+async def test_critics_pass_a_share_of_the_answers_and_heed_strict_and_lenient(simulate: Callable[..., str]) -> None:
+    url = simulate(passing=1 / 3)
+    passed = {}
+    for word in ("You are strict.", "", "Be lenient."):
+        asked = [verdict_of(url, f"I have asthma since {n} years.", word) for n in range(90)]
+        passed[word] = {n for n, verdict in enumerate(await asyncio.gather(*asked)) if verdict == "pass"}
+    strict, usual, lenient = passed.values()
+    assert strict <= usual <= lenient
+    assert [len(strict), 20 <= len(usual) <= 40, 55 <= len(lenient) <= 80] == [0, True, True]
+
+
+async def test_a_passed_facet_adds_nothing_to_the_refined_answer(
+    query: str, response: Response, prompts: PromptSet, simulate: Callable[..., str]
+) -> None:
+    async with open_endpoints({"m": settings(simulate(passing=1.0))}) as endpoints:
+
+        async def all_pass(request: Request) -> Reply:
+            return await endpoints["m"].complete(request, RoleSettings(model="m"), 1)
+
+        found = await critiques(query, response.answer, FACETS, prompts, all_pass)
+        assert {critique.verdict for critique in found} == {"pass"}
+        refined = await refine(query, response.answer, found, first=response, prompts=prompts, ask=all_pass)
+        assert refined.answer == response.answer
+
+
+async def test_a_long_answer_is_a_page_of_markdown_and_refined_like_a_short_one(
+    query: str, prompts: PromptSet, simulate: Callable[..., str]
+) -> None:
+    async with open_endpoints({"m": settings(simulate(long=True))}) as endpoints:
+
+        async def at_length(request: Request) -> Reply:
+            return await endpoints["m"].complete(request, RoleSettings(model="m"), 1)
+
+        response = await respond(prompts.responder.render(query=query), at_length)
+        assert 300 <= len(response.answer.split()) <= 600
+        for mark in ("## ", "### ", "1. **", "- **", "| When | What is usual |", "|---|"):
+            assert f"\n{mark}" in f"\n{response.answer}"
+        found = await critiques(query, response.answer, FACETS, prompts, at_length)
+        answer = (await refine(query, response.answer, found, first=response, prompts=prompts, ask=at_length)).answer
+        again = await critiques(query, answer, FACETS, prompts, at_length)
+        assert {critique.verdict for critique in again} == {"pass"}
+        assert "\n\n## " in answer
+        assert knowledge().wording.closing not in answer
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Role: nurse\nRegion: Kenya\nCondition: snake bite\nWrite what this person asks.",
+        "Improve this.\n<query>I have asthma.</query>\nPlans: warn.",
+        " ",
+    ],
+)
+def test_a_prompt_of_no_role_is_answered_so(simulated: str, prompt: str) -> None:
+    body = {"model": "simulated", "messages": [{"role": "user", "content": prompt}]}
+    reply = httpx2.post(f"{simulated}/chat/completions", json=body, verify=False).json()
+    assert reply["choices"][0]["message"]["content"] == UNKNOWN
