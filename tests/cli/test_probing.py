@@ -33,3 +33,12 @@ def test_json_holds_the_facts_the_findings_and_the_estimate(muser: Muser, recipe
     assert {finding["level"] for finding in told["findings"]} == {"good"}
     assert told["estimate"]["gpus"] == 8
     assert told["estimate"]["calls"]["low"] <= told["estimate"]["calls"]["high"]
+
+
+def test_a_prompt_that_the_simulated_endpoint_cannot_place_is_warned_of(
+    muser: Muser, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "persona.md").write_text("Role: {{ identity }}\nRegion: {{ region }}\nCondition: {{ condition }}\nAsk.")
+    ended = muser("check", recipe, "--probe", "--tries", 2)
+    assert ended.code == 0
+    assert "hint     simulation, persona: the simulated endpoint cannot tell" in ended.out
