@@ -21,6 +21,8 @@ class Load:
     """prompt tokens looked up in the prefix cache since the server started"""
     prefix_hits: float = 0.0
     """those that were found there"""
+    engines: int = 1
+    """of a data-parallel server, each with a prefix cache of its own"""
 
 
 def prefix_cache(before: Mapping[str, Load], after: Mapping[str, Load]) -> dict[str, dict[str, int]]:
@@ -50,4 +52,5 @@ def read_load(page: str) -> Load | None:
         kv_used=max(found.get(KV_USED, [0.0])),
         prefix_queries=sum(found.get(QUERIES, [])),
         prefix_hits=sum(found.get(HITS, [])),
+        engines=len(found[RUNNING]),
     )

@@ -82,6 +82,8 @@ async def probe_recipe(
         endpoints = await stack.enter_async_context(open_endpoints(up.models))
         by_model = {name: tuple(r for r in ready if recipe.role(r).model == name) for name in up.models}
         findings += await asyncio.gather(*(_reach(endpoints[name], by_model[name]) for name in up.models))
+        engines = await asyncio.gather(*(_engines(endpoints[name], by_model[name]) for name in up.models))
+        findings += [finding for finding in engines if finding]
         dead = {role for finding in findings if finding.level == "problem" for role in finding.roles}
         findings += await _structured(recipe, endpoints, [role for role in ready if role not in dead])
         if dead:
@@ -99,6 +101,19 @@ async def _reach(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding:
     except MuserError as error:
         return Finding("server", roles, "problem", f"{error.what} ({error.where})", error.todo)
     return Finding("server", roles, "good", f"{endpoint.where} serves {endpoint.settings.model}")
+
+
+async def _engines(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding | None:
+    """None where the recipe says how many engines, each with a prefix cache of its own, are behind an address."""
+    known = endpoint.settings.data_parallel
+    told = {load.engines for load in (await endpoint.loads()).values()}
+    if told <= {known}:
+        return None
+    there = min(told)
+    seen = f"{endpoint.where} has {there} engine{'s' * (there > 1)}, and the recipe says {known}"
+    todo = f"set models.{endpoint.name.partition('@')[0]}.data_parallel: {there}"
+    # A server refuses a rank that it does not have.
+    return Finding("engines", roles, "problem" if there < known else "hint", seen, todo)
 
 
 async def _structured(recipe: Recipe, endpoints: Mapping[str, Endpoint], ready: Iterable[str]) -> list[Finding]:

@@ -22,7 +22,7 @@ vllm:prefix_cache_hits_created{engine="0",model_name="tiny"} 1.7e+09
 
 
 def test_requests_are_summed_over_engines_and_the_fullest_cache_counts() -> None:
-    assert read_load(PAGE) == Load(7, 2, 0.5, 1500, 640)
+    assert read_load(PAGE) == Load(7, 2, 0.5, 1500, 640, engines=2)
 
 
 @pytest.mark.parametrize("page", ["", "<html>not found</html>", "process_cpu_seconds_total 3.0\n", "vllm:x{} y\n"])

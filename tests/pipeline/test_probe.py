@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
@@ -164,6 +166,25 @@ async def test_samples_that_fail_are_told_with_their_cause(simulate: Simulate, t
     assert "4 of 4 samples failed" in problem.seen
     assert "max_tokens" in problem.todo
     assert probe.estimate is None
+
+
+async def test_engines_that_the_recipe_does_not_know_of_are_a_hint_and_too_many_a_problem(
+    simulated: str, tmp_path: Path, store: Store
+) -> None:
+    probe = await probe_recipe(make(simulated, tmp_path, model={"data_parallel": 4}), store)
+    assert found(probe, "engines", "problem").seen.endswith("has 1 engine, and the recipe says 4")
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.path != "/metrics":
+            return web.Response(status=404)
+        names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        return web.Response(text="".join(f'{name}{{engine="{number}"}} 0\n' for number in range(2) for name in names))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        probe = await probe_recipe(make(str(server.make_url("/v1")), tmp_path), store)
+    assert found(probe, "engines", "hint").todo == "set models.sim.data_parallel: 2"
 
 
 async def test_the_judge_is_looked_at_where_the_recipe_evaluates(

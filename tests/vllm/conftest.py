@@ -20,7 +20,10 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 RECIPE: dict[str, Any] = {
     "name": "open",
     "samples": 1,
-    "models": {"tiny": {"serve": {"max_model_len": 8192, "env": OFFLINE, "start_timeout": 300}}},
+    # As from another environment, which this one is as good as.
+    "models": {
+        "tiny": {"serve": {"python": sys.executable, "max_model_len": 8192, "env": OFFLINE, "start_timeout": 300}}
+    },
 }
 
 

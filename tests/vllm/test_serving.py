@@ -116,7 +116,10 @@ def write(recipe: dict[str, Any], folder: Path) -> str:
 @pytest.fixture(scope="module")
 def server(trained: Path, tiny_model: Path) -> Iterator[Kept]:
     """A `muser serve` of stage distill as an adapter on its base, with a key; stage refine's adapter may come later."""
-    student = {"model": str(tiny_model), "serve": {"weights": "adapter", "max_model_len": 4096, "env": OFFLINE}}
+    serve = {"weights": "adapter", "max_model_len": 4096, "env": OFFLINE}
+    # Middleware of the recipe's own stands behind the key gate.
+    serve["options"] = {"middleware": "starlette.middleware.gzip.GZipMiddleware"}
+    student = {"model": str(tiny_model), "serve": serve}
     settings = {
         "name": "student",
         "models": {"student": student},
