@@ -291,6 +291,9 @@ class Recipe(Settings):
     otel: str | None = Field(
         None, pattern=r"^https?://[^@\s]+$", description="an OpenTelemetry collector's OTLP/HTTP address, for spans"
     )
+    langsmith: bool = Field(
+        False, description="true: send every node and call, texts included, to LangSmith; needs LANGSMITH_API_KEY"
+    )
     output: str = Field("output", description="folder for checkpoints, reports and logs")
     training: TrainingSettings | None = None
     evaluation: EvaluationSettings | None = None

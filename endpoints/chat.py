@@ -22,6 +22,7 @@ from .failures import translated
 from .keys import Secrets, read_secrets
 from .metrics import Load, read_load
 from .structured import response_format, with_schema
+from .tracing import langsmith_tracing
 
 CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
@@ -242,8 +243,13 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[dict[str, Endpoint]]:
-    """Every model of a recipe over shared HTTP clients. Raises SettingsError for keys missing in the environment."""
+async def open_endpoints(
+    models: Mapping[str, ModelSettings], *, langsmith: bool = False
+) -> AsyncIterator[dict[str, Endpoint]]:
+    """Every model of a recipe over shared HTTP clients; `langsmith` traces what is asked while they are open.
+
+    Raises SettingsError for keys missing in the environment.
+    """
     for name, model in models.items():
         if not model.addresses:
             raise SettingsError(
@@ -259,7 +265,8 @@ async def open_endpoints(models: Mapping[str, ModelSettings]) -> AsyncIterator[d
     )
     connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
     cookies = aiohttp.DummyCookieJar()
-    async with client, aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT, cookie_jar=cookies) as session:
+    session = aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT, cookie_jar=cookies)
+    async with client, session, langsmith_tracing(langsmith):
         opened = {}
         for name, model in models.items():
             ranks = range(model.data_parallel) if model.data_parallel > 1 else [None]

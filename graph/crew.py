@@ -1,8 +1,8 @@
 """Several worker processes on one run: started, stopped, and added up.
 
 They share the store and nothing else: a sample belongs to whoever claims it, and one that is killed gives back what it
-had. A worker (worker.py) reads what to do on its stdin, one JSON object, then `stop`; it says how far it is on its
-stdout, a JSON object a line. A worker whose stdin ends has lost its crew, and stops as well.
+had and is replaced. A worker (worker.py) reads what to do on its stdin, one JSON object, then `stop`; it says how far
+it is on its stdout, a JSON object a line. A worker whose stdin ends has lost its crew, and stops as well.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from ..store.workers import at_work
 from .progress import Progress, StoppedBy, Summary
 from .runner import Job, OnProgress, count_samples, prepare, summarize
 
+REPLACEMENTS = 3  # processes that take a killed worker's place, one after the other: what kills four kills the next
 EVERY = 0.5  # seconds between reports of a worker
 LONGEST = 2**20  # bytes of a line
 # -P: the folder that one happens to be in must not come before the standard library.
@@ -37,6 +38,11 @@ class _Worker:
     ended: dict[str, Any] | None = None
     error: MuserError | None = None
 
+    @property
+    def was_killed(self) -> bool:
+        """Did it end without a word, by a signal? One that crashed would crash again."""
+        return not self.ended and not self.error and (self.process.returncode or 0) < 0
+
 
 async def run_crew(
     store: Store, job: Job, size: int, *, on_progress: OnProgress | None = None, stop: asyncio.Event | None = None
@@ -48,8 +54,9 @@ async def run_crew(
     progress = Progress(job.run.id)
     with at_work(store, job.run.id, join=True):
         await asyncio.to_thread(prepare, store, job)
-        async with _started([_describe(store, job, recipe) for recipe in share_recipe(job.recipe, size)]) as workers:
-            await _follow(store, workers, progress, on_progress, stop or asyncio.Event())
+        lines = [_describe(store, job, recipe) for recipe in share_recipe(job.recipe, size)]
+        async with _ended_with_us() as workers:
+            await _follow(store, workers, lines, progress, on_progress, stop or asyncio.Event())
     for worker in workers:
         if worker.error:
             raise worker.error
@@ -57,7 +64,7 @@ async def run_crew(
     killed = len(workers) - len(ends)
     said: list[tuple[StoppedBy, str]] = [(end["stopped_by"], end["stop_cause"]) for end in ends if end["stopped_by"]]
     if killed == len(workers):
-        said = [("killed", f"all {killed} worker processes were killed")]
+        said = [("killed", f"no worker process is left; {killed} were killed or crashed")]
     stopped_by, cause = said[0] if said else ("", "")
     return summarize(
         store,
@@ -103,18 +110,10 @@ def _describe(store: Store, job: Job, recipe: Recipe) -> str:
 
 
 @asynccontextmanager
-async def _started(lines: list[str]) -> AsyncIterator[list[_Worker]]:
-    """A worker for each line; none outlives the block."""
+async def _ended_with_us() -> AsyncIterator[list[_Worker]]:
+    """The workers that are started inside; none outlives the block."""
     workers: list[_Worker] = []
-    pipe = asyncio.subprocess.PIPE
     try:
-        for line in lines:
-            # A session of its own: Ctrl-C is for the crew alone, which tells its workers to stop.
-            process = await asyncio.create_subprocess_exec(
-                *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True, limit=LONGEST
-            )
-            workers.append(_Worker(process))
-            await _say(process, line)
         yield workers
     finally:
         for worker in workers:
@@ -124,23 +123,45 @@ async def _started(lines: list[str]) -> AsyncIterator[list[_Worker]]:
 
 
 async def _follow(
-    store: Store, workers: list[_Worker], progress: Progress, on_progress: OnProgress | None, stop: asyncio.Event
+    store: Store,
+    workers: list[_Worker],
+    lines: list[str],
+    progress: Progress,
+    on_progress: OnProgress | None,
+    stop: asyncio.Event,
 ) -> None:
     """Until the last worker has ended: passes a stop on, and keeps the progress at what they have done together."""
-    listening = [asyncio.create_task(_listen(worker, stop)) for worker in workers]
+    places = [asyncio.create_task(_fill_place(line, workers, stop)) for line in lines]
     stopping = asyncio.create_task(_pass_on(stop, workers))
     try:
-        under_way = set(listening)
+        under_way = set(places)
         while under_way:
             count_samples(store, progress)
             progress.add_up(worker.counted for worker in workers if worker.counted)
             if on_progress:
                 on_progress(progress)
             _, under_way = await asyncio.wait(under_way, timeout=EVERY)
+        await asyncio.gather(*places)
     finally:
-        for task in (*listening, stopping):
+        for task in (*places, stopping):
             task.cancel()
     count_samples(store, progress)
+
+
+async def _fill_place(line: str, workers: list[_Worker], stop: asyncio.Event) -> None:
+    """A worker that does what the line says; one that is killed is replaced, unless the run is to stop."""
+    pipe = asyncio.subprocess.PIPE
+    for _ in range(1 + REPLACEMENTS):
+        # A session of its own: Ctrl-C is for the crew alone, which tells its workers to stop.
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True, limit=LONGEST
+        )
+        worker = _Worker(process)
+        workers.append(worker)
+        await _say(process, line)
+        await _listen(worker, stop)
+        if stop.is_set() or not worker.was_killed:
+            return
 
 
 async def _listen(worker: _Worker, stop: asyncio.Event) -> None:

@@ -62,7 +62,7 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
     chosen = (config.get("configurable") or {}).get("recipe") or RECIPE
     # That server refuses what blocks its event loop, such as reading a file.
     recipe, materials = await asyncio.to_thread(_load, Path(chosen))
-    async with open_endpoints(recipe.models) as endpoints:
+    async with open_endpoints(recipe.models, langsmith=recipe.langsmith) as endpoints:
 
         def asker(_sample: str, seed: int, role: str, round: int) -> Ask:
             bound = recipe.role(role)

@@ -63,7 +63,8 @@ async def run_job(
     models = {name: settings for name, settings in job.models.items() if name in needed}
     with at_work(store, job.run.id, join=job.join) as worker, collecting_rarely():
         await asyncio.to_thread(prepare, store, job)
-        async with open_endpoints(models) as endpoints, open_checkpointer(store) as saver:
+        opening = open_endpoints(models, langsmith=job.recipe.langsmith)
+        async with opening as endpoints, open_checkpointer(store) as saver:
             # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
             await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
             running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())

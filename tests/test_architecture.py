@@ -49,6 +49,7 @@ OWNERS = {
     "sqlite3": "store",
     "sqlite_utils": "store",
     "langgraph": "graph",
+    "langsmith": "endpoints",
     "openinference": "graph",
     "opentelemetry": "graph",
     "typing_extensions": "graph",

@@ -19,7 +19,7 @@ from muser.store.space import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted(ROOT.glob("docs/**/*.md")),
 ]
 CRITICS = ["decision", "communication", "safety"]
@@ -60,6 +60,12 @@ def test_every_page_stands_in_the_sites_navigation_and_on_its_first_page() -> No
     site = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]
     assert set(re.findall(r"'([\w/-]+\.md)'", str(site["nav"]))) == pages
     assert set(re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs" / "index.md").read_text())) == pages - {"index.md"}
+
+
+def test_the_page_on_security_names_files_that_are_there() -> None:
+    named = re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_make_targets_in_the_docs_exist() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -430,7 +429,3 @@ async def test_hundreds_of_requests_share_one_client(simulate: Simulate) -> None
 
         replies = await asyncio.gather(*(call(endpoints["mn"[seed % 2]], seed) for seed in range(300)))
     assert all("asthma" in reply.text for reply in replies)
-
-
-def test_tracing_by_langsmith_is_off() -> None:
-    assert os.environ["LANGSMITH_TRACING"] == os.environ["LANGCHAIN_TRACING_V2"] == "false"

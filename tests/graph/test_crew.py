@@ -4,15 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from muser.core.errors import EndpointUnreachable
 from muser.core.recipe import Recipe
-from muser.graph.crew import share_recipe
+from muser.graph import crew
+from muser.graph.crew import REPLACEMENTS, share_recipe
 from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
 from muser.store.database import Store
@@ -64,7 +67,7 @@ async def test_two_workers_share_a_run_and_report_as_one(
 
 
 @pytest.mark.slow
-async def test_what_a_killed_worker_had_is_done_by_the_other(
+async def test_what_a_killed_worker_had_is_done_by_the_others_and_by_its_replacement(
     simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store, tmp_path: Path
 ) -> None:
     watch = Watch(store, lambda pids: os.kill(pids[0], signal.SIGKILL))
@@ -78,20 +81,37 @@ async def test_what_a_killed_worker_had_is_done_by_the_other(
     assert [name for name in os.listdir(tmp_path) if "-worker-" in name] == []  # noqa: PTH208 - this test is async
 
 
-@pytest.mark.slow
-async def test_when_all_workers_are_killed_the_run_can_go_on(
-    simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store
-) -> None:
-    def kill(pids: list[int]) -> None:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+def kill_all(store: Store) -> None:
+    for worker in workers_of(store):
+        if worker.pid != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
-    recipe = make_recipe(simulate(latency=0.3), samples=8, concurrency=4)
-    summary = await run_recipe(recipe, store, workers=2, on_progress=Watch(store, kill))
-    assert (summary.stopped_by, summary.killed) == ("killed", 2)
-    assert summary.pending == 8 - summary.done > 0
+
+@pytest.mark.slow
+async def test_workers_that_are_killed_once_are_replaced_and_the_run_ends(
+    simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    recipe = make_recipe(simulate(log=tmp_path / "log", latency=0.3), samples=12, concurrency=4)
+    summary = await run_recipe(recipe, store, workers=2, on_progress=Watch(store, lambda _: kill_all(store)))
+    assert (summary.done, summary.pending, summary.killed, summary.stopped_by) == (12, 0, 2, "")
+    assert summary.concurrency == 4
+    assert bodies(tmp_path / "log").total() <= 12 * 6 + 4 * 3, "only what the killed ones had in flight"
+
+
+@pytest.mark.parametrize(
+    ("ends", "processes"), [("os.kill(os.getpid(), 9)", 2 * (1 + REPLACEMENTS)), ("os._exit(1)", 2)]
+)
+async def test_a_worker_that_is_killed_is_replaced_a_few_times_and_one_that_crashes_never(
+    simulated: str, make_recipe: MakeRecipe, store: Store, monkeypatch: pytest.MonkeyPatch, ends: str, processes: int
+) -> None:
+    recipe = make_recipe(simulated, samples=2, concurrency=2)
+    monkeypatch.setattr(crew, "COMMAND", (sys.executable, "-S", "-c", f"import os; {ends}"))
+    summary = await run_recipe(recipe, store, workers=2)
+    assert (summary.stopped_by, summary.killed, summary.pending) == ("killed", processes, 2)
+    assert summary.stop_cause == f"no worker process is left; {processes} were killed or crashed"
     assert list_runs(store)[0].status == "stopped"
-    assert (await run_recipe(recipe, store)).done == 8
+    assert (await run_recipe(recipe, store)).done == 2
 
 
 async def test_a_stop_lets_what_all_workers_have_in_flight_end(
