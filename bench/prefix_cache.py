@@ -106,7 +106,7 @@ def facet_first(shared: tuple[Message, ...], tail: str) -> tuple[Message, ...]:
 
 def inputs(count: int, length: int) -> list[SampleInput]:
     """Queries with answers of so many characters, so that only critics and refiner are left to call."""
-    queries = read_queries(QUESTIONS)
+    queries = list(read_queries(QUESTIONS))
     known = read_document(ROOT / "endpoints" / "simulated.yaml").data["conditions"]
     sentences = [entry[part] for entry in known for part in ("fact", "advice", "clinical")]
     made = []

@@ -58,7 +58,7 @@ def print_prompts(console: Console, facts: list[dict[str, Any]]) -> None:
 
 def what_would_run(recipe: "Recipe") -> dict[str, Any]:
     """The run in numbers, and which model plays which role. Raises InputError for a broken query file."""
-    queries = len(read_queries(recipe.folder / recipe.queries)) if recipe.queries else 0
+    queries = read_queries(recipe.folder / recipe.queries).count if recipe.queries else 0
     return {
         "name": recipe.name,
         "samples": recipe.samples,

@@ -61,7 +61,10 @@ def run(
 
 def retry(
     run: RunName,
-    failed: Annotated[bool, Option("--failed", help="The samples that failed.")] = False,
+    failed: Annotated[
+        bool,
+        Option("--failed", help="The samples that failed; of an evaluation also the rubric items without a verdict."),
+    ] = False,
     change: Set = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,

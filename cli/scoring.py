@@ -26,7 +26,7 @@ def run(
         str | None,
         Option(metavar="NAME", help="Who answers, perhaps student@refine; the recipe's responder by default."),
     ] = None,
-    retry: Annotated[bool, Option("--retry", help="Try failed examples again.")] = False,
+    retry: Annotated[bool, Option("--retry", help="Retry failed examples and rubric items without a verdict.")] = False,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
@@ -65,7 +65,6 @@ def run(
             print_json(summary.to_dict())
         else:
             print_summary(stdout(), summary, again, settings.store)
-            say(f"scores: {command('eval', 'score', summary.run_id, store=settings.store)}")
     raise Exit(exit_code(summary))
 
 

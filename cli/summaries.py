@@ -71,6 +71,11 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
         )
     if summary.failures:
         _print_failures(console, summary, store)
+    if summary.unjudged:
+        items = (
+            f"{summary.unjudged:,} rubric item{'s' * (summary.unjudged > 1)} got no verdict from the judge; retry with:"
+        )
+        _print_lines(console, items, [command("retry", summary.run_id, "--failed", store=store)], "yellow")
     limiter = max(summary.limited_by.items(), key=lambda item: item[1], default=("unknown", 0.0))[0]
     if limiter != "unknown":
         console.print(Text(f"most of the time limited by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
@@ -89,6 +94,8 @@ def next_steps(summary: "Summary", store: str) -> list[str]:
     failed = [command("show", summary.failures[0].example, "--why", store=store)] if summary.failures else []
     if not summary.done:
         return failed
+    if summary.kind == "evaluation":
+        return [*failed, command("eval", "score", summary.run_id, store=store)]
     return [
         *failed,
         command("list", summary.run_id, store=store),

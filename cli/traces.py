@@ -83,6 +83,9 @@ class _Page:
             self.title("persona")
             for name, value in trace.persona:
                 self.text(Text(plain(value)), by=LABELS, label=Text(name, style="dim"))
+        for turn in trace.history:
+            self.title(f"earlier turn: {turn.role}")
+            self.said(turn.content)
         if trace.query is not None:
             self.title("query")
             self.said(trace.query)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Value(BaseModel):
@@ -127,13 +127,16 @@ class PromptFile(Value):
 class SampleInput(Value):
     """Where a sample starts: a persona to simulate, or a query (and perhaps a response) that exists already.
 
-    `key` names the sample inside its run and decides its seed; `origin` is the sample the values were taken from.
+    `key` names the sample inside its run and decides its seed; `history` has the turns before the query, `extra` the
+    fields of a brought query that muser does not know. `origin` is the sample the values were taken from.
     """
 
     key: str
     persona: Persona | None = None
+    history: tuple[Message, ...] = ()
     query: str | None = None
     response: Response | None = None
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
     origin: str | None = None
 
 

@@ -1,7 +1,7 @@
 """Answers and grades a benchmark's examples through the graph's runner: resumable and ledgered like any run."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -12,6 +12,7 @@ from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
 from ..core.types import Grade, Request, Response, SampleInput
 from ..graph.build import build_line
 from ..graph.calls import Calls
+from ..graph.inputs import key_of
 from ..graph.opening import describe_run, open_run
 from ..graph.progress import Summary
 from ..graph.run import node_timeouts
@@ -42,17 +43,25 @@ async def answer_example(state: State, context: Grading) -> dict[str, Any]:
 
     What came back is graded, cut off or empty as it may be: another attempt would make a weak model look better.
     """
+    if state.get("response"):
+        return {}
     reply = await bind(state, context.asker, "responder")(Request(messages=context.examples[_key(state)].prompt))
     return {"response": Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip()).model_dump()}
 
 
 async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
-    """Response → one grade a rubric item; the judge sees the answer and never the reasoning."""
+    """Response → one grade a rubric item; the judge sees the answer and never the reasoning.
+
+    A retried example has the verdicts that were given; only the other items are asked.
+    """
     example = context.examples[_key(state)]
+    judged = {value["item"]: Grade(**value) for value in state.get("grades", ())}
     conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
     ask, gate = bind(state, context.asker, "judge"), asyncio.Semaphore(FAN_OUT)
 
     async def one(number: int) -> Grade:
+        if number in judged:
+            return judged[number]
         item = example.rubrics[number]
         async with gate:
             return await grade(
@@ -138,12 +147,16 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
 
 
 def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:
-    """(sample key, example): the key is the prompt's id and from the second repeat on its number, so runs pair up."""
+    """(sample key, example): the key is the prompt's id and from the second repeat on its number, so runs pair up.
+
+    No id as a key holds the colon before that number.
+    """
     settings = benchmark_of(recipe)
     seen: dict[str, Iterator[int]] = {}
     for example in load_examples(recipe.folder / settings.file, n=settings.examples, repeats=settings.repeats):
         repeat = next(seen.setdefault(example.prompt_id, count(1)))
-        yield (example.prompt_id if repeat == 1 else f"{example.prompt_id}.{repeat}"), example
+        key = key_of(example.prompt_id)
+        yield (key if repeat == 1 else f"{key}:{repeat}"), example
 
 
 def benchmark_of(recipe: Recipe) -> EvaluationSettings:
@@ -155,9 +168,7 @@ def benchmark_of(recipe: Recipe) -> EvaluationSettings:
 
 def _inputs(examples: Mapping[str, Example]) -> Iterator[SampleInput]:
     for key, example in examples.items():
-        turns: Sequence[Any] = example.prompt
-        shown = turns[0].content if len(turns) == 1 else "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-        yield SampleInput(key=key, query=shown)
+        yield SampleInput(key=key, history=example.prompt[:-1], query=example.prompt[-1].content)
 
 
 def _key(state: State) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
+from ..core.conversations import conversation_text as turns_text
 from ..core.errors import InputError
+from ..core.jsonl import read_lines
 from ..core.types import Message, Value
 
 PROBLEMS_SHOWN = 20
@@ -65,9 +67,7 @@ def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list
     examples: list[Example] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         try:
             example = Example.model_validate_json(line, strict=True, extra="ignore")
         except ValidationError as error:
@@ -104,16 +104,7 @@ def item_text(item: RubricItem) -> str:
 
 def conversation_text(prompt: Sequence[Message], response: str) -> str:
     """The conversation and the answer to grade, as `role: content` paragraphs joined by blank lines."""
-    turns = [*prompt, Message(role="assistant", content=response)]
-    return "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-
-
-def _lines(path: Path) -> list[bytes]:
-    try:
-        # Only b"\n" ends a line: text may hold U+2028 and other characters that str.splitlines takes for one.
-        return path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    return turns_text([*prompt, Message(role="assistant", content=response)])
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

@@ -19,10 +19,20 @@ from langgraph.types import Command
 from ..agents.persona import simulate
 from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
+from ..core.conversations import asked_text, in_conversation
 from ..core.errors import EndpointTimeout
 from ..core.types import Persona, Response
 from ..prompts.attributes import ATTRIBUTES, AttributeTables, draw_persona
-from .state import Context, State, bind, critiques_of_round, earlier_critiques, latest_answer, round_of
+from .state import (
+    Context,
+    State,
+    bind,
+    critiques_of_round,
+    earlier_critiques,
+    history_of,
+    latest_answer,
+    round_of,
+)
 
 
 class Node(Protocol):
@@ -56,7 +66,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     context = runtime.context
     if state.get("response"):
         return {"done": not context.critics}
-    messages = context.prompts.responder.render(query=state["query"])
+    messages = in_conversation(context.prompts.responder.render(query=state["query"]), history_of(state))
     response = await respond_to(messages, bind(state, context.asker, "responder"), context.repairs)
     return {"response": response.model_dump(), "done": not context.critics}
 
@@ -70,7 +80,7 @@ def critic(name: str) -> Node:
         if any(c.critic == name for c in critiques_of_round(state, critics)):
             return {}
         ask = bind(state, runtime.context.asker, f"critics.{name}")
-        critique = await critics[name](state["query"], latest_answer(state), ask)
+        critique = await critics[name](asked_text(history_of(state), state["query"]), latest_answer(state), ask)
         return {"critiques": [critique.model_copy(update={"round": round_of(state)}).model_dump()]}
 
     return node
@@ -84,7 +94,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
         return Command(update={"done": True}, goto=END)
     ask = bind(state, context.asker, "refiner")
     refinement = await refine_answer(
-        state["query"],
+        asked_text(history_of(state), state["query"]),
         latest_answer(state),
         critiques,
         earlier=earlier_critiques(state),

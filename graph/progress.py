@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..core.types import Usage
 from ..store.ledger import RoleUsage
+from ..store.runs import RunKind
 from ..store.samples import Failure
 
 StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "killed"]
@@ -103,6 +104,9 @@ class Summary:
     failed: int
     pending: int
     seconds: float
+    kind: RunKind = "samples"
+    unjudged: int = 0
+    """rubric items of finished samples that have no verdict"""
     stopped_by: StoppedBy = ""
     stop_cause: str = ""
     failures: tuple[Failure, ...] = ()

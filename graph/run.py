@@ -21,7 +21,7 @@ from ..store.samples import count_simulated
 from .build import build_machine
 from .calls import Calls, node_of
 from .crew import run_crew
-from .inputs import read_queries, simulated_inputs
+from .inputs import Queries, read_queries, simulated_inputs
 from .opening import describe_run, open_run
 from .progress import Summary
 from .runner import Job, OnProgress, run_job
@@ -35,7 +35,7 @@ class Materials:
     prompts: PromptSet
     critics: dict[str, Critic]
     tables: AttributeTables
-    brought: list[SampleInput]
+    brought: Queries | None
 
     @classmethod
     def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
@@ -45,7 +45,7 @@ class Materials:
             prompts=prompts,
             critics=load_critics(recipe, prompts),
             tables=load_attributes(recipe.attributes, recipe.folder),
-            brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else [],
+            brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else None,
         )
 
     def digests(self) -> dict[str, str]:
@@ -90,7 +90,7 @@ async def run_recipe(
     if inputs is None:
         # Drawing a hundred thousand personas anew would take a resumed run longer than all else before its first call.
         is_drawn = await asyncio.to_thread(count_simulated, store, run.id) >= recipe.samples
-        inputs = materials.brought if is_drawn else _own_inputs(recipe, materials)
+        inputs = materials.brought or () if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
     job = replace(job, inputs=inputs, retry=retry, join=workers is not None)
     if workers is None or workers == 1:
@@ -106,7 +106,7 @@ async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: An
     """
     materials = Materials.load(recipe)
     first = list(islice(_own_inputs(recipe, materials), count))
-    source = digest([value.model_dump(mode="json") for value in materials.brought])
+    source = materials.brought.digest if materials.brought else digest([])
     named = recipe.model_copy(update={"name": f"{recipe.name}-preview"})
     run = partial(run_recipe, named, store, inputs=first, source=source, roles=recipe.call_roles(), retry=True, **more)
     try:
@@ -117,7 +117,7 @@ async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: An
 
 def _own_inputs(recipe: Recipe, materials: Materials) -> Iterator[SampleInput]:
     yield from simulated_inputs(recipe.samples, materials.tables, recipe.seed)
-    yield from materials.brought
+    yield from materials.brought or ()
 
 
 def build_job(
@@ -206,4 +206,4 @@ def _texts(materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, st
     if "persona" in roles:
         yield "attributes", materials.tables.digest
     if materials.brought:
-        yield "queries", digest([value.model_dump(mode="json") for value in materials.brought])
+        yield "queries", materials.brought.digest

@@ -110,11 +110,14 @@ def summarize(
     """How the run stands now, whoever worked on it."""
     counts = samples.counts(store, progress.run_id)
     unfinished = counts["pending"] + counts["running"]
+    run = runs.find_run(store, progress.run_id)
     return Summary(
         run_id=progress.run_id,
+        kind=run.kind if run else "samples",
         total=sum(counts.values()),
         done=counts["done"],
         failed=counts["failed"],
+        unjudged=samples.count_unjudged(store, progress.run_id),
         pending=unfinished,
         seconds=progress.elapsed,
         stopped_by=(stopped_by or "interrupt") if unfinished else "",

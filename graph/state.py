@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 # Pydantic, by which LangGraph describes a state to Studio, refuses typing's own before Python 3.12.
 from typing_extensions import TypedDict
 
-from ..core.types import Ask, Critic, Critique
+from ..core.types import Ask, Critic, Critique, Message
 from ..prompts.attributes import AttributeTables
 from ..prompts.templates import PromptSet
 from ..store.samples import Trace
@@ -20,6 +20,7 @@ class State(TypedDict, total=False):
     sample: str
     seed: int
     persona: dict[str, str] | None
+    history: list[dict[str, str]]
     query: str
     response: dict[str, str]
     critiques: Annotated[list[dict[str, Any]], operator.add]
@@ -50,17 +51,22 @@ class Context:
 def initial_state(trace: Trace) -> State:
     """The state a sample starts from: the further on its input is, the later the machine is entered.
 
-    A fork brings what it keeps of the sample it comes from: critiques, and a refinement of the rounds before.
+    A fork brings what it keeps of the sample it comes from: critiques, and a refinement of the rounds before. A retried
+    evaluation brings the grades that have a verdict.
     """
     state: State = {"sample": trace.id, "seed": trace.seed, "round": max(trace.rounds, 1), "done": False}
     state["persona"] = trace.persona.model_dump() if trace.persona else None
     state["critiques"] = [critique.model_dump() for critique in trace.critiques]
+    if trace.history:
+        state["history"] = [message.model_dump() for message in trace.history]
     if trace.query is not None:
         state["query"] = trace.query
     if trace.response is not None:
         state["response"] = trace.response.model_dump()
     if trace.refinement is not None:
         state["refinement"] = trace.refinement.model_dump()
+    if judged := [grade.model_dump() for grade in trace.grades if grade.met is not None]:
+        state["grades"] = judged
     return state
 
 
@@ -72,6 +78,11 @@ def bind(state: State, asker: Asker, role: str) -> Ask:
 def round_of(state: State) -> int:
     """The round under way, from 1."""
     return state.get("round", 1)
+
+
+def history_of(state: State) -> list[Message]:
+    """The conversation before the query; empty where the query opens it."""
+    return [Message(**turn) for turn in state.get("history", ())]
 
 
 def latest_answer(state: State) -> str:

@@ -76,7 +76,7 @@ async def run_pipeline(
     for step in steps_of(recipe):
         state = look(work, step)
         work.listener.on_step(state)
-        if state.state != "done" or (retry and state.failed):
+        if state.state != "done" or (retry and (state.failed or state.unjudged)):
             work.summary = None
             with suppress(StartStopped):
                 await step.do(work)

@@ -48,7 +48,7 @@ def look_at_distill(work: Work) -> StepState:
     recipe = distill_recipe(work.recipe)
     materials, revisions = Materials.load(recipe), revisions_of(recipe, work.store, recipe.call_roles())
     described = describe_recipe(recipe, materials, revisions=revisions)
-    planned = Planned(described, recipe.samples + len(materials.brought))
+    planned = Planned(described, recipe.samples + (materials.brought.count if materials.brought else 0))
     return look_at_run(work.store, DISTILL, planned)
 
 
@@ -122,10 +122,12 @@ def look_at_run(store: Store, step: str, planned: Planned) -> StepState:
         note = f"a new run {next_run_id(store, name)}, since {changed[0]}{more}"
         return StepState(name=step, state="stale", inputs=inputs, note=note)
     tally = tally_run(store, run.id)
+    unjudged = f", {tally.grades_failed:,} items without a verdict" if tally.grades_failed else ""
     missing = max(planned.samples, tally.samples) - tally.done - tally.failed
     failed = f", {tally.failed:,} failed" if tally.failed else ""
-    note = f"{tally.done:,} samples done{failed}"
-    state = StepState(name=step, state="done", result=run.id, inputs=inputs, failed=tally.failed, note=note)
+    note = f"{tally.done:,} samples done{failed}{unjudged}"
+    state = StepState(name=step, state="done", result=run.id, inputs=inputs, note=note)
+    state = state.model_copy(update={"failed": tally.failed, "unjudged": tally.grades_failed})
     if missing:
         return state.model_copy(update={"state": "unfinished", "note": f"{state.note}, {missing:,} to do"})
     return state if tally.done else state.model_copy(update={"state": "unfinished"})

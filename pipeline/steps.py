@@ -19,7 +19,8 @@ State = Literal["done", "unfinished", "stale", "to do"]
 class StepState(Value):
     """Where a step stands. `result` is a run's or an artifact's id, `inputs` the digest of what decides it.
 
-    `failed` samples of a finished step are left out of what follows, until they are retried.
+    `failed` samples of a finished step are left out of what follows, and so are `unjudged` rubric items, until they are
+    retried.
     """
 
     name: str
@@ -27,6 +28,7 @@ class StepState(Value):
     result: str = ""
     inputs: str = ""
     failed: int = 0
+    unjudged: int = 0
     note: str = ""
 
 

@@ -7,10 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from ..core.conversations import asked_text
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput
 from ..endpoints.script import UNKNOWN
-from ..graph.inputs import read_queries, simulated_inputs
+from ..graph.inputs import Queries, read_queries, simulated_inputs
 from ..graph.progress import Summary
 from ..graph.run import run_recipe
 from ..prompts.attributes import load_attributes
@@ -145,12 +146,13 @@ async def try_samples(
     recipe: Recipe, models: Mapping[str, ModelSettings], revisions: Mapping[str, str], tries: int
 ) -> Trial:
     """Runs about `tries` of the recipe's samples, at least two of each kind, all at once."""
-    brought = read_queries(recipe.folder / recipe.queries) if recipe.queries else []
-    simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + len(brought), 1)), 2))
+    brought = read_queries(recipe.folder / recipe.queries) if recipe.queries else None
+    count = brought.count if brought else 0
+    simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + count, 1)), 2))
     tables = load_attributes(recipe.attributes, recipe.folder)
     # Personas are drawn alike, so the first are as good as any; a file of queries may well be sorted.
     drawn = list(islice(simulated_inputs(recipe.samples, tables, recipe.seed), simulated))
-    picked = _spread(brought, max(tries - simulated, 2))
+    picked = _spread(brought, max(tries - simulated, 2)) if brought else []
     changes = {"name": "probe", "concurrency": len(drawn) + len(picked) or 1, "limits": Limits()}
     with tempfile.TemporaryDirectory(prefix="muser-probe-") as folder, Store.open(Path(folder) / "probe.db") as store:
         summary = await run_recipe(
@@ -161,19 +163,22 @@ async def try_samples(
         for sample in (*ids[0], *ids[1]):
             for call in calls_of(store, sample):
                 calls[call.role].append(call)
-        groups = tuple((n, costs_of(store, each)) for n, each in zip((recipe.samples, len(brought)), ids, strict=True))
-    asked = max((len(given.query or "") for given in picked), default=0)
+        groups = tuple((n, costs_of(store, each)) for n, each in zip((recipe.samples, count), ids, strict=True))
+    asked = max(map(_length, picked), default=0)
     return Trial(
         summary=summary,
         calls=calls,
         groups=groups,
-        longest_query=max((len(given.query or "") for given in brought), default=0) - asked,
+        longest_query=max(map(_length, brought or ()), default=0) - asked,
         in_flight=recipe.max_concurrency if recipe.concurrency == "auto" else recipe.concurrency,
     )
 
 
-def _spread(inputs: list[SampleInput], count: int) -> list[SampleInput]:
+def _spread(brought: Queries, count: int) -> list[SampleInput]:
     """So many of them, evenly from the first to the last."""
-    if len(inputs) <= count:
-        return inputs
-    return [inputs[round(n * (len(inputs) - 1) / (count - 1))] for n in range(count)]
+    places = {round(n * (brought.count - 1) / (count - 1)) for n in range(count)}
+    return [given for place, given in enumerate(brought) if place in places]
+
+
+def _length(given: SampleInput) -> int:
+    return len(asked_text(given.history, given.query or ""))

@@ -15,5 +15,11 @@ def answered(store: Store, run_id: str) -> Iterator[SampleInput]:
         for (key,) in keys:
             trace = get_trace(store, f"{run_id}/{key}")
             yield SampleInput(
-                key=key, persona=trace.persona, query=trace.query, response=trace.response, origin=trace.id
+                key=key,
+                persona=trace.persona,
+                history=trace.history,
+                query=trace.query,
+                response=trace.response,
+                extra=trace.extra,
+                origin=trace.id,
             )

@@ -40,12 +40,33 @@ def record_artifact(
 
 
 def insert_artifact(db: Connection, artifact: Artifact, samples: Iterable[int], parents: Iterable[int] = ()) -> int:
-    """The same inside a change, with the samples given by the keys of their rows."""
+    """The same inside a change, with the samples given by the keys of their rows; in rows, one on each line."""
+    return insert_lines(db, artifact, enumerate(samples, start=1), parents)
+
+
+def insert_lines(
+    db: Connection, artifact: Artifact, samples: Iterable[tuple[int, int]], parents: Iterable[int] = ()
+) -> int:
+    """The same with samples as (line, key of its row), where a file has lines of other origin as well."""
     row = artifact.model_dump(exclude={"id"}) | {"meta": json.dumps(artifact.meta), "created_at": now()}
     made = int(db.execute(INSERT, row).fetchone()[0])
-    db.executemany("INSERT OR IGNORE INTO artifact_samples VALUES (?, ?)", ((made, one) for one in samples))
-    db.executemany("INSERT OR IGNORE INTO artifact_parents VALUES (?, ?)", ((made, one) for one in parents))
+    rows = ((made, one, line) for line, one in samples)
+    db.executemany("INSERT OR IGNORE INTO artifact_samples (artifact_id, sample_id, line) VALUES (?, ?, ?)", rows)
+    add_parents(db, made, parents)
     return made
+
+
+def link_parents(store: Store, artifact_id: int, parents: Iterable[int]) -> None:
+    """Link an artifact to more of those that it comes from; links that are there stay."""
+    wanted = set(parents) - {one.id for one in parents_of(store, artifact_id)}
+    if wanted:
+        store.write_now(lambda db: add_parents(db, artifact_id, sorted(wanted)))
+
+
+def add_parents(db: Connection, artifact_id: int, parents: Iterable[int]) -> None:
+    """Link an artifact, inside a change, to more of those that it comes from."""
+    links = ((artifact_id, one) for one in parents)
+    db.executemany("INSERT OR IGNORE INTO artifact_parents VALUES (?, ?)", links)
 
 
 INSERT = """
@@ -61,6 +82,16 @@ def find_artifact(store: Store, artifact_id: int) -> Artifact | None:
 def list_artifacts(store: Store) -> list[Artifact]:
     """Every artifact, oldest first."""
     return [_artifact(row) for row in store.read("SELECT * FROM artifacts ORDER BY id")]
+
+
+def find_rows(store: Store, digest: str, stage: Stage) -> Artifact | None:
+    """The rows of this content and stage that were made of samples, wherever their file lies; the newest record."""
+    return _first(store.read(SAME_ROWS, (digest, stage)))
+
+
+SAME_ROWS = """
+    SELECT * FROM artifacts WHERE kind = 'rows' AND digest = ? AND stage = ?
+    ORDER BY id IN (SELECT artifact_id FROM artifact_samples) DESC, id DESC LIMIT 1"""
 
 
 def latest_artifact(

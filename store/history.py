@@ -46,8 +46,14 @@ PRUNABLE = """
 def drop_history(db: Connection, samples: Collection[int]) -> None:
     """Drop the checkpoints of these samples, inside a change; from then on they cannot be forked."""
     ids = json.dumps(list(samples))
-    db.execute(f"DELETE FROM threads WHERE name IN (SELECT run_id || '/' || key {AMONG})", (ids,))  # noqa: S608
+    drop_threads(db, samples)
     db.execute(f"UPDATE samples SET pruned_at = ? WHERE id IN (SELECT id {AMONG})", (now(), ids))  # noqa: S608
+
+
+def drop_threads(db: Connection, samples: Collection[int]) -> None:
+    """Drop the checkpoints of these samples, inside a change; they would begin anew."""
+    ids = json.dumps(list(samples))
+    db.execute(f"DELETE FROM threads WHERE name IN (SELECT run_id || '/' || key {AMONG})", (ids,))  # noqa: S608
 
 
 AMONG = "FROM samples WHERE id IN (SELECT value FROM json_each(?))"
@@ -61,7 +67,7 @@ def references(db: Connection) -> Iterator[tuple[str, list[int], list[str]]]:
 
 
 COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("samples", ("query_id", "reasoning_id", "answer_id", "refined_answer_id"), ("refined_reasoning",)),
+    ("samples", ("query_id", "reasoning_id", "answer_id", "refined_answer_id"), ("refined_reasoning", "history")),
     ("critiques", ("rationale_id",), ()),
     ("grades", ("explanation_id",), ()),
     ("calls", ("parameters_id", "reasoning_id"), ("messages", "reply")),

@@ -222,7 +222,8 @@ def _quotable(db: Connection, sample: int) -> Iterator[str]:
     Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a
     prompt of several thousand characters costs a few bytes a call.
     """
-    started = db.execute("SELECT query_id, reasoning_id, answer_id FROM samples WHERE id = ?", (sample,)).fetchone()
+    *started, history = db.execute(STARTED, (sample,)).fetchone()
+    started += rope_ids(history)
     calls = db.execute(QUOTABLE, (sample,)).fetchall()
     ropes = [rope_ids(call["reply"]) for call in calls]
     texts = get_texts(db, [*started, *(call["reasoning_id"] for call in calls), *(i for rope in ropes for i in rope)])
@@ -232,6 +233,8 @@ def _quotable(db: Connection, sample: int) -> Iterator[str]:
         yield reply.strip()
         yield from _strings(reply)
 
+
+STARTED = "SELECT query_id, reasoning_id, answer_id, history FROM samples WHERE id = ?"
 
 QUOTABLE = "SELECT reply, reasoning_id FROM calls WHERE sample_id = ? AND outcome = 'ok' AND role <> 'judge'"
 

@@ -105,8 +105,8 @@ TAKEN = """
         SELECT id, key, coalesce(fork, id) FROM samples LEFT JOIN replaced ON replaced.own = id
         WHERE run_id = :parent)"""
 
-KEPT = f"""seed, status, {", ".join(PERSONA)}, query_id, reasoning_id, answer_id, refined_reasoning, refined_answer_id,
-    score, rounds, checkpoint_id, started_at, finished_at, seconds"""
+KEPT = f"""seed, status, {", ".join(PERSONA)}, history, extra, query_id, reasoning_id, answer_id,
+    refined_reasoning, refined_answer_id,    score, rounds, checkpoint_id, started_at, finished_at, seconds"""
 
 # A sample stands under its original's key; its origin says whose values it has.
 COPY_SAMPLES = f"""

@@ -1,12 +1,12 @@
 """Where something came from and what became of it: from rows, artifacts and samples, in both directions."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import JsonValue
 
 from ..core.errors import InputError
+from ..core.jsonl import parse_object, read_lines
 from ..core.types import SampleStatus, Value
 from .artifacts import Artifact, artifacts_of, find_artifact, latest_artifact, list_artifacts, parents_of
 from .database import Store
@@ -41,7 +41,10 @@ class SampleLineage(Value):
 
 
 class RowLineage(Value):
-    """A row of a file, and its sample. `stage` is the one whose row the store has in the same words, else None."""
+    """A row of a file, its sample and that one's last checkpoint.
+
+    `stage` is the one whose row the store has in the same words, else None.
+    """
 
     kind: Literal["row"] = "row"
     path: str
@@ -120,12 +123,11 @@ def row_lineage(store: Store, path: Path, line: int) -> RowLineage:
     said = ("prompt", "completion")
     stages: tuple[RowStage, ...] = ("distill", "refine")
     same = [stage for stage in stages if _only(row_of(store, sample, stage), said) == _only(row, said)]
-    checkpoint = row.get("checkpoint")
     return RowLineage(
         path=str(path),
         line=line,
         stage=same[0] if same else None,
-        checkpoint=checkpoint if isinstance(checkpoint, str) else None,
+        checkpoint=get_trace(store, sample).checkpoint_id,
         sample=lineage,
     )
 
@@ -178,15 +180,13 @@ def _find_artifact(store: Store, text: str) -> Artifact | None:
 
 
 def _read_row(path: Path, line: int) -> dict[str, JsonValue]:
+    text = next((text for number, text in read_lines(path) if number == line), None)
+    if text is None:
+        raise InputError(f"the file has no row on line {line}", where=str(path))
     try:
-        with path.open(encoding="utf-8") as file:
-            text = next((text for number, text in enumerate(file, 1) if number == line), None)
-        row = None if text is None else json.loads(text)
-    except (OSError, ValueError) as error:
+        return parse_object(text)
+    except ValueError as error:
         raise InputError(f"the row cannot be read: {error}", where=f"{path}:{line}") from error
-    if row is None:
-        raise InputError(f"the file has no line {line}", where=str(path))
-    return row if isinstance(row, dict) else {}
 
 
 def _only(row: dict[str, Any] | None, names: tuple[str, ...]) -> list[Any] | None:
@@ -208,11 +208,9 @@ DESCENDANTS = """
 
 MADE_INTO = "SELECT name FROM descendant WHERE name <> :run_id || '/' || :key ORDER BY id"
 
-# Rows stand in the order of their samples.
 USES = """
     SELECT artifacts.id AS artifact, stage, path, descendant.name AS sample,
-        (SELECT count(*) FROM artifact_samples one
-         WHERE one.artifact_id = artifacts.id AND one.sample_id <= descendant.id) AS line,
+        line,
         EXISTS (SELECT 1 FROM artifacts later WHERE later.kind = 'rows' AND later.path = artifacts.path
             AND later.id > artifacts.id) AS overwritten
     FROM descendant JOIN artifact_samples ON sample_id = descendant.id

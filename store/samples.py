@@ -1,17 +1,31 @@
 """Samples: claimed, recorded and read back as traces."""
 
+import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from itertools import islice
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
+from pydantic import Field, JsonValue
+
 from ..core.errors import InputError, ReplyError
 from ..core.hashing import derive_seed
-from ..core.types import Critique, Grade, Persona, Refinement, Response, SampleInput, SampleStatus, Value
+from ..core.types import Critique, Grade, Message, Persona, Refinement, Response, SampleInput, SampleStatus, Value
 from .database import Store, now
-from .history import drop_history
-from .texts import build_rope, cut, get_texts, put_texts, readable, rope_ids, tie, worth_sharing
+from .history import drop_history, drop_threads
+from .texts import (
+    build_messages,
+    build_rope,
+    cut,
+    get_texts,
+    put_texts,
+    readable,
+    rope_ids,
+    tie,
+    tie_messages,
+    worth_sharing,
+)
 
 PERSONA = tuple(Persona.model_fields)
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
@@ -22,9 +36,9 @@ CHUNK = 1000
 class Trace(Value):
     """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`.
 
-    `tokens` are those of all its calls, the reused ones included. `worker` has it while it is running; at `pruned_at`
-    its step history was dropped, so that it cannot be forked. A fork comes from the checkpoint `forked_from` of its
-    `origin`.
+    `history` has the turns before the query, `extra` the other fields of a brought query. `tokens` are those of all its
+    calls, the reused ones included. `worker` has it while it is running; at `pruned_at` its step history was dropped,
+    so that it cannot be forked. A fork comes from the checkpoint `forked_from` of its `origin`.
     """
 
     id: str
@@ -34,8 +48,10 @@ class Trace(Value):
     status: SampleStatus
     origin: str | None = None
     persona: Persona | None = None
+    history: tuple[Message, ...] = ()
     query: str | None = None
     response: Response | None = None
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
     critiques: tuple[Critique, ...] = ()
     refinement: Refinement | None = None
     grades: tuple[Grade, ...] = ()
@@ -118,13 +134,16 @@ async def record_sample(
 
 
 def retry_samples(store: Store, run_id: str) -> int:
-    """Make the run's failed samples pending again.
+    """Make the run's failed samples pending again, and the done ones that have rubric items without a verdict.
 
-    They ask again where they had only replies of no use; those calls stay in the accounts.
+    They ask again where they had only replies of no use; those calls stay in the accounts. The verdicts that a judge
+    gave are kept: only the items without one are asked again.
     """
 
     def change(db: Connection) -> int:
         db.execute(SUPERSEDE, (run_id,))
+        db.execute(SUPERSEDE_JUDGES, (run_id,))
+        drop_threads(db, [row[0] for row in db.execute(UNJUDGED, (run_id,))])
         return int(db.execute(RETRY, (run_id,)).rowcount)
 
     return store.write_now(change)
@@ -132,7 +151,17 @@ def retry_samples(store: Store, run_id: str) -> int:
 
 RETRY = """
     UPDATE samples SET status = 'pending', cause_kind = NULL, cause = NULL, failed_node = NULL, finished_at = NULL,
-        tries = tries + 1 WHERE run_id = ? AND status = 'failed'"""
+        tries = tries + 1 WHERE run_id = ? AND (status = 'failed' OR (status = 'done' AND EXISTS (
+            SELECT 1 FROM grades WHERE sample_id = samples.id AND met IS NULL)))"""
+
+UNJUDGED = """
+    SELECT id FROM samples WHERE run_id = ? AND status = 'done'
+    AND EXISTS (SELECT 1 FROM grades WHERE sample_id = samples.id AND met IS NULL)"""
+
+SUPERSEDE_JUDGES = f"""
+    UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
+    WHERE role = 'judge' AND outcome NOT IN ('ok', 'prose') AND superseded = 0
+    AND sample_id IN ({UNJUDGED})"""  # noqa: S608 - of constants
 
 SUPERSEDE = """
     UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
@@ -147,6 +176,14 @@ def counts(store: Store, run_id: str) -> dict[SampleStatus, int]:
     rows = store.read("SELECT status, count(*) AS n FROM samples WHERE run_id = ? GROUP BY status", (run_id,))
     found: dict[SampleStatus, int] = {row["status"]: row["n"] for row in rows}
     return {status: found.get(status, 0) for status in STATUSES}
+
+
+def count_unjudged(store: Store, run_id: str) -> int:
+    """How many rubric items of the run's finished samples have no verdict."""
+    sql = """
+        SELECT count(*) AS n FROM samples JOIN grades ON sample_id = samples.id
+        WHERE run_id = ? AND status = 'done' AND met IS NULL"""
+    return int(store.read(sql, (run_id,))[0]["n"])
 
 
 def failures(store: Store, run_id: str) -> list[Failure]:
@@ -199,15 +236,15 @@ def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: 
 
 def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
-    row |= _persona(one.persona) | _texts(db, one.query, one.response)
+    row |= _persona(one.persona) | _texts(db, one.query, one.response) | _brought(db, one)
     return int(db.execute(ADD, row).rowcount)
 
 
 ADD = """
     INSERT INTO samples (run_id, key, seed, origin, identity, region, condition, intent, vagueness, completeness, style,
-        query_id, reasoning_id, answer_id)
+        query_id, reasoning_id, answer_id, history, extra)
     VALUES (:run_id, :key, :seed, :origin, :identity, :region, :condition, :intent, :vagueness, :completeness, :style,
-        :query_id, :reasoning_id, :answer_id)
+        :query_id, :reasoning_id, :answer_id, :history, :extra)
     ON CONFLICT (run_id, key) DO NOTHING"""
 
 
@@ -288,6 +325,16 @@ def _texts(db: Connection, query: str | None, response: Response | None) -> dict
     }
 
 
+def _brought(db: Connection, one: SampleInput) -> dict[str, str | None]:
+    """What a sample keeps of its query file besides the query: it never changes."""
+    ids = put_texts(db, [turn.content for turn in one.history])
+    turns = [(turn.role, [turn.content]) for turn in one.history]
+    return {
+        "history": tie_messages(turns, ids) if turns else None,
+        "extra": json.dumps(one.extra, ensure_ascii=True) if one.extra else None,
+    }
+
+
 def _rows(db: Connection, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     cursor = db.execute(sql, parameters)
     names = [column[0] for column in cursor.description]
@@ -299,16 +346,17 @@ def _trace(db: Connection, sample: int) -> Trace:
     critiques = _rows(db, "SELECT * FROM critiques WHERE sample_id = ? ORDER BY round, position", sample)
     grades = _rows(db, "SELECT * FROM grades WHERE sample_id = ? ORDER BY item", sample)
     ids = [row.pop(name) for name in ("query_id", "reasoning_id", "answer_id", "refined_answer_id")]
-    rope = row.pop("refined_reasoning")
-    texts = get_texts(
-        db, [*ids, *rope_ids(rope), *(c["rationale_id"] for c in critiques), *(g["explanation_id"] for g in grades)]
-    )
+    rope, turns, extra = (row.pop(name) for name in ("refined_reasoning", "history", "extra"))
+    said = [c["rationale_id"] for c in critiques] + [g["explanation_id"] for g in grades]
+    texts = get_texts(db, [*ids, *rope_ids(rope), *rope_ids(turns), *said])
     query, reasoning, answer, refined = (None if i is None else texts[i] for i in ids)
     persona = {name: row.pop(name) for name in PERSONA}
     return Trace(
         **row | {"id": f"{row['run_id']}/{row['key']}"},
         persona=None if persona["identity"] is None else Persona(**persona),
+        history=build_messages(turns or "[]", texts),
         query=query,
+        extra=json.loads(extra or "{}"),
         response=None if answer is None else Response(reasoning=reasoning or "", answer=answer),
         refinement=None if refined is None else Refinement(reasoning=build_rope(rope, texts), answer=refined),
         critiques=tuple(

@@ -338,3 +338,20 @@ def let_checkpoints_quote(db: Database) -> None:
 def name_prompt_files(db: Database) -> None:
     """Which file each prompt of a run was read from, and whether it ships with muser, as JSON."""
     db.execute("ALTER TABLE runs ADD COLUMN prompt_files TEXT NOT NULL DEFAULT '{}'")
+
+
+def let_samples_bring_more(db: Database) -> None:
+    """The turns before a brought query, as [role, id, …] for each, and the query file's other fields, as JSON."""
+    db.execute("ALTER TABLE samples ADD COLUMN history TEXT")
+    db.execute("ALTER TABLE samples ADD COLUMN extra TEXT")
+
+
+@migrations()
+def number_rows(db: Database) -> None:
+    """The line of a file of training rows that each of its samples stands in; exports have them in their order."""
+    db.execute("ALTER TABLE artifact_samples ADD COLUMN line INTEGER")
+    db.execute("""
+        UPDATE artifact_samples SET line = (
+            SELECT count(*) FROM artifact_samples one
+            WHERE one.artifact_id = artifact_samples.artifact_id AND one.sample_id <= artifact_samples.sample_id)
+        WHERE artifact_id IN (SELECT id FROM artifacts WHERE kind = 'rows')""")

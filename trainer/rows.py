@@ -1,16 +1,17 @@
 """Training rows: read and checked, measured, and turned into the tokens that the student is trained on."""
 
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator
 
+from ..core.conversations import check_answer, check_prompt, has_stray_thinking
 from ..core.errors import InputError, TrainingError
+from ..core.jsonl import parse_object, read_lines
 from ..core.types import Message, Value
 
 
@@ -29,17 +30,17 @@ class Row(Value):
 
     prompt: tuple[Message, ...] = Field(min_length=1)
     completion: tuple[Message, ...] = Field(min_length=1, max_length=1)
+    stage: Literal["distill", "refine"] | None = None
     run: str = ""
     sample: str = ""
-    checkpoint: str | None = None
     prompts: dict[str, str] = {}
+    extra: dict[str, JsonValue] = {}
     line: int = Field(0, exclude=True, description="in its file, counted from 1")
 
     @field_validator("prompt")
     @classmethod
     def _asks(cls, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-        if prompt[-1].role != "user":
-            raise ValueError("the last message must be the user's")
+        check_prompt(prompt)
         return prompt
 
     @field_validator("completion")
@@ -47,8 +48,7 @@ class Row(Value):
     def _answers(cls, completion: tuple[Message, ...]) -> tuple[Message, ...]:
         if completion[0].role != "assistant":
             raise ValueError("must be the assistant's")
-        if not completion[0].content.rpartition("</think>")[2].strip():
-            raise ValueError("has no answer, so the row would train on nothing")
+        check_answer(completion[0].content)
         return completion
 
 
@@ -124,15 +124,11 @@ class Tally:
 
 def read_rows(path: Path) -> Iterator[Row]:
     """The file's rows, each checked as it is read. Raises InputError that names file and line, or an empty file."""
-    line, file = 0, str(path)
-    try:
-        with Path(path).open(encoding="utf-8") as lines:
-            for line, text in enumerate(lines, start=1):
-                yield _read_row(text, f"{file}:{line}", line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the rows cannot be read: {error}", where=f"{file}:{line + 1}" if line else file) from error
+    line = 0
+    for line, text in read_lines(path):
+        yield _read_row(text, f"{path}:{line}", line)
     if not line:
-        raise InputError("the file holds no row", where=file, todo="export the rows of a finished run")
+        raise InputError("the file holds no row", where=str(path), todo="export the rows of a finished run")
 
 
 def measure_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, max_length: int) -> RowReport:
@@ -199,13 +195,11 @@ def control_tokens(tokenizer: ChatTokenizer) -> dict[int, str]:
     return {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
-def _read_row(text: str, where: str, line: int) -> Row:
+def _read_row(text: bytes, where: str, line: int) -> Row:
     try:
-        data = json.loads(text)
+        data = parse_object(text)
     except ValueError as error:
-        raise InputError(f"this is not JSON: {error}", where=where, todo="write one JSON object a line") from error
-    if not isinstance(data, dict):
-        raise InputError("this is not a JSON object", where=where)
+        raise InputError(f"this is {error}", where=where, todo="write one JSON object a line") from error
     try:
         return Row.model_validate(data | {"line": line})
     except ValidationError as error:
@@ -219,7 +213,7 @@ def _stray_markup(row: Row, control: dict[int, str]) -> str:
     for token in control.values():
         if any(token in message.content for message in row.prompt + row.completion):
             return f"holds the control token {token}"
-    if content.count("<think>") > 1 or content.count("</think>") > 1:
+    if has_stray_thinking(content):
         return "holds more than one think block"
     return ""
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from ..core.errors import MissingModel, SettingsError
+from ..core.errors import InputError, MissingModel, SettingsError
 from ..core.recipe import Recipe, TrainingSettings
-from ..store.artifacts import Artifact, latest_artifact, record_artifact
+from ..store.artifacts import Artifact, latest_artifact, link_parents, parents_of, record_artifact
 from ..store.database import Store
-from ..store.export import export_rows
+from ..store.export import export_rows, own_rows
 from .quiet import require_libraries
-from .rows import RowReport
+from .rows import RowReport, read_rows
 from .trained import TrainedModel, TrainingProgress, file_digest, identity
 
 
@@ -46,7 +46,7 @@ def run_training(
         settings,
         stage,
         base=base,
-        rows=Path(source.path),
+        rows=Path(source.path) if rows is None else rows,
         output=output / "models",
         on_rows=on_rows,
         on_progress=on_progress,
@@ -85,9 +85,13 @@ def start_model(
 def record(
     store: Store, trained: TrainedModel, settings: TrainingSettings, *, parents: list[int], run_id: str | None = None
 ) -> int:
-    """The id of the artifact to serve, recorded unless it is the newest already; a LoRA adapter is its parent."""
+    """The id of the artifact to serve, recorded unless it is the newest already; a LoRA adapter is its parent.
+
+    One that is recorded is linked to those of `parents` that it was not known to come from.
+    """
     newest = latest_artifact(store, "model", settings.model, trained.stage)
     if newest is not None and newest.id is not None and _same(newest, trained.path, trained.digest):
+        link_parents(store, _made_by_training(store, newest), parents)
         return newest.id
     about = trained.model_dump(mode="json", exclude={"path", "adapter", "digest", "stage"})
     meta = about | {"settings": identity(settings, trained.stage)}
@@ -110,15 +114,26 @@ def record(
 
 
 def _own_rows(store: Store, rows: Path, stage: Literal["distill", "refine"]) -> Artifact:
-    """The artifact of a file that no run of this store was asked to export."""
+    """The artifact of a file of rows: the export that it is, wherever it lies, else a record of the samples in it."""
     if not rows.is_file():
         raise SettingsError("there is no such file of rows", where=str(rows))
-    digest = file_digest(rows)
-    known = latest_artifact(store, "rows", rows.stem, stage)
-    if known is not None and _same(known, rows, digest):
-        return known
-    artifact = Artifact(kind="rows", name=rows.stem, stage=stage, path=str(rows), digest=digest)
-    return artifact.model_copy(update={"id": record_artifact(store, artifact)})
+    named: dict[str, int] = {}
+    for row in read_rows(rows):
+        if row.stage not in (None, stage):
+            raise InputError(
+                f"this is a row of stage {row.stage}, and stage {stage} is to be trained",
+                where=f"{rows}:{row.line}",
+                todo=f"train with --stage {row.stage}, or export the rows of stage {stage}",
+            )
+        if row.sample:
+            named.setdefault(row.sample, row.line)
+    return own_rows(store, rows, stage, file_digest(rows), named)
+
+
+def _made_by_training(store: Store, model: Artifact) -> int:
+    """What rows and base are the parents of: the adapter that a model was merged from, else the model."""
+    adapters = [one.id for one in parents_of(store, model.id or 0) if one.kind == "adapter" and one.id]
+    return adapters[0] if adapters else model.id or 0
 
 
 def _same(artifact: Artifact, path: Path, digest: str) -> bool:

@@ -176,6 +176,8 @@ class _Bundle:
         if trace.persona:
             persona = {name: visible(value) for name, value in trace.persona}
             facts["persona"] = None if "persona" in hide else persona
+        if trace.history:
+            facts["history"] = [[turn.role, self._text("query", turn.content).get("query")] for turn in trace.history]
         facts |= self._text("query", trace.query) | self._text("cause", trace.cause)
         if trace.response:
             facts |= self._text("reasoning", trace.response.reasoning) | self._text("answer", trace.response.answer)
@@ -241,7 +243,7 @@ class _Bundle:
 def _texts_of(trace: Trace) -> list[str]:
     """What this sample's messages are likely to quote, the longest first."""
     response, refinement = trace.response, trace.refinement
-    said = [trace.query, *(c.rationale for c in trace.critiques)]
+    said = [trace.query, *(turn.content for turn in trace.history), *(c.rationale for c in trace.critiques)]
     said += [response.reasoning, response.answer] if response else []
     said += [refinement.reasoning, refinement.answer] if refinement else []
     return sorted({text for text in said if text and len(text) >= WORTH_SHARING}, key=len, reverse=True)

@@ -45,7 +45,8 @@ store: muser.db
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs `hostile`, whose texts are payloads, `clinic`, and `clinic-fork`: the same under another safety critic."""
     folder = tmp_path_factory.mktemp("store")
-    lines = [json.dumps({"query": query}) + "\n" for query in QUESTIONS]
+    asked = enumerate(QUESTIONS, start=1)
+    lines = [json.dumps({"id": f"q{number:06d}", "query": query}) + "\n" for number, query in asked]
     (folder / "hostile.jsonl").write_text("".join(lines), encoding="utf-8")
     (folder / "asked.jsonl").write_text(json.dumps(ASKED), encoding="utf-8")
     shutil.copy(Path(__file__).parents[2] / "recipes" / "empathy.md", folder)

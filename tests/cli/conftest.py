@@ -45,7 +45,8 @@ def muser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
 
 def write_recipe(folder: Path, url: str, *, extra: str = "", samples: int = 2) -> Path:
     """A small recipe: simulated askers and two questions, two critics."""
-    lines = [json.dumps({"query": question}) + "\n" for question in QUESTIONS]
+    asked = enumerate(QUESTIONS, start=1)
+    lines = [json.dumps({"id": f"q{number:06d}", "query": question}) + "\n" for number, question in asked]
     (folder / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
     path = folder / "small.yaml"
     path.write_text(

@@ -383,7 +383,7 @@ def test_of_many_samples_those_that_cannot_be_forked_are_named(recipe: Recipe, s
 def test_a_sample_that_came_with_its_response_is_replayed_from_its_critics_on(
     recipe: Recipe, store: Store, tmp_path: Path
 ) -> None:
-    brought = {"query": "How long should I rest?", "response": {"answer": "A day."}}
+    brought = {"id": "q000001", "query": "How long should I rest?", "response": {"answer": "A day."}}
     (tmp_path / "brought.jsonl").write_text(json.dumps(brought) + "\n", encoding="utf-8")
     asyncio.run(run_recipe(recipe.model_copy(update={"samples": 0, "queries": "brought.jsonl"}), store))
     for node in (*CRITICS, "critics", "refine"):

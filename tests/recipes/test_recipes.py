@@ -37,7 +37,7 @@ def test_a_table_of_attributes_loads(name: str) -> None:
 
 
 def test_the_twenty_questions_can_be_read_and_told_apart() -> None:
-    inputs = read_queries(RECIPES / "questions.jsonl")
+    inputs = list(read_queries(RECIPES / "questions.jsonl"))
     lines = [json.loads(line) for line in (RECIPES / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(inputs) == len({value.query for value in inputs}) == len({line["id"] for line in lines}) == 20
     assert all(set(line) == {"id", "query", "note"} for line in lines)

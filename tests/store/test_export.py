@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from muser.core.errors import InputError, StoreError
-from muser.core.types import SampleInput
+from muser.core.types import Message, Response, SampleInput
 from muser.store.artifacts import artifacts_of, find_artifact, samples_of
 from muser.store.database import Store
-from muser.store.export import export_rows, rows
-from muser.store.runs import Run
-from muser.store.samples import add_samples, record_sample
+from muser.store.export import RowStage, export_rows, own_rows, rows
+from muser.store.provenance import sample_lineage
+from muser.store.runs import Run, create_run
+from muser.store.samples import add_samples, get_trace, record_sample
 
 
 def state(number: int, refined: bool = True, reasoning: str = "think") -> dict[str, Any]:
@@ -39,12 +40,63 @@ def test_a_distill_row_teaches_the_response_to_the_query_alone(store: Store, fin
     assert found[0] == {
         "prompt": [{"role": "user", "content": "query 0"}],
         "completion": [{"role": "assistant", "content": "<think>\nthink\n</think>\n\nanswer 0"}],
+        "stage": "distill",
         "run": "demo",
         "sample": "demo/s0",
-        "checkpoint": "c0",
         "prompts": {"persona": "p"},
     }
     assert found[2]["completion"] == [{"role": "assistant", "content": "answer 2"}]
+
+
+async def test_a_row_has_the_earlier_turns_as_turns_and_the_fields_of_the_query_file(store: Store, run: Run) -> None:
+    turns = (Message(role="user", content="My back hurts."), Message(role="assistant", content="Since when?"))
+    given = SampleInput(key="a", history=turns, query="Since Monday.\ud800", extra={"source": "ward 7", "n": [1, None]})
+    add_samples(store, run.id, [given], 1)
+    said = {"query": given.query, "response": {"reasoning": "", "answer": "Rest."}}
+    await record_sample(store, "demo/a", status="done", state=said)
+    [row] = rows(store, "demo", "distill")
+    assert row["prompt"] == [
+        {"role": "user", "content": "My back hurts."},
+        {"role": "assistant", "content": "Since when?"},
+        {"role": "user", "content": "Since Monday.\ufffd"},
+    ]
+    assert row["extra"] == {"source": "ward 7", "n": [1, None]}
+    assert get_trace(store, "demo/a").history == turns
+
+
+@pytest.mark.parametrize("stage", ["distill", "refine"])
+def test_an_evaluation_is_never_exported(store: Store, tmp_path: Path, stage: RowStage) -> None:
+    judged = Run(id="eval", name="eval", kind="evaluation", recipe="name: eval\n", identity={}, fingerprint="f")
+    create_run(store, judged)
+    add_samples(store, "eval", [SampleInput(key="a", query="Q", response=Response(answer="A"))], 1)
+    store.write_now(lambda db: db.execute("UPDATE samples SET status = 'done'").rowcount)
+    with pytest.raises(InputError, match="is an evaluation"):
+        export_rows(store, "eval", stage, tmp_path / "rows.jsonl")
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+def test_a_file_with_the_words_of_an_export_is_that_export_wherever_it_lies(
+    store: Store, finished: Run, tmp_path: Path
+) -> None:
+    artifact = export_rows(store, "demo", "distill", tmp_path / "rows.jsonl")
+    found = own_rows(store, tmp_path / "moved.jsonl", "distill", artifact.digest, {"demo/s0": 1})
+    assert found.id == artifact.id
+
+
+def test_a_file_of_chosen_rows_is_linked_to_their_samples_at_their_lines(
+    store: Store, finished: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "chosen.jsonl"
+    found = own_rows(store, path, "distill", "d" * 64, {"demo/s2": 1, "demo/s0": 3, "elsewhere/s9": 4})
+    assert samples_of(store, found.id or 0) == ["demo/s0", "demo/s2"]
+    assert [(use.path, use.line) for use in sample_lineage(store, "demo/s0").rows] == [(str(path), 3)]
+
+
+def test_rows_of_an_evaluation_cannot_be_brought_in_a_file(store: Store, finished: Run, tmp_path: Path) -> None:
+    store.write_now(lambda db: db.execute("UPDATE runs SET kind = 'evaluation'").rowcount)
+    with pytest.raises(InputError, match="sample of an evaluation") as refused:
+        own_rows(store, tmp_path / "rows.jsonl", "distill", "d" * 64, {"demo/s0": 4})
+    assert refused.value.where == f"{tmp_path / 'rows.jsonl'}:4"
 
 
 def test_a_refine_row_teaches_the_refinement_of_samples_that_have_one(store: Store, finished: Run) -> None:

@@ -26,7 +26,6 @@ def example(number: int, query: str) -> dict[str, Any]:
         "completion": [{"role": "assistant", "content": f"<think>\nWe should ask for the age.\n</think>\n\n{answer}"}],
         "run": "demo",
         "sample": f"demo/s{number:04d}",
-        "checkpoint": "c1",
         "prompts": {"responder": "0" * 64},
     }
 

@@ -188,6 +188,7 @@ function trace(sample) {
     make("h1", {}, sample.id), make("p", { class: sample.status }, facts.join(" · "))];
   if (sample.cause !== undefined) parts.push(card(`failed${sample.failed_node ? ` at ${sample.failed_node}` : ""}`, make("p", { class: "cause" }, sample.cause_kind ?? ""), text(said(sample.cause))));
   if (sample.persona !== undefined) parts.push(card("persona", sample.persona === null ? text("[redacted]") : make("dl", {}, Object.entries(sample.persona).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]))));
+  if (sample.history !== undefined) parts.push(card("earlier turns", ...sample.history.flatMap(([role, turn]) => [make("h3", {}, role), text(said(turn))])));
   if (sample.query !== undefined) parts.push(card("query", text(said(sample.query))));
   const beside = [];
   if (sample.answer !== undefined) beside.push(card("response", thought(sample.reasoning), text(said(sample.answer))));

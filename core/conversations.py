@@ -1,0 +1,51 @@
+"""Conversations: what may be asked and trained on, and how critics and judges read one."""
+
+from collections.abc import Sequence
+
+from .types import Message, Response
+
+OPEN, CLOSE = "<think>", "</think>"
+
+
+def completion_text(response: Response) -> str:
+    """The assistant's turn that a response is trained as."""
+    thinking = f"{OPEN}\n{response.reasoning}\n{CLOSE}\n\n" if response.reasoning else ""
+    return thinking + response.answer
+
+
+def check_prompt(messages: Sequence[Message]) -> None:
+    """Raises ValueError for messages that no answer can follow."""
+    if not messages or messages[-1].role != "user":
+        raise ValueError("the last message must be the user's")
+    if any(message.role == "system" for message in messages[1:]):
+        raise ValueError("only the first message may be the system's")
+    if not all(message.content.strip() for message in messages):
+        raise ValueError("a message must not be empty")
+
+
+def check_answer(text: str) -> None:
+    """Raises ValueError for an assistant's turn in which nothing follows the reasoning."""
+    if not text.rpartition(CLOSE)[2].strip():
+        raise ValueError("has no answer, so the row would train on nothing")
+
+
+def has_stray_thinking(text: str) -> bool:
+    """Whether a text has think marks besides those of one block."""
+    return text.count(OPEN) > 1 or text.count(CLOSE) > 1
+
+
+def in_conversation(prompt: Sequence[Message], history: Sequence[Message]) -> tuple[Message, ...]:
+    """A prompt with earlier turns before its last message; a system message of theirs replaces the prompt's."""
+    *before, last = prompt
+    kept = [] if history and history[0].role == "system" else before
+    return (*kept, *history, last)
+
+
+def conversation_text(messages: Sequence[Message]) -> str:
+    """A conversation as a judge or a critic reads it: `role: content` paragraphs joined by blank lines."""
+    return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def asked_text(history: Sequence[Message], query: str) -> str:
+    """What critics and the refiner read as the query: the query, or with earlier turns the whole conversation."""
+    return conversation_text([*history, Message(role="user", content=query)]) if history else query

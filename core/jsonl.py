@@ -1,0 +1,40 @@
+"""JSON Lines, read one line at a time: only a line feed ends a line, and a byte order mark is no part of the first."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .errors import InputError
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of every line that is not blank, counted from 1. Raises InputError if the file is unreadable."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if text.strip():
+                    yield number, text.rstrip(b"\r\n")
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror}", where=str(path), todo="check the path"
+        ) from error
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """The JSON object that a line holds. Raises ValueError that says what is wrong with it."""
+    try:
+        value = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 ({error.reason} at byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of failure for whoever reads lines
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
