@@ -128,7 +128,7 @@ def _with_reasoning(given: Response) -> Response:
     if OPEN in given.answer or CLOSE in given.answer:
         if given.reasoning.strip():
             raise ValueError("response.answer holds a think block, and there is reasoning as well")
-        reasoning, answer = split_reasoning(given.answer)
+        reasoning, answer = split_reasoning(given.answer, (OPEN, CLOSE))
         response = Response(reasoning=reasoning, answer=answer)
     try:
         text = completion_text(response)

@@ -191,10 +191,12 @@ class _Rows:
 
 SELECT: dict[RowStage, str] = {
     "distill": """
-    SELECT traces.id, sample, traces.origin, history, extra, query, reasoning, answer FROM traces JOIN samples USING (id)
+    SELECT traces.id, sample, traces.origin, history, extra, query, reasoning, answer
+    FROM traces JOIN samples USING (id)
     WHERE traces.status = 'done' AND query IS NOT NULL AND answer IS NOT NULL""",
     "refine": """
-    SELECT traces.id, sample, traces.origin, history, extra, query, traces.refined_reasoning AS reasoning, refined_answer AS answer
+    SELECT traces.id, sample, traces.origin, history, extra, query, traces.refined_reasoning AS reasoning,
+        refined_answer AS answer
     FROM traces JOIN samples USING (id)
     WHERE traces.status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL""",
 }

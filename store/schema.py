@@ -340,6 +340,7 @@ def name_prompt_files(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN prompt_files TEXT NOT NULL DEFAULT '{}'")
 
 
+@migrations()
 def let_samples_bring_more(db: Database) -> None:
     """The turns before a brought query, as [role, id, …] for each, and the query file's other fields, as JSON."""
     db.execute("ALTER TABLE samples ADD COLUMN history TEXT")

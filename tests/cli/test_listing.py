@@ -34,7 +34,7 @@ def test_a_filter_a_search_and_an_order_are_heeded_and_the_next_page_is_named(mu
 
 
 def test_a_query_is_cut_rather_than_a_name_that_one_copies(muser: Muser, recipe: Path, tmp_path: Path) -> None:
-    (tmp_path / "questions.jsonl").write_text(json.dumps({"query": "Is it? " * 30}) + "\n")
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "q000001", "query": "Is it? " * 30}) + "\n")
     name = "a-name-that-is-not-short"
     muser("run", recipe, "--samples", 0, "--set", f"name={name}")
     line = muser("list").out.splitlines()[1]

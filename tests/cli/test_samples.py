@@ -71,7 +71,7 @@ def test_a_sample_that_is_not_there_is_said_to_be_missing(muser: Muser, recipe: 
 
 def test_a_hostile_question_is_harmless_in_every_output(muser: Muser, recipe: Path, tmp_path: Path) -> None:
     hostile = "\x1b]0;owned\x07\x1b[2J[red]tag[/red] \u202egnorts \x9b1m done {{ 7 * 7 }}"
-    (tmp_path / "questions.jsonl").write_text(json.dumps({"query": hostile}) + "\n")
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "q000001", "query": hostile}) + "\n")
     assert muser("run", recipe, "--samples", 0).code == 0
     for output in (
         muser("show", "q000001", "--calls").out,

@@ -126,7 +126,9 @@ async def test_the_longest_query_of_a_file_counts_also_where_it_is_not_tried(
 ) -> None:
     queries = ["Short?"] * 9
     queries[4] = "My chest hurts. " * 12000
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps({"query": query}) + "\n" for query in queries))
+    (tmp_path / "q.jsonl").write_text(
+        "".join(json.dumps({"id": n, "query": query}) + "\n" for n, query in enumerate(queries))
+    )
     probe = await probe_recipe(make(simulated, tmp_path, samples=0, queries="q.jsonl"), store, tries=2)
     assert "--max-model-len" in found(probe, "context", "problem").todo
 

@@ -144,6 +144,11 @@ def test_what_has_no_lineage_is_refused(store: Store, rows: tuple[Path, Path], t
         trace_lineage(store, "s2")
     foreign = tmp_path / "foreign.jsonl"
     foreign.write_text('{"prompt": []}\n{"sample": "other/s1"}\nnot JSON\n[]\n')
-    for line, said in ((1, "does not say"), (2, "other/s1, which is not in"), (3, "cannot be read"), (4, "not say")):
+    for line, said in (
+        (1, "does not say"),
+        (2, "other/s1, which is not in"),
+        (3, "not JSON"),
+        (4, "not a JSON object"),
+    ):
         with pytest.raises(InputError, match=said):
             trace_lineage(store, f"{foreign}:{line}")

@@ -1,5 +1,6 @@
 """A recipe's stages: rows from a run of the store, a start from the right model, a result that is found again."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from muser.core.errors import InputError, MissingModel, SettingsError
 from muser.core.recipe import ModelSettings, Recipe, TrainingSettings
 from muser.core.types import SampleInput
+from muser.store import export
 from muser.store.artifacts import artifacts_of, latest_artifact, parents_of, samples_of
 from muser.store.database import Store
 from muser.store.runs import Run, create_run
@@ -116,3 +118,31 @@ def test_a_file_of_ones_own_rows_trains_as_well(recipe: Callable[..., Recipe], s
     assert recorded.id is not None
     [source] = parents_of(store, recorded.id)
     assert (source.kind, source.path, source.digest) == ("rows", str(rows), trained.rows_digest)
+
+
+@pytest.mark.train
+def test_a_file_of_exported_rows_keeps_its_samples_and_training_from_the_run_links_the_export_too(
+    recipe: Callable[..., Recipe], store: Store, run_id: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "moved.jsonl"
+    lines = [
+        json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in export.rows(store, run_id, "distill")
+    ]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    trained = run_training(recipe(), store, "distill", rows=path)
+    recorded = latest_artifact(store, "model", "student", "distill")
+    assert recorded is not None
+    assert recorded.id is not None
+    assert len(samples_of(store, recorded.id)) == 24
+    assert run_training(recipe(), store, "distill", run_id=run_id) == trained
+    assert [one.name for one in parents_of(store, recorded.id)] == ["moved", "demo"]
+    assert latest_artifact(store, "model", "student", "distill") == recorded
+
+
+@pytest.mark.train
+def test_rows_of_another_stage_are_refused(recipe: Callable[..., Recipe], store: Store, run_id: str) -> None:
+    path = Path(recipe().output) / "rows.jsonl"
+    export.export_rows(store, run_id, "refine", path)
+    with pytest.raises(InputError, match="a row of stage refine, and stage distill is to be trained") as refused:
+        run_training(recipe(), store, "distill", rows=path)
+    assert refused.value.where == f"{path}:1"
