@@ -14,7 +14,6 @@ Write = Callable[..., Path]
 ASKED = {"prompt": [{"role": "user", "content": "q"}]}
 WRONG = {
     "not JSON": ("{", "not JSON"),
-    "an empty line": ("", "not JSON"),
     "a list": ("[]", "not a JSON object"),
     "no completion": (ASKED, "completion: Field required"),
     "an unknown key": (
