@@ -61,7 +61,7 @@ def test_an_empty_file_an_absent_one_and_one_that_is_no_text_are_refused(write: 
         list(read_rows(tmp_path / "absent.jsonl"))
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="not UTF-8"):
         list(read_rows(binary))
 
 
