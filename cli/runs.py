@@ -27,6 +27,9 @@ def run(
     samples: Annotated[int | None, Option(min=0, metavar="N", help="How many samples to simulate.")] = None,
     concurrency: Annotated[str | None, Option(metavar="N|auto", help="Samples in flight.")] = None,
     new: Annotated[bool, Option("--new", help="Start a new run, even where one of this name can go on.")] = False,
+    fresh: Annotated[
+        bool, Option("--fresh", help="Start a new run that makes every call itself: --new with reuse=run.")
+    ] = False,
     workers: Annotated[
         int | None,
         Option(min=1, metavar="N", help="Processes that share the work; they join a run that is being worked on."),
@@ -46,15 +49,16 @@ def run(
     from ..graph.run import run_recipe
     from ..store.database import Store
 
+    change = [*(change or []), *(["reuse=run"] if fresh else [])]
     typed = {"store": store, "samples": samples, "concurrency": concurrency}
     given = {name: str(value) for name, value in typed.items() if value is not None}
     # A change is read as YAML: in quotes, a path of whatever letters stays a path.
     flags = [f"{name}={dumps(value) if name == 'store' else value}" for name, value in given.items()]
-    settings = load_recipe(recipe, [*(change or []), *flags], needs=["inputs"])
+    settings = load_recipe(recipe, [*change, *flags], needs=["inputs"])
     given |= {} if workers is None else {"workers": str(workers)}
     again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
     with Store.open(settings.store) as opened:
-        act = partial(run_recipe, new=new, workers=workers)
+        act = partial(run_recipe, new=new or fresh, workers=workers)
         work = serve_and_run(act, settings, opened, settings.call_roles())
         finish(work, again=again, store=settings.store, json=json, follow=opened if follow else None)
 
@@ -194,8 +198,11 @@ def serve_and_run(
     def tell(name: str, path: str) -> None:
         say(f"serving {name} from {path} ...")
 
+    def warn(what: str) -> None:
+        say(f"warning: {what}")
+
     async def work(follow: "Callable[[Progress], None]", stop: "asyncio.Event") -> "Summary":
-        async with serving(settings, store, roles, on_start=tell, stop=stop) as up:
+        async with serving(settings, store, roles, on_start=tell, on_warning=warn, stop=stop) as up:
             return await act(settings, store, models=up.models, revisions=up.revisions, on_progress=follow, stop=stop)
 
     return work

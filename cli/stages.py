@@ -33,6 +33,7 @@ def shown_steps(console: Console) -> Iterator["Listener"]:
         yield Listener(
             on_step=screen.step,
             on_serve=screen.serve,
+            on_warning=lambda what: say(f"  warning: {what}"),
             on_samples=screen.samples,
             on_rows=screen.rows,
             on_training=screen.training,

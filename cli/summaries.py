@@ -1,6 +1,6 @@
 """A run when it has ended: what became of its samples, what failed and why, what each role used, what to do next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     """`again` is the command that goes on with what is pending."""
     line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
     line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
+    line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
     has_failed = summary.failed and not summary.done
     console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold"))
     if summary.pending:
@@ -87,6 +88,17 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     if steps:
         console.print()
         _print_lines(console, "look further", steps, "bold")
+
+
+def _reused(runs: Mapping[str, int]) -> str:
+    """How many calls were reused, and from which runs."""
+    total = sum(runs.values())
+    calls = f"{total:,} call{'s' * (total > 1)} reused"
+    if len(runs) == 1:
+        return f"{calls} from {next(iter(runs))}"
+    named = [f"{count:,} from {run}" for run, count in list(runs.items())[:3]]
+    named += [f"{sum(list(runs.values())[3:]):,} from {len(runs) - 3} more"] if len(runs) > 3 else []
+    return f"{calls} ({', '.join(named)})"
 
 
 def next_steps(summary: "Summary", store: str) -> list[str]:

@@ -88,6 +88,9 @@ class ModelSettings(Settings):
     """One model behind an OpenAI-compatible endpoint: at `base_url`, or served by muser when `serve` is given."""
 
     model: str = Field(min_length=1, description="the name the endpoint serves, or what muser is to serve")
+    revision: str | None = Field(
+        None, min_length=1, description="tells models of one name apart: calls of another revision are not reused"
+    )
     base_url: str | list[str] | None = Field(
         None, description="several: each sample keeps to one of them, where its prefix is cached"
     )
@@ -135,6 +138,8 @@ class ModelSettings(Settings):
     def _has_one_place(self) -> Self:
         if self.base_url and self.serve:
             raise ValueError("give base_url or serve, not both")
+        if self.revision and self.serve:
+            raise ValueError("with serve, give serve.options.revision, which vLLM loads; it is recorded as well")
         if self.serve and self.data_parallel > 1:
             raise ValueError("where muser serves the model, set serve.options.data-parallel-size")
         return self
@@ -279,6 +284,9 @@ class Recipe(Settings):
     refine_when: Literal["always", "any_revise"] = "always"
     rounds: int = Field(1, ge=1, le=8)
     repairs: int = Field(2, ge=0, le=8, description="further calls after a reply of no use")
+    reuse: Literal["all", "run", "none"] = Field(
+        "all", description="identical calls of other runs too; of this run only; none, not even after a kill"
+    )
     prompts: PromptSettings = PromptSettings()
     attributes: str = "attributes.yaml"
     concurrency: Concurrency = Field(32, description="samples in flight; auto: as many as the servers can take")

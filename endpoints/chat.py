@@ -54,6 +54,7 @@ class Endpoint:
         session: aiohttp.ClientSession,
     ) -> None:
         self.name, self.settings, self.keeps_metrics = name, settings, False
+        self._told = ""
         self._servers: list[Endpoint] = [self]
         self._down_until = 0.0
         self._client, self._secrets, self._url = client, secrets, url
@@ -150,13 +151,32 @@ class Endpoint:
     async def check(self) -> None:
         """Is every server there, the key good and the model served? One without GET models is taken at its word."""
         await asyncio.gather(*(server._check() for server in self._places()))
+        named = {server._told for server in self._servers if server._told}
+        if len(named) > 1:
+            where = ", ".join(f"{server._told} at {server._url}" for server in self._places())
+            raise EndpointRefused(
+                f"the servers of {self.name} serve different models: {where}", where=f"models.{self.name}.base_url"
+            )
+
+    @property
+    def revision(self) -> str:
+        """What tells the model from others of its name: the recipe's word, else the server's own once it is checked."""
+        return self.settings.revision or self._told
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """Address → the model that the server there names, empty where it names none or the recipe has the word."""
+        return {server._url: "" if self.settings.revision else server._told for server in self._places()}
 
     def _places(self) -> list["Endpoint"]:
         """One of each address: what is asked of a server and not of its engines."""
         return list({server._url: server for server in self._servers}.values())
 
     async def _check(self) -> None:
-        served, name = await self.served(), self.settings.model
+        cards, name = await self._cards(), self.settings.model
+        served, told = list(cards or ()), _named_by((cards or {}).get(name, {}), name)
+        for server in self._servers:
+            server._told = told if server._url == self._url else server._told
         # `transformers serve` lists only what is in the hub's cache.
         if not served or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
             return
@@ -310,3 +330,12 @@ def _read_reply(message: BaseMessage, seconds: float, marks: Sequence[str]) -> R
         ),
         seconds=seconds,
     )
+
+
+def _named_by(card: Mapping[str, Any], name: str) -> str:
+    """The model behind the name that it is served under, as vLLM's card has it.
+
+    A path is no name: another machine has the same weights elsewhere, and others at the same path.
+    """
+    root = card.get("root")
+    return root if isinstance(root, str) and root != name and not root.startswith(("/", ".", "~")) else ""

@@ -1,11 +1,11 @@
 """One run's calls: what the ledger holds is not asked again, and what is asked is committed as it returns."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from ..agents.replies import classify
 from ..core.hashing import derive_seed
-from ..core.recipe import RoleSettings
+from ..core.recipe import Recipe
 from ..core.types import Ask, Reply, Request
 from ..endpoints.chat import Endpoint
 from ..store import ledger
@@ -26,21 +26,21 @@ class Calls:
     def __init__(
         self,
         store: Store,
-        role: Callable[[str], RoleSettings],
+        recipe: Recipe,
         endpoints: Mapping[str, Endpoint],
         revisions: Mapping[str, str],
         progress: Progress,
     ) -> None:
-        self._store, self._role, self._endpoints, self._revisions = store, role, endpoints, revisions
+        self._store, self._recipe, self._endpoints, self._revisions = store, recipe, endpoints, revisions
         self._progress = progress
         self.tries: dict[str, int] = {}
         self._under_way: set[asyncio.Task[Reply]] = set()
 
     def asker(self, sample: str, seed: int, role: str, round: int) -> Ask:
         """How the agent that plays `role` in this round reaches its model."""
-        bound = self._role(role)
+        bound, reuse = self._recipe.role(role), self._recipe.reuse
         endpoint = self._endpoints[bound.model].at(sample.rpartition("/")[2])
-        revision = self._revisions.get(bound.model, "")
+        revision = self._revisions.get(bound.model) or endpoint.revision
 
         async def ask(request: Request) -> Reply:
             messages = endpoint.messages(request)
@@ -50,7 +50,8 @@ class Calls:
                 parameters = endpoint.parameters(request, bound, call_seed)
                 # A reply that was taken apart by other marks is another reply.
                 key = ledger.request_hash(messages, parameters, [revision, *endpoint.settings.reasoning_marks])
-                found = await ledger.find_call(self._store, sample, role, round, request.attempt, key)
+                place = (sample, role, round, request.attempt, key)
+                found = None if reuse == "none" else await ledger.find_call(self._store, *place, others=reuse == "all")
                 if found is not None:
                     self._progress.reused += 1
                     return found
@@ -72,6 +73,7 @@ class Calls:
                         reply=reply,
                         outcome=classify(reply, request.output_schema),
                     ),
+                    again=reuse == "none",
                 )
                 self._progress.count(reply.usage, reply.seconds)
                 return reply

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from ..core.errors import RunChanged
 from ..core.hashing import digest
 from ..core.installation import DISTRIBUTION
 from ..core.loading import recipe_yaml
-from ..core.recipe import Recipe
+from ..core.recipe import ModelSettings, Recipe
 from ..core.types import PromptFile
 from ..store.database import Store
-from ..store.runs import Run, RunKind, find_run, start_run
+from ..store.runs import Run, RunKind, add_servers, answered_runs, find_run, start_run
 
 ABSENT = "(absent)"
 ORDER = "critics_order"  # the refiner is given the critiques, and the reasoning is composed, in this order
@@ -32,9 +33,50 @@ def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = 
         raise RunChanged(
             f"run {before.id} exists and was made by another recipe:\n{changes}",
             where=str(store.path),
-            todo="undo the change, or start a new run with --new (identical calls are shared, not repeated)",
+            todo="undo the change, or start a new run with --new (it reuses identical calls)",
         )
     return before
+
+
+def note_servers(store: Store, run_id: str, told: Mapping[str, Mapping[str, str]]) -> None:
+    """Records who answers the run. Raises RunChanged where a server names another model than those before it did."""
+    run = find_run(store, run_id)
+    for model, servers in told.items():
+        before = {name for name in (run.servers.get(model, {}) if run else {}).values() if name}
+        for address, name in servers.items():
+            if name and before and name not in before:
+                raise RunChanged(
+                    f"models.{model}: {address} says that it serves {name}, but run {run_id} was made with"
+                    f" {', '.join(sorted(before))}",
+                    where=str(store.path),
+                    todo="serve that model, or start a new run with --new",
+                )
+    add_servers(store, run_id, told)
+
+
+def moved_models(
+    store: Store, recipe: Recipe, models: Mapping[str, ModelSettings], revisions: Mapping[str, str]
+) -> Iterator[str]:
+    """A warning for each model whose calls may be reused from another address, where nothing says it is the same."""
+    runs = answered_runs(store) if recipe.reuse == "all" else []
+    for bound, settings in models.items():
+        if settings.revision or revisions.get(bound):
+            continue
+        latest = next((run for run in runs if _addresses(run, settings.model)), None)
+        asked = _addresses(latest, settings.model) if latest else set()
+        if latest and not asked.intersection(settings.addresses):
+            yield (
+                f"models.{bound}: run {latest.id} asked {settings.model} at {', '.join(sorted(asked))}; its calls are"
+                f" reused as if {', '.join(settings.addresses)} served the same model. Set models.{bound}.revision"
+                " to tell models of one name apart, or reuse: run"
+            )
+
+
+def _addresses(run: Run, model: str) -> set[str]:
+    """Where a run asked for the model of this name."""
+    models: Any = run.identity.get("models", {})
+    named = {name for name, settings in models.items() if settings.get("model") == model}
+    return {url for bound, servers in run.servers.items() if bound.partition("@")[0] in named for url in servers}
 
 
 def describe_run(

@@ -111,6 +111,8 @@ class Summary:
     stop_cause: str = ""
     failures: tuple[Failure, ...] = ()
     usage: tuple[RoleUsage, ...] = ()
+    reused_from: Mapping[str, int] = field(default_factory=dict)
+    """run → how many of its calls this run reused"""
     concurrency: int = 0
     """samples that might be in flight at the end"""
     limited_by: Mapping[Limiter, float] = field(default_factory=dict)

@@ -186,6 +186,9 @@ async def replay(
         if on_progress:
             on_progress(progress)
 
+    if recipe.reuse == planned.before.reuse:
+        # What the run itself might reuse says nothing of its replays, which are made of its calls.
+        recipe = recipe.model_copy(update={"reuse": "all"})
     job = build_job(recipe, run, materials, list(needed), models or recipe.models, revisions or {})
     summary = await run_job(store, replace(job, retry=True), on_progress=note, stop=stop)
     return Replayed(

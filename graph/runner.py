@@ -21,6 +21,7 @@ from ..store.checkpoints import Checkpointer, open_checkpointer
 from ..store.database import Store
 from ..store.workers import abandoned, at_work, release_samples
 from .calls import Calls
+from .opening import note_servers
 from .pace import Pacer
 from .progress import Limiter, Progress, StoppedBy, Summary
 from .spans import exported_spans
@@ -67,6 +68,8 @@ async def run_job(
         async with opening as endpoints, open_checkpointer(store) as saver:
             # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
             await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
+            told = {name: endpoint.servers for name, endpoint in endpoints.items()}
+            await asyncio.to_thread(note_servers, store, job.run.id, told)
             running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())
             async with exported_spans(job.recipe.otel, job.run.id):
                 before = await running.pacer.loads()
@@ -122,7 +125,8 @@ def summarize(
         seconds=progress.elapsed,
         stopped_by=(stopped_by or "interrupt") if unfinished else "",
         failures=tuple(samples.failures(store, progress.run_id)),
-        usage=tuple(ledger.usage_by_role(store, progress.run_id)),
+        usage=(usage := tuple(ledger.usage_by_role(store, progress.run_id))),
+        reused_from=ledger.reused_from(store, progress.run_id) if any(one.reused for one in usage) else {},
         limited_by=dict(sorted(limited_by.items(), key=lambda item: -item[1])),
         **more,
     )
@@ -144,7 +148,7 @@ class _Running:
         self.store, self.job, self.worker, self.stop = store, job, worker, stop
         self.progress = Progress(job.run.id)
         self.on_progress = on_progress or (lambda _: None)
-        self.calls = Calls(store, job.recipe.role, endpoints, job.revisions, self.progress)
+        self.calls = Calls(store, job.recipe, endpoints, job.revisions, self.progress)
         self.context = job.context(self.calls)
         self.saver = saver
         self.app = job.machine.compile(checkpointer=saver)

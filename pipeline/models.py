@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..core.errors import MissingModel, SettingsError
 from ..core.hashing import digest
-from ..core.recipe import ModelSettings, Recipe, RoleSettings
+from ..core.recipe import ModelSettings, Recipe, RoleSettings, ServeSettings
 from ..core.types import Stage
 from ..store.artifacts import Artifact, latest_artifact, parents_of
 from ..store.database import Store
@@ -65,7 +65,7 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
             f"model {role.name} has no address", where=f"models.{role.name}", todo="give it base_url or serve"
         )
     path = base_path(recipe, role.name)
-    return Place(bound, settings, path, folder_revision(path) if is_student else "")
+    return Place(bound, settings, path, folder_revision(path, settings.serve))
 
 
 def _on_its_base(place: Place, store: Store, model: Artifact) -> Place:
@@ -83,11 +83,15 @@ def base_path(recipe: Recipe, name: str) -> str:
     return str(beside) if beside.is_dir() else recipe.models[name].model
 
 
-def folder_revision(path: str) -> str:
-    """What changes when a model folder's weights change; of a hub name, the name. Reads little of large files."""
+def folder_revision(path: str, serve: ServeSettings | None = None) -> str:
+    """What changes when a model folder's weights change; of a hub name, the name and the revision that vLLM loads.
+
+    Reads little of large files.
+    """
     folder = Path(path)
     if not folder.is_dir():
-        return path
+        revision = serve.options.get("revision") if serve else None
+        return f"{path}@{revision}" if revision else path
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix != ".md"]
     return digest([[file.name, file.stat().st_size, _edges(file)] for file in files])
 

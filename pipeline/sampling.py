@@ -55,7 +55,14 @@ def look_at_distill(work: Work) -> StepState:
 async def run_distill(work: Work) -> None:
     """Simulates what is asked and lets the teacher answer."""
     recipe, listener, state = distill_recipe(work.recipe), work.listener, look_at_distill(work)
-    async with serving(recipe, work.store, recipe.call_roles(), on_start=listener.on_serve, stop=work.stop) as served:
+    async with serving(
+        recipe,
+        work.store,
+        recipe.call_roles(),
+        on_start=listener.on_serve,
+        on_warning=listener.on_warning,
+        stop=work.stop,
+    ) as served:
         summary = await run_recipe(
             recipe,
             work.store,
@@ -90,7 +97,9 @@ async def run_refine(work: Work) -> None:
     """Lets critics and refiner, as the recipe binds them, work on the teacher's responses."""
     recipe, roles, listener = refine_recipe(work.recipe), refine_roles(work.recipe), work.listener
     state = look_at_refine(work)
-    async with serving(recipe, work.store, roles, on_start=listener.on_serve, stop=work.stop) as served:
+    async with serving(
+        recipe, work.store, roles, on_start=listener.on_serve, on_warning=listener.on_warning, stop=work.stop
+    ) as served:
         summary = await run_recipe(
             recipe,
             work.store,

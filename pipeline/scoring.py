@@ -67,7 +67,9 @@ def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
 async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
     """One evaluation as far as it goes, with its models served meanwhile; a changed one opens a new run."""
     state = look_at_evaluation(recipe, work.store, recipe.name)
-    async with serving(recipe, work.store, ROLES, on_start=work.listener.on_serve, stop=work.stop) as served:
+    async with serving(
+        recipe, work.store, ROLES, on_start=work.listener.on_serve, on_warning=work.listener.on_warning, stop=work.stop
+    ) as served:
         return await evaluate(
             recipe,
             work.store,

@@ -16,6 +16,7 @@ from ..endpoints.adapters import load_adapter
 from ..endpoints.commands import Weights
 from ..endpoints.registry import Card, announced, running
 from ..endpoints.serving import Server, serve_model
+from ..graph.opening import moved_models
 from ..store.database import Store
 from .models import Place, locate, places_of
 
@@ -43,6 +44,7 @@ async def serving(
     roles: Iterable[str],
     *,
     on_start: OnStart | None = None,
+    on_warning: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Served]:
     """A server for each of these roles' models that has no address, as long as the block lasts.
@@ -50,6 +52,7 @@ async def serving(
     Raises ServerError where one does not start, and at the end where one went away meanwhile: that is why calls failed.
 
     One that `muser serve` keeps up for the recipe is used; of the others `on_start` is told the name and the path.
+    `on_warning` is told of models whose calls may be reused although they are asked elsewhere now.
     Setting `stop` while one starts gives up, with StartStopped.
     """
     places = [_servable(place) for place in places_of(recipe, store, roles)]
@@ -65,6 +68,9 @@ async def serving(
             for place in group:
                 served.models[place.bound] = _at(card, place)
         served.models.update({place.bound: place.settings for place in places if place.path is None})
+        if on_warning:
+            for warning in moved_models(store, recipe, served.models, served.revisions):
+                on_warning(warning)
         yield served
 
 

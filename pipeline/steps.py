@@ -38,6 +38,7 @@ class Listener:
 
     on_step: Callable[[StepState], None] = lambda _: None
     on_serve: Callable[[str, str], None] = lambda _name, _path: None
+    on_warning: Callable[[str], None] = lambda _: None
     on_samples: Callable[[Progress], None] = lambda _: None
     on_rows: Callable[[Stage, RowReport], None] = lambda _stage, _report: None
     on_training: Callable[[TrainingProgress], None] = lambda _: None

@@ -12,7 +12,7 @@ from ..core.errors import DamagedDatabase, ForeignDatabase, StoreBusy, StoreErro
 APPLICATION_ID = 0x4D755352
 """Marks a file as muser's in SQLite's header: the letters MuSR."""
 
-VERSION = 17
+VERSION = 18
 """How many steps schema.py has; in the header as SQLite's `user_version`, where a higher one means a newer muser."""
 
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from ..core.hashing import digest
 from ..core.types import Message, Outcome, Reply, Usage, Value
 from .database import Store, now
-from .samples import row_id
+from .samples import NEXT_TRY, row_id
 from .texts import (
     build_messages,
     build_rope,
@@ -80,15 +80,18 @@ async def find_call(
     round: int,
     attempt: int,
     request_hash: str,
+    *,
+    others: bool = True,
 ) -> Reply | None:
-    """The reply that this request already had: in this sample, else in a sample of the same key in another run.
+    """The reply that this request already had: in this sample, else a usable one of the same key in another run.
 
-    In the second case the reply is recorded in this sample too, as reused. None: the request has to be made.
+    In the second case, which `others` allows, the reply is recorded in this sample too, as reused. None: the request
+    has to be made.
     """
     place = {"role": role, "round": round, "attempt": attempt, "hash": bytes.fromhex(request_hash)}
     with store.reader() as db:
         sample = row_id(db, sample_id)
-        found = db.execute(FIND, place | {"sample": sample}).fetchone()
+        found = db.execute(FIND if others else OWN, place | {"sample": sample}).fetchone()
         other = found if found and found["sample_id"] != sample else None
         reply = (
             None
@@ -110,9 +113,7 @@ OTHER = """
     JOIN calls ON calls.request_hash = :hash AND calls.role = :role AND calls.round = :round
         AND calls.attempt = :attempt AND calls.reused_from IS NULL AND calls.superseded = 0
     JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
-    WHERE mine.id = :sample AND (calls.outcome IN ('ok', 'prose') OR NOT EXISTS (
-        SELECT 1 FROM calls tried WHERE tried.sample_id = mine.id AND tried.role = :role AND tried.round = :round
-            AND tried.attempt = :attempt AND tried.request_hash = :hash AND tried.superseded > 0))
+    WHERE mine.id = :sample AND calls.outcome IN ('ok', 'prose')
     ORDER BY calls.id LIMIT 1"""
 
 FIND = f"SELECT * FROM ({OWN}) UNION ALL SELECT * FROM ({OTHER}) LIMIT 1"  # noqa: S608 - of constants
@@ -126,9 +127,12 @@ REUSE = """
     ON CONFLICT DO NOTHING"""
 
 
-async def record_call(store: Store, call: Call) -> int:
-    """Commit a call and return its row's id. The first row for a place and request stays; a second changes nothing."""
-    return await store.write(lambda db: _record(db, call))
+async def record_call(store: Store, call: Call, *, again: bool = False) -> int:
+    """Commit a call and return its row's id. The first row for a place and request stays; a second changes nothing.
+
+    `again`: the call was made although it had a row, which this one supersedes.
+    """
+    return await store.write(lambda db: _record(db, call, again=again))
 
 
 def calls_of(store: Store, sample_id: str) -> list[Call]:
@@ -157,6 +161,17 @@ def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
     return [RoleUsage(**line) for line in lines.values()]
 
 
+def reused_from(store: Store, run_id: str) -> dict[str, int]:
+    """Run → how many of this run's calls were reused from it, most first."""
+    return {row["run_id"]: row["n"] for row in store.read(REUSED, (run_id,))}
+
+
+REUSED = """
+    SELECT theirs.run_id, count(*) AS n FROM samples mine
+    JOIN calls ON calls.sample_id = mine.id AND calls.reused_from IS NOT NULL
+    JOIN calls source ON source.id = calls.reused_from JOIN samples theirs ON theirs.id = source.sample_id
+    WHERE mine.run_id = ? GROUP BY theirs.run_id ORDER BY n DESC, theirs.run_id"""
+
 USAGE = "SELECT * FROM accounts WHERE run_id = ? ORDER BY rowid"
 
 
@@ -166,11 +181,13 @@ def tokens_spent(store: Store, run_id: str) -> int:
     return int(store.read(sql, (run_id,))[0]["n"])
 
 
-def _record(db: Connection, call: Call) -> int:
+def _record(db: Connection, call: Call, *, again: bool) -> int:
     sample = row_id(db, call.sample_id)
     place = {"role": call.role, "round": call.round, "attempt": call.attempt, "hash": bytes.fromhex(call.request_hash)}
     if found := db.execute(OWN, place | {"sample": sample}).fetchone():
-        return int(found[0])
+        if not again:
+            return int(found[0])
+        db.execute(f"UPDATE calls SET superseded = {NEXT_TRY} WHERE id = ?", (found[0],))  # noqa: S608
     seed = call.parameters.get("seed")
     apart = type(seed) is int
     parameters = {k: v for k, v in call.parameters.items() if not (apart and k == "seed")}

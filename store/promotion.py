@@ -84,6 +84,7 @@ def _describe(db: Connection, parent: Run, replaced: dict[str, str]) -> Run:
         "fingerprint": digest(identity),
         "parent": parent.id,
         "node": None,
+        "servers": {},
         "changes": (f"{len(replaced):,} samples are forks of {', '.join(runs)}",),
         "status": "done",
         "finished_at": now(),

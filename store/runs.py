@@ -12,7 +12,7 @@ from .database import Store, now
 from .workers import workers_of
 
 RunKind = Literal["samples", "evaluation"]
-JSON = ("identity", "prompts", "prompt_files", "versions", "changes")
+JSON = ("identity", "prompts", "prompt_files", "versions", "changes", "servers")
 RunStatus = Literal["running", "stopped", "done"]
 
 
@@ -21,7 +21,8 @@ class Run(Value):
 
     `prompts` is role → digest, and `prompt_files` has the files of those that its roles read. `recipe` is the resolved
     YAML and `folder` where its input paths start. A run of forks has a `parent`, whose samples it took up from `node`
-    on; `changes` says what its recipe has otherwise.
+    on; `changes` says what its recipe has otherwise. `servers` have answered it so far: model → address → the
+    model that the server itself names, empty where it names none.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Run(Value):
     parent: str | None = None
     node: str | None = None
     changes: tuple[str, ...] = ()
+    servers: dict[str, dict[str, str]] = Field(default_factory=dict)
 
     @property
     def replayed_round(self) -> int | None:
@@ -106,9 +108,22 @@ def insert_run(db: Connection, run: Run) -> Run:
 
 CREATE = """
     INSERT INTO runs (id, name, kind, status, seed, fingerprint, recipe, folder, identity, prompts, prompt_files,
-        versions, git_commit, created_at, finished_at, parent, node, changes)
+        versions, git_commit, created_at, finished_at, parent, node, changes, servers)
     VALUES (:id, :name, :kind, :status, :seed, :fingerprint, :recipe, :folder, :identity, :prompts, :prompt_files,
-        :versions, :git_commit, :created_at, :finished_at, :parent, :node, :changes)"""
+        :versions, :git_commit, :created_at, :finished_at, :parent, :node, :changes,
+        :servers)"""
+
+
+def add_servers(store: Store, run_id: str, told: Mapping[str, Mapping[str, str]]) -> None:
+    """Adds servers to those that have answered the run."""
+
+    def change(db: Connection) -> None:
+        found = db.execute("SELECT servers FROM runs WHERE id = ?", (run_id,)).fetchone()
+        known = json.loads(found["servers"])
+        merged = known | {model: {**known.get(model, {}), **servers} for model, servers in told.items()}
+        db.execute("UPDATE runs SET servers = ? WHERE id = ?", (json.dumps(merged), run_id))
+
+    store.write_now(change)
 
 
 def find_run(store: Store, run_id: str) -> Run | None:
@@ -140,6 +155,11 @@ def free_id(db: Connection, name: str) -> str:
     while (run_id := name if count == 1 else f"{name}-{count}") in taken:
         count += 1
     return run_id
+
+
+def answered_runs(store: Store) -> list[Run]:
+    """Every run that some server has answered, newest first."""
+    return [_run(row) for row in store.read("SELECT * FROM runs WHERE servers <> '{}' ORDER BY rowid DESC")]
 
 
 def list_runs(store: Store) -> list[RunLine]:

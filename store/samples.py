@@ -163,12 +163,19 @@ SUPERSEDE_JUDGES = f"""
     WHERE role = 'judge' AND outcome NOT IN ('ok', 'prose') AND superseded = 0
     AND sample_id IN ({UNJUDGED})"""  # noqa: S608 - of constants
 
-SUPERSEDE = """
-    UPDATE calls SET superseded = 1 + (SELECT tries FROM samples WHERE samples.id = sample_id)
+NEXT_TRY = """
+    1 + max((SELECT tries FROM samples WHERE samples.id = calls.sample_id), (
+        SELECT max(same.superseded) FROM calls same WHERE same.sample_id = calls.sample_id
+            AND same.role = calls.role AND same.round = calls.round AND same.attempt = calls.attempt
+            AND same.request_hash = calls.request_hash))"""
+"""What a superseded row is numbered: rows of one place and request have numbers of their own."""
+
+SUPERSEDE = f"""
+    UPDATE calls SET superseded = {NEXT_TRY}
     WHERE outcome NOT IN ('ok', 'prose') AND superseded = 0
     AND sample_id IN (SELECT id FROM samples WHERE run_id = ? AND status = 'failed')
     AND NOT EXISTS (SELECT 1 FROM calls good WHERE good.sample_id = calls.sample_id AND good.role = calls.role
-        AND good.round = calls.round AND good.outcome IN ('ok', 'prose') AND good.superseded = 0)"""
+        AND good.round = calls.round AND good.outcome IN ('ok', 'prose') AND good.superseded = 0)"""  # noqa: S608
 
 
 def counts(store: Store, run_id: str) -> dict[SampleStatus, int]:

@@ -356,3 +356,10 @@ def number_rows(db: Database) -> None:
             SELECT count(*) FROM artifact_samples one
             WHERE one.artifact_id = artifact_samples.artifact_id AND one.sample_id <= artifact_samples.sample_id)
         WHERE artifact_id IN (SELECT id FROM artifacts WHERE kind = 'rows')""")
+
+
+@migrations()
+def note_where_calls_come_from(db: Database) -> None:
+    """The servers that a run has asked: model → address → what the server says that it serves, if it says so."""
+    db.execute("ALTER TABLE runs ADD COLUMN servers TEXT NOT NULL DEFAULT '{}'")
+    db.execute("CREATE INDEX calls_by_reuse ON calls (sample_id, reused_from) WHERE reused_from IS NOT NULL")

@@ -50,6 +50,24 @@ def test_the_same_command_again_has_nothing_to_do(muser: Muser, recipe: Path) ->
     assert "· 0 calls" in ended.err
 
 
+def test_a_new_run_says_whose_calls_it_reused_and_a_fresh_one_makes_its_own(muser: Muser, recipe: Path) -> None:
+    muser("run", recipe)
+    assert re.match(r"small-2: 4 of 4 samples done, 18 calls reused from small, in ", muser("run", recipe, "--new").out)
+    fresh = muser("run", recipe, "--fresh")
+    assert re.match(r"small-3: 4 of 4 samples done, in ", fresh.out)
+    assert muser("run", recipe, "--new", "--json").json()["reused_from"] == {"small": 18}
+
+
+def test_a_run_at_another_address_is_warned_of(
+    muser: Muser, recipe: Path, tmp_path: Path, simulate: Callable[..., str]
+) -> None:
+    muser("run", recipe)
+    elsewhere = simulate()
+    ended = muser("run", recipe, "--new", "--set", f"models.main.base_url={elsewhere}")
+    assert "warning: models.main: run small asked simulated at " in ended.err
+    assert f"reused as if {elsewhere} served the same model" in " ".join(ended.err.split())
+
+
 def test_json_leaves_stdout_to_the_summary(muser: Muser, recipe: Path) -> None:
     summary = muser("run", recipe, "--json").json()
     assert summary["run_id"] == "small"

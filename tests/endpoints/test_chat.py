@@ -23,7 +23,7 @@ from muser.core.recipe import ModelSettings, RoleSettings
 from muser.core.types import Message, Request, Usage
 from muser.endpoints.chat import Endpoint, open_endpoints, split_reasoning
 
-from .conftest import Serve, ask, completion, settings
+from .conftest import Handler, Serve, ask, completion, settings
 
 VERDICT = {
     "type": "object",
@@ -429,3 +429,40 @@ async def test_hundreds_of_requests_share_one_client(simulate: Simulate) -> None
 
         replies = await asyncio.gather(*(call(endpoints["mn"[seed % 2]], seed) for seed in range(300)))
     assert all("asthma" in reply.text for reply in replies)
+
+
+def card(served: str, root: str | None) -> Handler:
+    """A server's list of models, as vLLM writes it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"object": "list", "data": [{"id": served, "object": "model", "root": root}]})
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("root", "told"),
+    [
+        ("Qwen/Qwen3-14B", "Qwen/Qwen3-14B"),
+        ("simulated", ""),
+        ("/data/weights", ""),
+        ("./weights", ""),
+        (None, ""),
+    ],
+)
+async def test_a_servers_card_tells_the_model_behind_the_name_it_serves(
+    serve: Serve, root: str | None, told: str
+) -> None:
+    url = await serve(card("simulated", root))
+    for model, revision in ((settings(url), told), (settings(url, revision="mine"), "mine")):
+        async with open_endpoints({"m": model}) as endpoints:
+            await endpoints["m"].check()
+            assert endpoints["m"].revision == revision
+            assert endpoints["m"].servers == {url: "" if revision == "mine" else told}
+
+
+async def test_servers_of_one_model_that_serve_different_ones_are_refused(serve: Serve) -> None:
+    urls = [await serve(card("simulated", root)) for root in ("Qwen/Qwen3-14B", "Qwen/Qwen3-8B")]
+    async with open_endpoints({"m": settings(urls)}) as endpoints:  # type: ignore[arg-type]
+        with pytest.raises(EndpointRefused, match=r"different models: Qwen/Qwen3-14B at .*, Qwen/Qwen3-8B at"):
+            await endpoints["m"].check()

@@ -61,6 +61,12 @@ def test_another_model_without_an_address_is_an_error(make_recipe: MakeRecipe, s
         locate(make_recipe(URL, models=models), store, "other")
 
 
+def test_a_served_hub_model_has_its_name_and_the_revision_that_is_loaded(make_recipe: MakeRecipe, store: Store) -> None:
+    for options, revision in (({}, "org/model"), ({"revision": "main"}, "org/model@main")):
+        models = {"sim": {"model": "org/model", "serve": {"options": options}}, "student": {"model": "s"}}
+        assert locate(make_recipe(URL, models=models), store, "sim").revision == revision
+
+
 def test_a_model_is_looked_up_once_however_many_roles_it_plays(make_recipe: MakeRecipe, store: Store) -> None:
     recipe = make_recipe(URL)
     roles = recipe.call_roles()

@@ -130,6 +130,10 @@ async def test_refining_starts_from_the_teachers_responses_and_says_where_they_c
     assert [critique.critic for critique in refined.critiques] == list(work.recipe.critics)
     assert refined.refinement is not None
     assert sampling.look_at_refine(work).state == "done"
+    critics = dict(reversed(work.recipe.critics.items()))
+    work.recipe = work.recipe.model_copy(update={"critics": critics})
+    again = sampling.look_at_refine(work)
+    assert (again.state, "critics_order: decision, communication, safety → safety" in again.note) == ("stale", True)
 
 
 async def test_another_distilled_model_opens_another_run_of_refining(

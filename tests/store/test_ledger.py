@@ -6,7 +6,7 @@ import pytest
 from muser.core.types import Message, Reply, SampleInput, Usage
 from muser.store import ledger
 from muser.store.database import Store
-from muser.store.ledger import Call, calls_of, find_call, record_call, request_hash, usage_by_role
+from muser.store.ledger import Call, calls_of, find_call, record_call, request_hash, reused_from, usage_by_role
 from muser.store.runs import Run, create_run
 from muser.store.samples import add_samples
 
@@ -115,11 +115,42 @@ async def test_a_shared_call_is_traced_to_where_it_was_made(store: Store, run: R
     assert calls_of(store, "third/s1")[0].reused_from == original
 
 
-async def test_a_reply_of_no_use_is_shared_unless_this_sample_is_being_retried(store: Store, sample: str) -> None:
+async def test_an_unusable_reply_is_found_by_its_own_sample_and_shared_with_no_other(store: Store, sample: str) -> None:
     await record_call(store, call(outcome="malformed"))
-    assert await find(store, "variant/s1") is not None, "repeating a run with nothing changed costs no call"
-    store.write_now(lambda db: db.execute("UPDATE calls SET superseded = 1 WHERE reused_from IS NOT NULL").rowcount)
+    await record_call(store, call(outcome="prose", role="critics.safety"))
+    assert await find(store, sample) is not None
     assert await find(store, "variant/s1") is None
+    assert await find(store, "variant/s1", role="critics.safety") is not None
+
+
+async def test_a_sample_may_be_kept_to_its_own_calls(store: Store, sample: str) -> None:
+    await record_call(store, call())
+    place = {"role": "responder", "round": 1, "attempt": 1, "request_hash": HASH}
+    assert await find_call(store, "variant/s1", **place, others=False) is None  # type: ignore[arg-type]
+    assert await find_call(store, sample, **place, others=False) == call().reply  # type: ignore[arg-type]
+
+
+async def test_a_call_that_is_made_again_supersedes_its_row_each_time(store: Store, sample: str) -> None:
+    for text in ("first", "second", "third"):
+        await record_call(store, call(reply=Reply(text=text)), again=True)
+    assert [(one.reply.text, one.superseded) for one in calls_of(store, sample)] == [
+        ("first", 1),
+        ("second", 2),
+        ("third", 0),
+    ]
+    assert await find(store, sample) == Reply(text="third")
+
+
+async def test_reused_calls_are_counted_by_the_run_that_made_them(store: Store, run: Run, sample: str) -> None:
+    create_run(store, run.model_copy(update={"id": "third"}))
+    add_samples(store, "third", [SampleInput(key="s1")], 1)
+    await record_call(store, call())
+    for role in ("refiner", "persona"):
+        await record_call(store, call("variant/s1", role=role))
+    for role in ("responder", "refiner", "persona"):
+        await find(store, "third/s1", role=role)
+    assert list(reused_from(store, "third").items()) == [("variant", 2), ("demo", 1)]
+    assert reused_from(store, "demo") == {}
 
 
 async def test_accounts_count_what_was_asked_and_not_what_was_reused(store: Store, sample: str) -> None:
@@ -172,7 +203,7 @@ async def test_prompts_that_quote_earlier_replies_take_next_to_no_room(store: St
     assert stored < 2.3 * (len(query) + len(answer) + len(plan))
 
 
-@pytest.mark.parametrize("sql", [ledger.OWN, ledger.OTHER, ledger.QUOTABLE, ledger.ALL])
+@pytest.mark.parametrize("sql", [ledger.OWN, ledger.OTHER, ledger.QUOTABLE, ledger.ALL, ledger.REUSED])
 def test_what_is_asked_for_every_call_uses_an_index(store: Store, sql: str) -> None:
     named = {"sample": 1, "role": "r", "round": 1, "attempt": 1, "hash": b""}
     parameters = named if ":hash" in sql else (1,)
