@@ -6,13 +6,14 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..core.characters import BIDI, INVISIBLE
 from .text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 DEFAULT_STORE = "muser.db"
-_UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE = re.compile(f"[\x7f-\x9f\u2028\u2029{BIDI}{INVISIBLE}\ud800-\udfff]")
 
 
 def stdout() -> "Console":
@@ -35,9 +36,9 @@ def print_json(value: Any) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """A JSON value with nothing in it that a terminal would act on; on one line where nothing is indented."""
+    """A JSON value; what a terminal would act on or not show is escaped. On one line where nothing is indented."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def say(text: str) -> None:

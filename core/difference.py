@@ -1,8 +1,9 @@
 """How two texts differ, word by word."""
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal
@@ -14,8 +15,8 @@ Change = Literal["same", "out", "in"]
 Step = tuple[str, int, int, int, int]
 """(tag, begin and end in the old words, begin and end in the new ones)."""
 
-MOST_MATCHES = 1_000_000
-"""Pairs of equal words, one from each text, that a comparison may look at."""
+EFFORT = 500
+"""Comparisons of words that may be made for each word, so that the time grows as the texts do."""
 
 
 def word_diff(before: str, after: str) -> Iterator[tuple[Change, str]]:
@@ -39,21 +40,81 @@ def word_diff(before: str, after: str) -> Iterator[tuple[Change, str]]:
             yield from _changed("in", right)
 
 
-def _steps(old: list[str], new: list[str]) -> list[Step]:
-    """As SequenceMatcher gives them; where it would take minutes, what is not alike at both ends is all replaced."""
+def _steps(old: list[str], new: list[str], depth: int = 2) -> list[Step]:
+    """As SequenceMatcher gives them, in linear time.
+
+    What it would take too long for is first cut at words that both texts have once (patience diff), `depth` times over;
+    what is still too much then is all replaced but for what is alike at both ends.
+    """
     ends = min(len(old), len(new))
     head = next((at for at in range(ends) if old[at] != new[at]), ends)
     tail = next((at for at in range(ends - head) if old[-1 - at] != new[-1 - at]), ends - head)
     left, right = old[head : len(old) - tail], new[head : len(new) - tail]
-    again = Counter(right)
-    if sum(count * again[word] for word, count in Counter(left).items()) > MOST_MATCHES:
-        middle: list[Step] = [("replace", 0, len(left), 0, len(right))]
+    if _is_quick(left, right):
+        middle: list[Step] = list(SequenceMatcher(None, left, right, autojunk=False).get_opcodes())
+    elif depth and (anchors := _anchors(left, right)):
+        middle = list(_between(anchors, left, right, depth - 1))
     else:
-        middle = list(SequenceMatcher(None, left, right, autojunk=False).get_opcodes())
-    found: list[Step] = [("equal", 0, head, 0, head)] if head else []
-    found += [(tag, i + head, j + head, k + head, m + head) for tag, i, j, k, m in middle]
-    if tail:
-        found.append(("equal", len(old) - tail, len(old), len(new) - tail, len(new)))
+        middle = [("replace", 0, len(left), 0, len(right))]
+    found: list[Step] = [("equal", 0, head, 0, head), *_moved(middle, head, head)]
+    found.append(("equal", len(old) - tail, len(old), len(new) - tail, len(new)))
+    return _merged(found)
+
+
+def _is_quick(left: list[str], right: list[str]) -> bool:
+    """SequenceMatcher looks at each pair of equal words once for every stretch that it finds, at the worst."""
+    again = Counter(right)
+    pairs = sum(count * again[word] for word, count in Counter(left).items())
+    return pairs * min(len(left), len(right)) <= EFFORT * (len(left) + len(right))
+
+
+def _anchors(left: list[str], right: list[str]) -> list[tuple[int, int]]:
+    """Where words stand that both have exactly once: the longest series that is in order in both."""
+    once, also = ({word for word, count in Counter(words).items() if count == 1} for words in (left, right))
+    both = once & also
+    places = {word: at for at, word in enumerate(right) if word in both}
+    pairs = [(at, places[word]) for at, word in enumerate(left) if word in places]
+    # The lowest end of a series of each length so far, and the pair that each pair follows in the longest one.
+    lows: list[int] = []
+    last: list[int] = []
+    before: list[int] = []
+    for number, (_, at) in enumerate(pairs):
+        length = bisect_left(lows, at)
+        lows[length : length + 1], last[length : length + 1] = [at], [number]
+        before.append(last[length - 1] if length else -1)
+    series: list[tuple[int, int]] = []
+    number = last[-1] if last else -1
+    while number >= 0:
+        series.append(pairs[number])
+        number = before[number]
+    return series[::-1]
+
+
+def _between(anchors: list[tuple[int, int]], left: list[str], right: list[str], depth: int) -> Iterator[Step]:
+    """The anchors themselves, and how what stands between two of them differs."""
+    i = k = 0
+    for j, m in [*anchors, (len(left), len(right))]:
+        yield from _moved(_steps(left[i:j], right[k:m], depth), i, k)
+        if j < len(left):
+            yield "equal", j, j + 1, m, m + 1
+        i, k = j + 1, m + 1
+
+
+def _moved(steps: Iterable[Step], left: int, right: int) -> Iterator[Step]:
+    return ((tag, i + left, j + left, k + right, m + right) for tag, i, j, k, m in steps)
+
+
+def _merged(steps: Iterable[Step]) -> list[Step]:
+    """Without empty steps, and neighbours of one kind as one."""
+    found: list[Step] = []
+    for tag, i, j, k, m in steps:
+        if i == j and k == m:
+            continue
+        if found and found[-1][0] == tag:
+            _, i_before, _, k_before, _ = found.pop()
+            found.append((tag, i_before, j, k_before, m))
+        else:
+            found.append((tag, i, j, k, m))
     return found
 
 

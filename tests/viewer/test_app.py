@@ -17,6 +17,7 @@ from muser.store.database import Store
 from muser.store.runs import find_run
 from muser.viewer.app import build_app
 from muser.viewer.playground import Playground
+from muser.viewer.text import visible
 
 HOST, TOKEN = "127.0.0.1:8321", "a-token-for-tests"
 HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(2)> {{ 7*7 }} {% raw %} \x1b[31mred \u202eevil\u2066"
@@ -206,6 +207,11 @@ def test_a_runs_page_names_the_file_of_every_prompt_that_its_roles_read(client: 
         "refiner",
     ]
     assert {(file, whose) for name, file, whose, _ in rows if name == "shared"} == {("shared.md", "ships with muser")}
+
+
+def test_invisible_characters_are_shown_on_a_page() -> None:
+    assert visible("a\u200b\u2060\ufeff\u00ad\U000e0041") == "a‹U+200B›‹U+2060›‹U+FEFF›‹U+00AD›‹U+E0041›"
+    assert visible("👩\u200d⚕\ufe0f می\u200cخواهم") == "👩\u200d⚕\ufe0f می\u200cخواهم"
 
 
 def test_an_edited_prompt_is_replayed_and_shown_beside_the_original(client: TestClient, store: Store) -> None:
