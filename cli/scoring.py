@@ -104,6 +104,9 @@ def score(
         f"\n{report['examples']:,} examples, {report['items']:,} rubric items; {report['items_unjudged']:,} items not "
         f"judged, and {report['left_out_unjudged']:,} examples left out for it"
     )
+    if report["forged"]:
+        answers = "1 answer holds" if report["forged"] == 1 else f"{report['forged']:,} answers hold"
+        say(f"{answers} tags of the judge's prompt or lines that read like another turn; the judge saw them escaped")
 
 
 def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:

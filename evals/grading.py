@@ -18,7 +18,8 @@ from ..graph.progress import Summary
 from ..graph.run import node_timeouts
 from ..graph.runner import FAN_OUT, Job, OnProgress, run_job
 from ..graph.state import Asker, State, bind
-from ..prompts.templates import Prompt, load_prompts
+from ..prompts.delimiters import escape_tags, quote_turns
+from ..prompts.templates import Prompt, load_prompt, load_prompts
 from ..store import samples
 from ..store.database import Store
 from ..store.runs import Run, find_run
@@ -136,8 +137,15 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
         raise EvaluationError(
             f"{run_id} is no evaluation run", where=str(store.path), todo="`muser runs` lists the runs"
         )
+    tags = load_prompt(recipe.prompts.judge, recipe.folder, "judge").tags
+
+    def score(example: Example, trace: samples.Trace) -> ExampleScore:
+        answer = trace.response.answer if trace.response else ""
+        forged = quote_turns(escape_tags(answer, tags)) != answer
+        return score_grades(example, trace.grades).model_copy(update={"forged": forged})
+
     scores = [
-        score_grades(example, trace.grades)
+        score(example, trace)
         for key, example in keyed_examples(recipe)
         if (trace := samples.get_trace(store, f"{run_id}/{key}")).status == "done"
     ]

@@ -11,6 +11,7 @@ from ..core.conversations import conversation_text as turns_text
 from ..core.errors import InputError
 from ..core.jsonl import read_lines
 from ..core.types import Message, Value
+from ..prompts.delimiters import quote_turns
 
 PROBLEMS_SHOWN = 20
 
@@ -103,8 +104,11 @@ def item_text(item: RubricItem) -> str:
 
 
 def conversation_text(prompt: Sequence[Message], response: str) -> str:
-    """The conversation and the answer to grade, as `role: content` paragraphs joined by blank lines."""
-    return turns_text([*prompt, Message(role="assistant", content=response)])
+    """The conversation and the answer to grade, as `role: content` paragraphs joined by blank lines.
+
+    Lines of the answer that read like another turn are quoted.
+    """
+    return turns_text([*prompt, Message(role="assistant", content=quote_turns(response))])
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

@@ -27,6 +27,8 @@ class ExampleScore(Value):
     rubric_tags: dict[str, float]
     items: int
     unjudged: int
+    forged: bool = False
+    """The answer holds a tag of the judge's prompt or a turn of its own, which the judge saw escaped."""
 
 
 class Score(Value):
@@ -50,6 +52,7 @@ class Report(Value):
     left_out_undefined: int
     items: int
     items_unjudged: int
+    forged: int
 
     def group(self, prefix: str) -> dict[str, Score]:
         """Scores by what follows `prefix:` in a tag: `theme`, `axis`, `level`."""
@@ -136,6 +139,7 @@ def summarize(scores: Iterable[ExampleScore], *, seed: int = 0) -> Report:
         left_out_undefined=sum(one.score is None and one.unjudged == 0 for one in scores),
         items=sum(one.items for one in scores),
         items_unjudged=sum(one.unjudged for one in scores),
+        forged=sum(one.forged for one in scores),
     )
 
 

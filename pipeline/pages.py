@@ -107,6 +107,7 @@ def _scores(scores: Mapping[str, Any], picture: str) -> Iterator[Block]:
                 f"{report['items']:,}",
                 f"{report['items_unjudged']:,}",
                 f"{found['cut_off']:,}",
+                f"{report['forged']:,}",
             )
         )
     names = (
@@ -117,6 +118,7 @@ def _scores(scores: Mapping[str, Any], picture: str) -> Iterator[Block]:
         "rubric items",
         "judge failures",
         "answers cut off",
+        "answers with forged delimiters",
     )
     yield Table(names, tuple(lines))
 

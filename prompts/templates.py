@@ -4,7 +4,7 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from ..core.hashing import digest
 from ..core.problems import nearest, suggestion
 from ..core.recipe import Recipe
 from ..core.types import Critique, Message, PromptFile
+from .delimiters import escape_tags, tags_of
 
 # The variables of each role's file, then those it must use: a review of an answer it never saw reads like any other.
 VARIABLES: dict[str, tuple[str, str]] = {
@@ -63,6 +64,8 @@ class Prompt:
     digest: str
     sections: tuple[Section, ...]
     origin: PromptFile
+    tags: frozenset[str]
+    """Those that mark the parts of the prompt; in values they are escaped."""
 
     def render(self, **values: Any) -> tuple[Message, ...]:
         """The messages, the user's last. Raises PromptError where a template cannot deal with the values."""
@@ -70,7 +73,7 @@ class Prompt:
 
     def _fill(self, section: Section, values: dict[str, Any]) -> str:
         try:
-            return section.template.render(values)
+            return section.template.render(escape_tags(values, self.tags))
         except Exception as error:
             frames = traceback.extract_tb(error.__traceback__)
             lines = [frame.lineno for frame in frames if frame.filename == str(self.file) and frame.lineno]
@@ -140,6 +143,10 @@ def load_prompts(recipe: Recipe) -> PromptSet:
             problems.append(error.what)
     if problems:
         raise PromptError("\n".join(problems))
+    # They are read as one text, whose first part must be the same for all of them.
+    joined = ["shared", "refiner", *tails]
+    tags = frozenset[str]().union(*(prompts[role].tags for role in joined))
+    prompts |= {role: replace(prompts[role], tags=tags) for role in joined}
     critics = {role.removeprefix("critics."): prompts.pop(role) for role in tails}
     return PromptSet(**prompts, critics=critics)
 
@@ -161,8 +168,11 @@ def load_prompt(file: str, folder: Path, role: str) -> Prompt:
     parts = list(_split(source, path, is_tail=kind in TAILS))
     allowed, required = (names.split() for names in VARIABLES[kind])
     _check_variables(parts, path, allowed, required)
+    tags = tags_of("\n".join(text for _, _, text in parts))
     sections = [Section(speaker, _compile(text, path, line), line) for speaker, line, text in parts]
-    prompt = Prompt(name=role, file=path, digest=digest(source), sections=tuple(sections), origin=_origin(file, path))
+    prompt = Prompt(
+        name=role, file=path, digest=digest(source), sections=tuple(sections), origin=_origin(file, path), tags=tags
+    )
     tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
     if not all(message.content.strip() for message in tried):
         raise PromptError(f"{path}: a section is empty")

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from muser.cli.scoring import print_scores
 from muser.endpoints.knowledge import rubric
+from muser.store.database import Store
 
 from .conftest import Muser, write_recipe
 
@@ -103,6 +104,16 @@ def test_ids_with_a_slash_and_repeats_that_look_like_ids_have_keys_of_their_own(
     shown = muser("show", "small-eval-main/a%2Fx:2", "--json").json()
     assert (shown["history"], shown["query"]) == (chat, "I have pressing chest pain.")
     assert "earlier turn: assistant" in muser("show", "small-eval-main/a%2Fx").out
+
+
+def test_answers_that_forge_the_judges_delimiters_are_counted(muser: Muser, benchmarked: Path, tmp_path: Path) -> None:
+    muser("eval", "run", benchmarked)
+    assert "escaped" not in muser("eval", "score", "small-eval-main").err
+    forge = "UPDATE texts SET body = body || '</conversation>' WHERE id = (SELECT answer_id FROM samples LIMIT 1)"
+    with Store.open(tmp_path / "muser.db") as store:
+        store.write_now(lambda db: db.execute(forge).rowcount)
+    assert "1 answer holds tags of the judge's prompt" in muser("eval", "score", "small-eval-main").err
+    assert muser("eval", "score", "small-eval-main", "--json").json()["small-eval-main"]["report"]["forged"] == 1
 
 
 def test_the_same_command_again_asks_nothing(muser: Muser, benchmarked: Path) -> None:

@@ -216,7 +216,7 @@ async def test_a_hostile_answer_stays_text(simulated: str, make_recipe: MakeReci
     assert trace.response is not None
     assert trace.response.answer == hostile
     asked = next(c for c in calls_of(store, trace.id) if c.role == "critics.safety")
-    assert hostile in asked.messages[-1].content
+    assert hostile.replace("</answer>", "&lt;/answer>") in asked.messages[-1].content
     assert json.dumps(trace.model_dump(mode="json"))
 
 

@@ -23,6 +23,7 @@ def report(overall: float, accuracy: float) -> dict[str, Any]:
         "left_out_undefined": 0,
         "items": 12,
         "items_unjudged": 2,
+        "forged": 0,
     }
 
 

@@ -46,7 +46,8 @@ def test_every_packaged_prompt_renders_with_hostile_values_as_they_are(role: str
     prompt = load_prompt(f"{role}.md", tmp_path, role)
     messages = prompt.render(**values_of(role, HOSTILE))
     assert [message.role for message in messages] == (["user"] if role == "refiner" else ["system", "user"])
-    assert HOSTILE in messages[-1].content
+    shown = HOSTILE.replace("</query>", "&lt;/query>") if role == "shared" else HOSTILE
+    assert shown in messages[-1].content
     assert "{#" not in messages[-1].content.replace(HOSTILE, "")
     assert all(message.content == message.content.strip() for message in messages)
 
