@@ -48,7 +48,7 @@ def test_every_packaged_prompt_renders_with_hostile_values_as_they_are(role: str
     assert [message.role for message in messages] == (["user"] if role == "refiner" else ["system", "user"])
     shown = HOSTILE.replace("</query>", "&lt;/query>") if role == "shared" else HOSTILE
     assert shown in messages[-1].content
-    assert "{#" not in messages[-1].content.replace(HOSTILE, "")
+    assert "{#" not in messages[-1].content.replace(shown, "")
     assert all(message.content == message.content.strip() for message in messages)
 
 
