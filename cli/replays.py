@@ -273,12 +273,14 @@ def _with_kept_prompt(store: "Store", change: str) -> str:
 
 def keep_prompt(store: "Store", name: str, text: str) -> Path:
     """A prompt as a file beside the store, named by its content: forks keep theirs when the first file is edited on."""
+    from ..core.files import open_private
     from ..core.hashing import digest
 
     folder = _kept_prompts(store)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     path = folder / f"{name}-{digest(text)[:12]}.md"
-    path.write_text(text, encoding="utf-8")
+    with open_private(path, "w") as file:
+        file.write(text)
     return path
 
 

@@ -1,6 +1,7 @@
 """The viewer's server as a command runs it: its address, its token, and the replays that its playground makes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from .console import say
@@ -19,10 +20,12 @@ def serve_pages(
 ) -> None:
     """Serves the pages until Ctrl-C. `changes` are made to a run's recipe before each replay; 0 calls turn them off."""
     import socket
+    import webbrowser
 
     from ..core.errors import InputError
     from ..viewer.app import build_app, new_token, serve_app
     from ..viewer.playground import Playground
+    from ..viewer.redirect import redirect_file
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -46,11 +49,10 @@ def serve_pages(
         if not _is_loopback(host):
             say("others on the network can reach this address; the token goes over it in the clear")
         say("Ctrl-C ends it")
-        if browser:
-            import webbrowser
-
-            webbrowser.open(address)
-        serve_app(app, listener)
+        with redirect_file(address) if browser else nullcontext() as page:
+            if page:
+                webbrowser.open(page)
+            serve_app(app, listener)
 
 
 def comparer(store: "Store") -> "Callable[[str, str], Comparison]":

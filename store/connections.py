@@ -4,10 +4,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..core.errors import DamagedDatabase, ForeignDatabase, StoreBusy, StoreError, StoreFull
+from ..core.files import open_private
 
 APPLICATION_ID = 0x4D755352
 """Marks a file as muser's in SQLite's header: the letters MuSR."""
@@ -81,6 +82,9 @@ def prepare(path: Path, create: bool = True) -> None:
                 raise StoreFull(
                     f"The folder of the store cannot be made: {error.strerror}.", where=str(path)
                 ) from error
+            # SQLite would obey the umask; its log and journal get the permissions that the file has.
+            with suppress(OSError):
+                open_private(path, "ab").close()
         elif path.is_dir():
             raise StoreError("This is a folder, not a store.", where=str(path), todo="name a file in it")
         elif path.stat().st_size and _version(path) == VERSION and _has_wal(path):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ..core.conversations import completion_text
 from ..core.errors import DamagedDatabase, InputError, StoreError
+from ..core.files import open_private
 from ..core.types import Response
 from .artifacts import Artifact, find_rows, insert_artifact, insert_lines
 from .database import Store
@@ -96,7 +97,7 @@ def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list
     """The keys of the samples written, and the file's SHA-256; the file is on disk when this returns."""
     samples: list[int] = []
     sha = hashlib.sha256()
-    with path.open("wb") as file, closing(_numbered_rows(store, run_id, stage)) as numbered:
+    with open_private(path, "wb") as file, closing(_numbered_rows(store, run_id, stage)) as numbered:
         for sample, row in numbered:
             line = json.dumps(row, ensure_ascii=False, separators=SEPARATORS).encode() + b"\n"
             file.write(line)

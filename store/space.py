@@ -5,6 +5,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ..core.errors import InputError, RunBusy, StoreFull
+from ..core.files import open_private
 from ..core.types import Value
 from .connections import connect, connect_reader, translated
 from .database import Store
@@ -100,6 +101,7 @@ def back_up(store: Store, target: Path) -> int:
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        open_private(partial, "xb").close()
         _copy(store.path, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -114,6 +116,6 @@ def back_up(store: Store, target: Path) -> int:
 
 
 def _copy(path: Path, target: Path) -> None:
-    with translated(path), closing(connect_reader(path)) as source, closing(connect(target, "mode=rwc")) as copy:
+    with translated(path), closing(connect_reader(path)) as source, closing(connect(target)) as copy:
         # In one step: one that follows a write would begin again, and a reader keeps no writer waiting.
         source.backup(copy, pages=-1)

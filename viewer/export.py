@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from ..core.comparison import Comparison
 from ..core.errors import InputError
+from ..core.files import open_private
 from ..core.types import Value
 from ..store.database import Store, now
 from ..store.ledger import Call, calls_of, usage_by_role
@@ -71,7 +72,8 @@ def export_page(
     page = render(data)
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(page)
+        with open_private(part, "wb") as file:
+            file.write(page)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -75,7 +75,9 @@ class Guard:
         # One slash only: two would name another host.
         path = "/" + quote(scope["path"].lstrip("/\\"))
         response = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
-        response.set_cookie(self.cookie, self.token, httponly=True, samesite="strict", path="/")
+        # Under "strict" it would not come back with this redirect when a file led the browser here. What "lax" sends
+        # it along with are other sites' links, which read: changes need an Origin and a token of their own.
+        response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax", path="/")
         return response
 
 

@@ -13,6 +13,7 @@ from anyio.from_thread import start_blocking_portal
 
 from muser.store.database import Store
 from muser.store.runs import list_runs
+from muser.viewer.redirect import redirect_file
 
 pytestmark = pytest.mark.browser
 
@@ -79,3 +80,11 @@ def test_the_token_is_asked_for_and_leaves_the_address(viewer: str, watch_of: Ca
         page.goto(viewer)
         assert page.url == f"{home}/"
         assert page.evaluate("document.cookie") == ""
+
+
+def test_a_browser_that_opens_the_file_with_the_token_gets_in(viewer: str, watch_of: Callable[..., Any]) -> None:
+    home = "{0.scheme}://{0.netloc}".format(urlsplit(viewer))
+    with redirect_file(viewer) as address, watch_of(home) as (page, _):
+        page.goto(address)
+        page.wait_for_url(f"{home}/")
+        assert page.locator("h1").inner_text() == "Runs"

@@ -1,14 +1,17 @@
 """muser view --export: what the file holds, what it leaves out, and what it refuses."""
 
 import json
+import os
 import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from muser.cli.replays import keep_prompt
 from muser.store.database import Store
 from muser.store.ledger import calls_of
 from muser.store.samples import get_trace
@@ -112,3 +115,43 @@ def test_wrong_names_and_fields_say_what_there_is(finished: Muser) -> None:
     assert "persona, query" in finished("view", "small", "--export", "o.html", "--redact", "querry").err
     assert finished("view", "small", "--export", "no/such/folder.html").code == 1
     assert not Path("out.html").exists()
+
+
+def test_what_muser_writes_is_its_owners_alone_whatever_the_umask_allows(muser: Muser, recipe: Path) -> None:
+    given = {path.name for path in Path().iterdir()}
+    before = os.umask(0)
+    try:
+        assert muser("run", recipe).code == 0
+        muser("export", "small", "--stage", "distill", "--out", "rows.jsonl")
+        muser("view", "small", "--export", "out.html")
+        muser("db", "backup", "copy.db")
+        with Store.open("muser.db") as store:
+            keep_prompt(store, "safety", "Be careful.")
+            beside = [path for path in Path().rglob("*") if path.is_file() and path.name not in given]
+    finally:
+        os.umask(before)
+    assert {path.name for path in beside} >= {"muser.db", "rows.jsonl", "out.html", "copy.db"}
+    assert [str(path) for path in beside if path.stat().st_mode & 0o077] == []
+
+
+def test_the_token_stands_in_a_file_of_ones_own_and_in_no_command_line(
+    finished: Muser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    pages: list[tuple[int, str]] = []
+
+    def open_page(url: str) -> None:
+        path = Path(unquote(urlsplit(url).path))
+        opened.append(url)
+        pages.append((path.stat().st_mode & 0o777, path.read_text(encoding="utf-8")))
+
+    monkeypatch.setattr("webbrowser.open", open_page)
+    monkeypatch.setattr("muser.viewer.app.serve_app", lambda app, listener: None)
+    said = finished("view", "--port", 0).err
+    token = re.search(r"token=([\w-]+)", said)
+    assert token
+    assert opened[0].startswith("file:///")
+    assert token[1] not in opened[0]
+    assert pages[0][0] == 0o600
+    assert f"?token={token[1]}" in pages[0][1]
+    assert not Path(unquote(urlsplit(opened[0]).path)).exists(), "it goes with the server"
