@@ -17,7 +17,7 @@ its outcome, so that outcomes are counted by role and none is counted as a verdi
 """
 
 import json
-from collections.abc import Iterator
+import re
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,8 @@ from ..core.types import Ask, Message, Outcome, Reply, Request
 
 LOOP = 40  # white-space characters at the end of a cut reply that no JSON writer needs
 SHOWN_BACK = 2000  # characters of a faulty reply that the repair call repeats
+PLACES = 64  # in a text around JSON that are tried as the beginning of an object
+OPENING = re.compile(r'\{\s*"')
 # Grammars let a weak model write raw control characters into a string; they do no harm there.
 _JSON = json.JSONDecoder(strict=False)
 
@@ -46,7 +48,7 @@ async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
 
 async def ask_json(request: Request, ask: Ask, repairs: int) -> dict[str, Any]:
     """The first reply that is JSON of the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
-    data: dict[str, Any] = replace_surrogates((await _ask(request, ask, repairs))[1])
+    data: dict[str, Any] = (await _ask(request, ask, repairs))[1]
     return data
 
 
@@ -96,31 +98,44 @@ def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str,
         return "unclosed_reasoning" if reply.reasoning.strip() else "empty", "", None
     if schema is None:
         return "ok", "", None
-    validator = _validator(json.dumps(schema))
+    try:
+        return _read(text, _validator(json.dumps(schema)))
+    except RecursionError:
+        return "malformed", "its JSON is nested too deeply", None
+
+
+def _read(text: str, validator: Validator) -> tuple[Outcome, str, Any]:
+    """As `_inspect`, of a text that should be one JSON value. Raises RecursionError."""
     try:
         data = _JSON.decode(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         fitting = [found for found in _objects(text) if validator.is_valid(found)]
         if fitting and all(found == fitting[0] for found in fitting):
-            return "prose", "", fitting[0]
+            return "prose", "", replace_surrogates(fitting[0])
         return "malformed", f"it is not JSON ({error})", None
     problem = jsonschema.exceptions.best_match(validator.iter_errors(data))
     if problem is not None:
         return "wrong_schema", f"at {problem.json_path}: {problem.message[:200]}", None
-    return "ok", "", data
+    return "ok", "", replace_surrogates(data)
 
 
-def _objects(text: str) -> Iterator[Any]:
-    """The JSON objects that stand in a text, outermost ones only."""
-    place = text.find("{")
-    while place >= 0:
+def _objects(text: str) -> list[Any]:
+    """The JSON objects that stand in a text, outermost ones only; none where too many places might begin one.
+
+    Each place costs at most one pass over the text, so their number is bounded: the time stays linear in the text.
+    """
+    found, place = [], 0
+    for _ in range(PLACES):
+        opening = OPENING.search(text, place)
+        if opening is None:
+            return found
         try:
-            found, end = _JSON.raw_decode(text, place)
+            value, place = _JSON.raw_decode(text, opening.start())
         except (ValueError, RecursionError):
-            end = place + 1
+            place = opening.end() - 1
         else:
-            yield found
-        place = text.find("{", end)
+            found.append(value)
+    return []
 
 
 @cache

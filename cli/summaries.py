@@ -34,6 +34,7 @@ REASONS = {
     "hours": "stopped at the limit of hours",
     "interrupt": "interrupted",
     "endpoint": "stopped, since nothing more comes of asking the endpoint",
+    "bug": "stopped: one sample after the other fails with a bug in muser",
     "killed": "stopped, since nobody was left to go on",
 }
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 from .documents import PACKAGED, Keys, find_file
 from .problems import suggestion
@@ -78,9 +77,6 @@ def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
             if isinstance(variable, str) and _is_key(variable):
                 what = "this is not the name of an environment variable; if it is the key itself, put it into one"
                 yield ("models", name, *part), what
-        urls = given.get("base_url")
-        if any(isinstance(url, str) and _has_credentials(url) for url in (urls if isinstance(urls, list) else [urls])):
-            yield ("models", name, "base_url"), "must not hold a user name or a password; see api_key_env"
     for keys in secret_places(data):
         yield keys, "a secret cannot stand in a recipe; set it in the environment that muser is started from"
 
@@ -88,13 +84,6 @@ def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
 def _is_key(variable: str) -> bool:
     mixed = len(variable) >= 24 and re.search("[a-z]", variable) and re.search("[0-9]", variable)
     return bool(mixed or not ENVIRONMENT_NAME.fullmatch(variable))
-
-
-def _has_credentials(url: str) -> bool:
-    try:
-        return "@" in urlsplit(url).netloc
-    except ValueError:
-        return False
 
 
 def _bindings(data: dict[str, Any]) -> Iterator[Finding]:

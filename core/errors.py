@@ -8,12 +8,12 @@
     ├── InputError             a query file, rubric file or training row is wrong
     ├── EndpointError          a model could not be asked
     │   ├── EndpointUnreachable   nothing answers at the address
-    │   ├── EndpointRefused       the server answered and will not serve this (key, model name, request)
-    │   ├── EndpointOverloaded    429 or 5xx after every retry
+    │   ├── EndpointRefused       the server does not serve this (key, model name, request), or its answer is unusable
+    │   ├── EndpointOverloaded    429, 5xx or a broken connection after every retry
     │   └── EndpointTimeout       no answer within the model's timeout
     ├── ReplyError             a model answered, and after every repair the reply is still of no use
     ├── CriticError            a critic named by import path raised, or returned no critique
-    ├── MachineError           the graph stopped without having finished a sample
+    ├── MachineError           the graph could not finish a sample, because of a bug in muser or in its machine
     ├── ServerError            a server that muser starts did not come up or went away
     ├── StoreError             the database cannot be used
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
@@ -25,7 +25,7 @@
     └── EvaluationError        a benchmark could not be graded or scored
 
 A library's exception is translated once, in the folder that owns the library, with `from`. What is not a
-MuserError is a bug and keeps its traceback.
+MuserError is a bug and keeps its traceback: on the screen, or in a log where it only cost one sample of a run.
 """
 
 from .types import Outcome
@@ -76,11 +76,11 @@ class EndpointUnreachable(EndpointError):
 
 
 class EndpointRefused(EndpointError):
-    """The server answered and will not serve this: key, model name or request."""
+    """The server does not serve this (key, model name or request), or its answer is unusable."""
 
 
 class EndpointOverloaded(EndpointError):
-    """429 or 5xx after every retry."""
+    """429, 5xx or a broken connection after every retry, from a server that is there."""
 
 
 class EndpointTimeout(EndpointError):
@@ -100,7 +100,7 @@ class CriticError(MuserError):
 
 
 class MachineError(MuserError):
-    """The graph stopped without having finished a sample."""
+    """The graph could not finish a sample, because of a bug in muser or in its machine."""
 
 
 class ServerError(MuserError):

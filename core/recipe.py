@@ -15,6 +15,13 @@ Name = str
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 RESERVED_CRITICS = frozenset({"persona", "respond", "refine", "grade"})
+MOST_IN_FLIGHT = 16384
+"""Samples; above it one process would hold more connections than a host has ports for."""
+OWN_KEYS = frozenset(
+    "messages model seed stream stream_options n response_format temperature top_p max_tokens max_completion_tokens "
+    "tools tool_choice functions function_call".split()
+)
+"""Keys of a request that muser writes, or whose replies it cannot read."""
 
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -33,6 +40,8 @@ def _check_address(url: str) -> None:
     if not is_complete:
         # Not repeated here: a password may stand in it.
         raise ValueError("must be http://HOST:PORT/… with a port from 1 to 65535")
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        raise ValueError("must not hold a user name or a password; see api_key_env")
 
 
 class Settings(BaseModel):
@@ -42,9 +51,9 @@ class Settings(BaseModel):
 
 
 def _is_concurrency(value: Any) -> Any:
-    if value == "auto" or (type(value) is int and value >= 1):
+    if value == "auto" or (type(value) is int and 1 <= value <= MOST_IN_FLIGHT):
         return value
-    raise ValueError("must be auto or a whole number of at least 1")
+    raise ValueError(f"must be auto or a whole number from 1 to {MOST_IN_FLIGHT}")
 
 
 Concurrency = Annotated[int | Literal["auto"], BeforeValidator(_is_concurrency)]
@@ -133,6 +142,17 @@ class ModelSettings(Settings):
         if not all(mark.strip() for mark in marks) or len(set(marks)) < len(marks):
             raise ValueError("must be two different texts")
         return marks
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_the_request(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """What is sent must be what the ledger records and the nodes asked for."""
+        if taken := sorted(OWN_KEYS.intersection(given)):
+            raise ValueError(
+                f"must not hold {', '.join(taken)}: muser sets these itself; "
+                "temperature, top_p and max_tokens are keys of the model"
+            )
+        return given
 
     @model_validator(mode="after")
     def _has_one_place(self) -> Self:
@@ -290,7 +310,7 @@ class Recipe(Settings):
     prompts: PromptSettings = PromptSettings()
     attributes: str = "attributes.yaml"
     concurrency: Concurrency = Field(32, description="samples in flight; auto: as many as the servers can take")
-    max_concurrency: int = Field(512, ge=1, description="the most samples in flight under auto")
+    max_concurrency: int = Field(512, ge=1, le=MOST_IN_FLIGHT, description="the most samples in flight under auto")
     limits: Limits = Limits()
     store: str = "muser.db"
     history: Literal["keep", "drop"] = Field(

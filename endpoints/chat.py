@@ -1,36 +1,32 @@
 """Chat models at OpenAI-compatible endpoints: one request in, one reply out, every failure a MuserError."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, Self
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 import aiohttp
-import httpx2
-import openai
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from pydantic import JsonValue
 
-from ..core.errors import EndpointRefused, EndpointUnreachable, SettingsError
+from ..core.errors import EndpointError, EndpointRefused, EndpointUnreachable, SettingsError
 from ..core.hashing import derive_seed
 from ..core.recipe import ModelSettings, RoleSettings
 from ..core.types import Message, Reply, Request, Usage
-from .clients import KeptReasoning, PlainChat, is_loopback, is_plain
-from .failures import translated
+from .clients import Client, open_session
+from .completions import ChatModel
+from .failures import Failures
 from .keys import Secrets, read_secrets
 from .metrics import Load, read_load
 from .structured import response_format, with_schema
 from .tracing import langsmith_tracing
 
-CONNECT_TIMEOUT = 10.0  # seconds
 CHECK_TIMEOUT = 30.0  # seconds
 METRICS_TIMEOUT = 3.0  # seconds
 DOWN = 30.0  # seconds that a server which could not be reached is passed over, where there are others
-IDLE = 4.0  # seconds that an unused connection is kept
-# One limit stands around the whole of a call; aiohttp's own would cut long generations at five minutes.
-NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT)
 RANK = "X-data-parallel-rank"  # vLLM's: which of a server's engines answers
 EFFORTS = ("low", "medium", "high")
 TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
@@ -50,31 +46,17 @@ class Endpoint:
         *,
         url: str,
         rank: int | None = None,
-        client: httpx2.AsyncClient,
         session: aiohttp.ClientSession,
     ) -> None:
         self.name, self.settings, self.keeps_metrics = name, settings, False
         self._told = ""
+        self.where = f"models.{name} at {url}"
         self._servers: list[Endpoint] = [self]
         self._down_until = 0.0
-        self._client, self._secrets, self._url = client, secrets, url
+        self._url, self._failures = url, Failures(name, settings.api_key_env, secrets, self.where)
+        self._client = Client(settings, secrets, self._failures, session, url)
         engine = {} if rank is None else {RANK: str(rank)}
-        kind = PlainChat if is_plain(url) else KeptReasoning
-        self._chat = kind(
-            model=settings.model,
-            base_url=url,
-            default_headers=secrets.headers | engine,
-            api_key=self._give_key,
-            http_async_client=client,
-            timeout=httpx2.Timeout(settings.timeout, connect=min(CONNECT_TIMEOUT, settings.timeout), pool=None),
-            max_retries=settings.retries,
-            use_responses_api=False,
-            cache=False,
-        )
-        # The same goes for OPENAI_ORG_ID and OPENAI_PROJECT_ID.
-        self._chat.root_async_client.organization = self._chat.root_async_client.project = None
-        if isinstance(self._chat, PlainChat):
-            self._chat.use(session, secrets.all_headers | engine)
+        self._chat = ChatModel(model=settings.model, client=self._client, headers=engine)
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
@@ -142,10 +124,12 @@ class Endpoint:
         messages = [TURNS[message.role](content=message.content) for message in self.messages(request)]
         parameters = self.parameters(request, role, seed)
         started = time.perf_counter()
-        with self._translated(self.settings.timeout):
-            # The SDK retries a timeout like a lost connection; one limit around it all keeps `timeout` what it says.
+        try:
+            # Retries included, so that `timeout` keeps what it says.
             async with asyncio.timeout(self.settings.timeout):
-                message = await self._chat.ainvoke(messages, extra_body=parameters)
+                message = await self._chat.ainvoke(messages, body=parameters)
+        except TimeoutError as error:
+            raise self._failures.timeout(self.settings.timeout) from error
         return _read_reply(message, time.perf_counter() - started, self.settings.reasoning_marks)
 
     async def check(self) -> None:
@@ -205,8 +189,8 @@ class Endpoint:
         if listing is None:
             return None
         try:
-            return {str(model["id"]): dict(model) for model in listing.json()["data"]}
-        except (ValueError, KeyError, TypeError) as error:
+            return {str(model["id"]): dict(model) for model in json.loads(listing)["data"]}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise EndpointRefused(
                 "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
                 where=self.where,
@@ -222,51 +206,22 @@ class Endpoint:
     async def _load(self) -> dict[str, Load]:
         address = self._url.removesuffix("/v1")
         try:
-            response = await self._client.get(f"{address}/metrics", headers=self._headers, timeout=METRICS_TIMEOUT)
-        except httpx2.HTTPError:
+            page = await self._client.get(f"{address}/metrics", METRICS_TIMEOUT)
+        except EndpointError:
             return {}
-        load = read_load(response.text) if response.is_success else None
+        load = read_load(page.decode(errors="replace")) if page else None
         return {address: load} if load else {}
 
-    @property
-    def where(self) -> str:
-        """The recipe's name of the model and its address without credentials, for messages."""
-        parts = urlsplit(self._url)
-        return f"models.{self.name} at {urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))}"
-
-    @property
-    def _headers(self) -> dict[str, str]:
-        return self._secrets.all_headers if self._secrets.key else self._secrets.headers
-
-    async def _give_key(self) -> str:
-        # Without one of the recipe's the SDK would send OPENAI_API_KEY to whatever address this is.
-        return self._secrets.key or "none"
-
-    async def _get(self, path: str) -> httpx2.Response | None:
+    async def _get(self, path: str) -> bytes | None:
         """None where the server has no such page."""
-        limit = min(CHECK_TIMEOUT, self.settings.timeout)
-        with self._translated(limit):
-            try:
-                response = await self._client.get(f"{self._url}/{path}", headers=self._headers, timeout=limit)
-            except httpx2.TimeoutException as error:
-                raise TimeoutError from error
-            except (httpx2.TransportError, httpx2.InvalidURL) as error:
-                raise openai.APIConnectionError(message=str(error), request=httpx2.Request("GET", self._url)) from error
-            if response.status_code in (404, 405, 501):
-                return None
-            if not response.is_success:
-                raise openai.APIStatusError(response.text[:300], response=response, body=None)
-        return response
-
-    def _translated(self, limit: float) -> AbstractContextManager[None]:
-        return translated(self.name, self.settings, self._secrets, where=self.where, limit=limit)
+        return await self._client.get(f"{self._url}/{path}", min(CHECK_TIMEOUT, self.settings.timeout))
 
 
 @asynccontextmanager
 async def open_endpoints(
     models: Mapping[str, ModelSettings], *, langsmith: bool = False
 ) -> AsyncIterator[dict[str, Endpoint]]:
-    """Every model of a recipe over shared HTTP clients; `langsmith` traces what is asked while they are open.
+    """Every model of a recipe over one HTTP session; `langsmith` traces what is asked while it is open.
 
     Raises SettingsError for keys missing in the environment.
     """
@@ -276,22 +231,13 @@ async def open_endpoints(
                 f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
             )
     secrets = read_secrets(models)
-    hosts = {urlsplit(url).hostname or "" for model in models.values() for url in model.addresses}
-    client = httpx2.AsyncClient(
-        timeout=CHECK_TIMEOUT,
-        # The runner bounds what is in flight. uvicorn, under vLLM, closes a connection that was idle for 5 s.
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=IDLE),
-        mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in hosts if is_loopback(host)},
-    )
-    connections = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE)
-    cookies = aiohttp.DummyCookieJar()
-    session = aiohttp.ClientSession(connector=connections, timeout=NO_TIMEOUT, cookie_jar=cookies)
-    async with client, session, langsmith_tracing(langsmith):
+    urls = [url for model in models.values() for url in model.addresses]
+    async with open_session(urls) as session, langsmith_tracing(langsmith):
         opened = {}
         for name, model in models.items():
             ranks = range(model.data_parallel) if model.data_parallel > 1 else [None]
             first, *others = (
-                Endpoint(name, model, secrets[name], url=url, rank=rank, client=client, session=session)
+                Endpoint(name, model, secrets[name], url=url, rank=rank, session=session)
                 for url in model.addresses
                 for rank in ranks
             )
@@ -310,24 +256,25 @@ def split_reasoning(text: str, marks: Sequence[str]) -> tuple[str, str]:
     return "", text
 
 
-def _read_reply(message: BaseMessage, seconds: float, marks: Sequence[str]) -> Reply:
-    text, extra, meta = str(message.text), message.additional_kwargs, message.response_metadata
-    reasoning, finish_reason = str(extra.get("reasoning") or ""), str(meta.get("finish_reason") or "")
+def _read_reply(message: AIMessage, seconds: float, marks: Sequence[str]) -> Reply:
+    text, extra, meta = str(message.content), message.additional_kwargs, message.response_metadata
+    reasoning, finish_reason, usage = extra["reasoning"], meta["finish_reason"], message.usage_metadata
     if not reasoning:
         reasoning, text = split_reasoning(text, marks)
-    if extra.get("refusal") and not text:
-        text, finish_reason = str(extra["refusal"]), "content_filter"
-    usage = getattr(message, "usage_metadata", None) or {}
+    if extra["refusal"] and not text:
+        text, finish_reason = extra["refusal"], "content_filter"
     return Reply(
         text=text,
         reasoning=reasoning,
         finish_reason=finish_reason,
-        model=str(meta.get("model_name") or ""),
+        model=meta["model_name"],
         usage=Usage(
-            tokens_in=usage.get("input_tokens", 0),
-            tokens_out=usage.get("output_tokens", 0),
-            tokens_cached=usage.get("input_token_details", {}).get("cache_read") or 0,
-        ),
+            tokens_in=usage["input_tokens"],
+            tokens_out=usage["output_tokens"],
+            tokens_cached=usage["input_token_details"]["cache_read"],
+        )
+        if usage
+        else Usage(),
         seconds=seconds,
     )
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -20,6 +21,7 @@ from ..store import ledger, runs, samples
 from ..store.checkpoints import Checkpointer, open_checkpointer
 from ..store.database import Store
 from ..store.workers import abandoned, at_work, release_samples
+from .bugs import log_bug
 from .calls import Calls
 from .opening import note_servers
 from .pace import Pacer
@@ -28,7 +30,7 @@ from .spans import exported_spans
 from .state import initial_state
 
 FAN_OUT = 8  # nodes of one sample at work together
-SAME_FAULT = 20  # samples in a row that end in an endpoint's error: nothing more will come of going on
+SAME_FAULT = 20  # samples in a row that end in an endpoint's error or a bug: going on would only fail more
 WAIT = 0.5  # seconds between looks at the last samples, where other workers have them
 
 OnProgress = Callable[[Progress], None]
@@ -267,21 +269,26 @@ class _Running:
             # No sample's fault: what is in flight is taken up again once the store can be used.
             raise
         except MuserError as error:
-            await self._fail(trace.id, error)
+            await self._fail(trace.id, error, _node_that_raised(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a bug that one sample meets must not end the others
+            log = Path(self.job.recipe.output) / "logs" / "bugs.log"
+            bug = await asyncio.to_thread(log_bug, log, trace.id, error)
+            await self._fail(trace.id, bug, _node_that_raised(error))
             return
         await self._record(trace.id, state, status="done")
         self.faults_in_a_row = 0
         self.progress.done += 1
         self.progress.ended_here += 1
 
-    async def _fail(self, sample_id: str, error: MuserError) -> None:
-        node = _node_that_raised(error)
+    async def _fail(self, sample_id: str, error: MuserError, node: str | None) -> None:
         state = await self._state(sample_id)
-        if isinstance(error, EndpointError):
+        if isinstance(error, EndpointError | MachineError):
             self.faults_in_a_row += 1
         if isinstance(error, EndpointUnreachable) or self.faults_in_a_row >= SAME_FAULT:
-            # Not this sample's fault: it waits for the endpoint to come back.
-            self.stopped_by, self.stop_cause = self.stopped_by or "endpoint", str(error)
+            # Not this sample's fault: it waits until the endpoint is back, or the bug mended.
+            cause: StoppedBy = "endpoint" if isinstance(error, EndpointError) else "bug"
+            self.stopped_by, self.stop_cause = self.stopped_by or cause, str(error)
             await self._record(sample_id, state, status="pending")
             return
         await self._record(sample_id, state, status="failed", cause=error, failed_node=node)

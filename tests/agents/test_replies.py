@@ -1,5 +1,7 @@
 """Which replies are of use, what each other kind is called, and what is asked after it."""
 
+import time
+
 import pytest
 
 from muser.agents.critics import CRITIQUE_SCHEMA
@@ -45,6 +47,30 @@ QUESTION = (Message(role="user", content="Judge this."),)
 )
 def test_every_way_a_critics_reply_can_end_has_its_name(outcome: str, reply: Reply) -> None:
     assert classify(reply, CRITIQUE_SCHEMA) == outcome
+
+
+HOSTILE = ("{", '{"', '{"a":', '{"a":[', '{"a":1}', '{ "a": "', "{" + " " * 9, '{"a":{}', '"{', "\\{", "<think>", "\ud800{")
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_time_to_read_a_reply_grows_no_faster_than_the_reply(piece: str) -> None:
+    def seconds(length: int) -> float:
+        reply = Reply(text=f"So: {piece * (length // len(piece))}")
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            assert classify(reply, CRITIQUE_SCHEMA) == "malformed"
+            times.append(time.process_time() - began)
+        return min(times)
+
+    # Sixteen times the text; what is quadratic takes 256 times as long.
+    assert seconds(320_000) < 64 * max(seconds(20_000), 0.0005)
+
+
+def test_json_that_is_nested_too_deeply_is_malformed() -> None:
+    for depth in (900, 3000):
+        text = GOOD[:-1] + ', "x": ' + '{"a":' * depth + "1" + "}" * (depth + 1)
+        assert classify(Reply(text=text), CRITIQUE_SCHEMA) in ("malformed", "wrong_schema")
 
 
 def test_free_text_needs_only_to_be_there_and_whole() -> None:

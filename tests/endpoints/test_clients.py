@@ -1,180 +1,160 @@
-"""The client over aiohttp is the stock client to everybody who cannot see the socket."""
+"""One client for plain HTTP, TLS and proxies; how long it waits, and what it says where nobody is."""
 
-import json
+import socket
+import ssl
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
-import aiohttp
-import httpx2
-import openai
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager
-from langchain_core.messages import HumanMessage, SystemMessage
-from langchain_core.runnables import RunnableConfig
 
-from muser.endpoints.clients import KeptReasoning, PlainChat, is_plain
+from muser.core.errors import EndpointUnreachable, SettingsError
+from muser.endpoints import clients
+from muser.endpoints.clients import Answer, find_proxy, pause_before_retry
 
-MESSAGES = [SystemMessage("You are careful."), HumanMessage("My café 😀 hurts. \x07")]
-EXTRA = {"temperature": 0.3, "seed": 7, "chat_template_kwargs": {"enable_thinking": False}, "max_tokens": 9}
-REPLY = {
-    "id": "x",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "served",
-    "choices": [
-        {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "Rést", "reasoning": "why"}}
-    ],
-    "usage": {
-        "prompt_tokens": 9,
-        "completion_tokens": 3,
-        "total_tokens": 12,
-        "prompt_tokens_details": {"cached_tokens": 4},
-    },
-}
-
-
-class Listener(AsyncCallbackHandler):
-    """Counts the replies that it hears of."""
-
-    def __init__(self) -> None:
-        self.heard = 0
-
-    async def on_llm_end(self, *_: Any, **__: Any) -> None:
-        self.heard += 1
-
-
-class Recorder:
-    """A server that answers what it is told to, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, Any, dict[str, str]]] = []
-        self.asked: list[tuple[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append((request.path, json.loads(await request.read())))
-        self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        status, body, headers = self.answers.pop(0)
-        return web.Response(status=status, text=json.dumps(body), headers=headers, content_type="application/json")
+from .conftest import Serve, ask, completion, settings
 
 
 @pytest.fixture
-async def recorder() -> AsyncIterator[tuple[Recorder, str]]:
-    recorder = Recorder()
+async def secure(trusted: ssl.SSLContext) -> AsyncIterator[str]:
+    """The base_url of a server that speaks TLS."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(completion(content=f"over {request.scheme}"))
+
     app = web.Application()
-    app.router.add_post("/v1/chat/completions", recorder.answer)
-    async with TestServer(app) as server:
-        yield recorder, str(server.make_url("/v1"))
+    app.router.add_post("/v1/chat/completions", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=trusted).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}/v1"
+    await runner.cleanup()
 
 
-async def ask(kind: type[KeptReasoning], url: str, retries: int = 0, listener: Listener | None = None) -> Any:
-    """As a node asks: LangGraph gives it the managers of those who listen, mostly of nobody."""
-    config: RunnableConfig = {"callbacks": AsyncCallbackManager([listener] if listener else [])}
-    async with httpx2.AsyncClient() as client, aiohttp.ClientSession() as session:
-        chat = kind(
-            model="tiny",
-            base_url=url,
-            api_key="k-1",
-            http_async_client=client,
-            timeout=5,
-            max_retries=retries,
-            cache=False,
-        )
-        if isinstance(chat, PlainChat):
-            chat.use(session, {"Authorization": "Bearer k-1"})
-        return await chat.ainvoke(MESSAGES, config, extra_body=EXTRA)
+async def test_a_certificate_that_the_environment_trusts_is_trusted(secure: str) -> None:
+    assert (await ask(settings(secure))).text == "over https"
 
 
-async def test_both_send_the_same_request_and_read_the_same_message(recorder: tuple[Recorder, str]) -> None:
-    server, url = recorder
-    server.answers = [(200, REPLY, {}), (200, REPLY, {})]
-    stock, plain = await ask(KeptReasoning, url), await ask(PlainChat, url)
-    assert server.asked[0] == server.asked[1]
-    assert server.headers[0]["authorization"] == server.headers[1]["authorization"] == "Bearer k-1"
-    assert server.headers[0]["content-type"] == server.headers[1]["content-type"]
-    assert plain.content == stock.content == "Rést"
-    assert plain.additional_kwargs == stock.additional_kwargs
-    assert plain.additional_kwargs["reasoning"] == "why"
-    assert plain.usage_metadata == stock.usage_metadata
-    for name in ("model_name", "finish_reason", "id"):
-        assert plain.response_metadata[name] == stock.response_metadata[name]
+async def test_another_is_refused_naming_what_to_set(secure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with pytest.raises(EndpointUnreachable, match="CERTIFICATE_VERIFY_FAILED") as unreachable:
+        await ask(settings(secure))
+    assert "SSL_CERT_FILE" in unreachable.value.todo
 
 
-async def test_who_listens_to_callbacks_hears_of_the_reply_and_changes_nothing(recorder: tuple[Recorder, str]) -> None:
-    server, url = recorder
-    server.answers = [(200, REPLY, {}), (200, REPLY, {})]
-    listener = Listener()
-    unheard, heard = await ask(PlainChat, url), await ask(PlainChat, url, listener=listener)
-    assert listener.heard == 1
-    assert server.asked[0] == server.asked[1]
-    assert unheard.model_copy(update={"id": heard.id}) == heard
+async def test_tls_with_a_server_that_has_none_is_unreachable(serve: Serve) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response()
+
+    with pytest.raises(EndpointUnreachable):
+        await ask(settings((await serve(answer)).replace("http:", "https:")))
 
 
-@pytest.mark.parametrize("kind", [KeptReasoning, PlainChat])
-async def test_a_stream_is_one_whole_reply_with_its_reasoning(
-    recorder: tuple[Recorder, str], kind: type[KeptReasoning]
+async def test_a_server_that_takes_no_connection_is_unreachable_before_the_timeout(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server, url = recorder
-    server.answers = [(200, REPLY, {})]
-    async with httpx2.AsyncClient() as client, aiohttp.ClientSession() as session:
-        chat = kind(model="tiny", base_url=url, api_key="k-1", http_async_client=client, cache=False)
-        if isinstance(chat, PlainChat):
-            chat.use(session, {})
-        (chunk,) = [chunk async for chunk in chat.astream(MESSAGES) if chunk.content]
-    assert "stream" not in server.asked[0][1]
-    assert (chunk.content, chunk.additional_kwargs["reasoning"]) == ("Rést", "why")
-    assert chunk.usage_metadata
-    assert chunk.usage_metadata["output_tokens"] == 3
+    """Its queue is full, as a host's that drops packets seems: connecting hangs."""
+    monkeypatch.setattr(clients, "CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        with pytest.raises(EndpointUnreachable):
+            await ask(settings(f"http://127.0.0.1:{address[1]}/v1", timeout=60))
+        for filler in fillers:
+            filler.close()
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 503])
-async def test_both_raise_the_same_error_for_every_status(recorder: tuple[Recorder, str], status: int) -> None:
-    server, url = recorder
-    said = {"error": {"message": "no such thing", "code": 7}}
-    server.answers = [(status, said, {}), (status, said, {})]
-    errors = []
-    for kind in (KeptReasoning, PlainChat):
-        with pytest.raises(openai.APIStatusError) as caught:
-            await ask(kind, url)
-        errors.append(caught.value)
-    stock, plain = errors
-    assert isinstance(plain, openai.APIStatusError)
-    assert (plain.status_code, plain.body, plain.message) == (stock.status_code, stock.body, stock.message)
+async def test_a_handshake_that_hangs_is_unreachable_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "CONNECT_TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(EndpointUnreachable):
+            await ask(settings(f"https://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=60))
 
 
-@pytest.mark.parametrize("kind", [KeptReasoning, PlainChat])
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502])
-async def test_both_try_again_what_passes_and_obey_retry_after(
-    recorder: tuple[Recorder, str], kind: type[KeptReasoning], status: int
+async def test_a_proxy_is_given_the_request_and_its_own_password(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server, url = recorder
-    server.answers = [(status, {}, {"retry-after-ms": "5"}), (status, {}, {"retry-after-ms": "5"}), (200, REPLY, {})]
-    assert (await ask(kind, url, retries=2)).content == "Rést"
-    assert len(server.asked) == 3
+    seen: list[tuple[str, str | None]] = []
+
+    async def proxy(request: web.Request) -> web.Response:
+        seen.append((str(request.url), request.headers.get("Proxy-Authorization")))
+        return web.json_response(completion(content="by proxy"))
+
+    address = (await serve(proxy)).removesuffix("/v1").replace("//", "//me:word@")
+    monkeypatch.setenv("http_proxy", address)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    reply = await ask(settings("http://node7.test:8000/v1"))
+    assert reply.text == "by proxy"
+    assert seen == [("http://node7.test:8000/v1/chat/completions", "Basic bWU6d29yZA==")]
 
 
-@pytest.mark.parametrize("kind", [KeptReasoning, PlainChat])
-async def test_both_leave_alone_what_will_not_pass(recorder: tuple[Recorder, str], kind: type[KeptReasoning]) -> None:
-    server, url = recorder
-    server.answers = [(503, {}, {"x-should-retry": "false"})]
-    with pytest.raises(openai.APIStatusError):
-        await ask(kind, url, retries=3)
-    assert len(server.asked) == 1
+def test_the_environment_names_the_proxy_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    assert find_proxy("https://api.test/v1") is None
+    monkeypatch.setenv("https_proxy", "proxy.test:3128")
+    assert find_proxy("https://api.test/v1") == "http://proxy.test:3128"
+    assert find_proxy("http://api.test/v1") is None
+    monkeypatch.setenv("all_proxy", "http://other.test")
+    assert find_proxy("http://api.test/v1") == "http://other.test"
+    for host in ("localhost", "127.0.0.2", "[::1]", "a.localhost"):
+        assert find_proxy(f"http://{host}:8000/v1") is None
+    monkeypatch.setenv("no_proxy", "api.test")
+    assert find_proxy("https://api.test/v1") is None
 
 
-@pytest.mark.parametrize("kind", [KeptReasoning, PlainChat])
-async def test_both_say_that_nobody_is_there(kind: type[KeptReasoning]) -> None:
-    with pytest.raises(openai.APIConnectionError):
-        await ask(kind, "http://127.0.0.1:9/v1")
+def test_a_proxy_of_another_kind_is_a_settings_error_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "socks5://me:word@proxy.test")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(SettingsError, match="proxy of the kind socks5") as refused:
+        find_proxy("https://api.test/v1")
+    assert "word" not in str(refused.value)
 
 
-def test_only_plain_http_without_a_proxy_or_a_password_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
-    assert is_plain("http://127.0.0.1:8000/v1"), "this machine is never asked through a proxy"
-    assert not is_plain("http://node7.test:8000/v1")
-    monkeypatch.delenv("http_proxy")
-    assert is_plain("http://node7.test:8000/v1")
-    assert not is_plain("https://api.test/v1")
-    assert not is_plain("http://user:word@127.0.0.1:8000/v1")
+def pause(status: int, tried: int = 1, **headers: str) -> float | None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return pause_before_retry(Answer(status, named, b""), tried)
+
+
+def test_pauses_double_up_to_a_limit_and_follow_the_server() -> None:
+    for tried, longest in ((1, 0.5), (2, 1.0), (3, 2.0), (5, 8.0), (2000, 8.0)):
+        waited = pause(503, tried)
+        assert waited is not None
+        assert 0.75 * longest <= waited <= longest
+    assert pause(429, retry_after_ms="20", retry_after="9") == 0.02
+    assert pause(429, retry_after="7") == 7
+    soon = pause(429, retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=60)))
+    assert soon is not None
+    assert 50 < soon <= 60
+
+
+@pytest.mark.parametrize("told", ["nan", "-3", "soon", "0", "", "Tue, 99 Nov 2026 99:99:99 GMT"])
+def test_a_pause_that_cannot_be_read_is_none(told: str) -> None:
+    waited = pause(503, retry_after=told)
+    assert waited is not None
+    assert waited <= 0.5
+
+
+@pytest.mark.parametrize("told", ["121", "inf", "1e400"])
+def test_a_pause_of_more_than_two_minutes_is_not_waited_for(told: str) -> None:
+    assert pause(503, retry_after=told) is None
+
+
+async def test_a_connection_that_was_lost_is_tried_again(serve: Serve) -> None:
+    asked = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked == 1 and request.transport:
+            request.transport.abort()
+        return web.json_response(completion(content="Rest."))
+
+    assert (await ask(settings(await serve(answer), retries=1))).text == "Rest."
+    assert asked == 2

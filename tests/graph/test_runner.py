@@ -8,17 +8,25 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from langgraph.graph import START, StateGraph
 
 from muser.core.errors import EndpointRefused, EndpointUnreachable, RunChanged, StoreFull
 from muser.core.recipe import Recipe
-from muser.core.types import Ask, Critique
+from muser.core.types import Ask, Critique, SampleInput
+from muser.endpoints.simulated import Simulation
+from muser.graph.opening import describe_run
 from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
+from muser.graph.runner import Job, run_job
+from muser.graph.state import State
 from muser.store.database import Store
 from muser.store.ledger import calls_of, usage_by_role
-from muser.store.runs import find_run, list_runs
+from muser.store.runs import find_run, list_runs, start_run
 from muser.store.samples import counts, get_trace
 
 MakeRecipe = Callable[..., Recipe]
@@ -256,6 +264,98 @@ async def test_what_is_wrong_with_the_store_ends_the_run_and_fails_no_sample(
     with pytest.raises(StoreFull):
         await run_recipe(make_recipe(simulated, samples=4, concurrency=2, critics=critics), store)
     assert counts(store, "trial")["failed"] == 0
+
+
+class OneOdd(Simulation):
+    """Answers the first request that it sees, whenever it comes, with what no endpoint should send."""
+
+    def __init__(self, odd: bytes) -> None:
+        super().__init__()
+        self.odd, self.first = odd, b""
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.first = self.first or body
+        if body != self.first or request.transport is None:
+            return await super().complete(request)
+        request.transport.write(self.odd)  # type: ignore[attr-defined]
+        request.transport.close()
+        return web.Response()
+
+
+@pytest.mark.parametrize(
+    ("odd", "kind"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"[" * 100_000, "EndpointRefused"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{}", "EndpointOverloaded"),
+        (b"SSH-2.0-OpenSSH\r\n", "EndpointRefused"),
+    ],
+    ids=["deep", "cut", "no HTTP"],
+)
+async def test_an_odd_answer_costs_its_sample_and_neither_the_run_nor_the_next(
+    make_recipe: MakeRecipe, store: Store, odd: bytes, kind: str
+) -> None:
+    async with TestServer(OneOdd(odd).application()) as server:
+        recipe = make_recipe(str(server.make_url("/v1")), samples=4, concurrency=1, model={"retries": 0})
+        summary = await run_recipe(recipe, store)
+        assert (summary.done, summary.failed, summary.stopped_by) == (3, 1, "")
+        assert (await run_recipe(recipe, store)).failed == 1, "it is not met again before it is asked for"
+        assert (await run_recipe(recipe, store, retry=True)).failed == 1
+    trace = get_trace(store, "trial/s000001")
+    assert (trace.status, trace.cause_kind, trace.failed_node) == ("failed", kind, "persona")
+
+
+def faulty(recipe: Recipe, store: Store, faults: set[str], output: Path) -> Job:
+    """A run whose machine has a bug that some samples meet."""
+
+    async def step(state: State) -> dict[str, Any]:
+        if state["sample"].rpartition("/")[2] in faults:
+            raise ZeroDivisionError("not what was meant")
+        return {"done": True}
+
+    machine = StateGraph(State)
+    machine.add_node("step", step)
+    machine.add_edge(START, "step")
+    recipe = recipe.model_copy(update={"output": str(output)})
+    run = start_run(store, describe_run(recipe, {}, {}))
+    inputs = [SampleInput(key=f"q{number:02}", query="hello") for number in range(30)]
+    return Job(run, recipe, machine, lambda _: None, ("responder",), recipe.models, inputs=inputs)
+
+
+async def test_a_bug_fails_the_samples_that_meet_it_and_its_traceback_is_kept(
+    simulated: str, make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    job = faulty(make_recipe(simulated, concurrency=2), store, {"q03", "q17"}, tmp_path / "output")
+    summary = await run_job(store, job)
+    assert (summary.done, summary.failed, summary.stopped_by) == (28, 2, "")
+    failed = get_trace(store, f"{job.run.id}/q03")
+    log = tmp_path / "output" / "logs" / "bugs.log"
+    assert (failed.cause_kind, failed.failed_node) == ("MachineError", "step")
+    assert "ZeroDivisionError: not what was meant" in str(failed.cause)
+    assert str(log) in str(failed.cause)
+    written = log.read_text()
+    assert written.count("Traceback") == 2
+    assert failed.id in written
+    assert "in step" in written
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_bug_that_every_sample_meets_stops_the_run(
+    simulated: str, make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    job = faulty(make_recipe(simulated, concurrency=1), store, {f"q{n:02}" for n in range(30)}, tmp_path)
+    summary = await run_job(store, job)
+    assert (summary.stopped_by, summary.failed, summary.pending) == ("bug", 19, 11)
+    assert "ZeroDivisionError" in summary.stop_cause
+
+
+async def test_a_log_that_cannot_be_written_is_said_and_ends_nothing(
+    simulated: str, make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    summary = await run_job(store, faulty(make_recipe(simulated), store, {"q03"}, tmp_path / "file"))
+    assert (summary.done, summary.failed) == (29, 1)
+    assert "could not be written" in summary.failures[0].message
 
 
 CHILD = """
