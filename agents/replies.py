@@ -124,7 +124,8 @@ def _objects(text: str) -> list[Any]:
 
     Each place costs at most one pass over the text, so their number is bounded: the time stays linear in the text.
     """
-    found, place = [], 0
+    found: list[Any] = []
+    place = 0
     for _ in range(PLACES):
         opening = OPENING.search(text, place)
         if opening is None:

@@ -17,9 +17,9 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 RESERVED_CRITICS = frozenset({"persona", "respond", "refine", "grade"})
 MOST_IN_FLIGHT = 16384
 """Samples; above it one process would hold more connections than a host has ports for."""
-OWN_KEYS = frozenset(
-    "messages model seed stream stream_options n response_format temperature top_p max_tokens max_completion_tokens "
-    "tools tool_choice functions function_call".split()
+OWN_KEYS = (
+    *("messages", "model", "seed", "response_format", "temperature", "top_p", "max_tokens", "max_completion_tokens"),
+    *("stream", "stream_options", "n", "tools", "tool_choice", "functions", "function_call"),
 )
 """Keys of a request that muser writes, or whose replies it cannot read."""
 
@@ -147,7 +147,7 @@ class ModelSettings(Settings):
     @classmethod
     def _leaves_the_request(cls, given: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """What is sent must be what the ledger records and the nodes asked for."""
-        if taken := sorted(OWN_KEYS.intersection(given)):
+        if taken := [key for key in OWN_KEYS if key in given]:
             raise ValueError(
                 f"must not hold {', '.join(taken)}: muser sets these itself; "
                 "temperature, top_p and max_tokens are keys of the model"

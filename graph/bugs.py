@@ -1,6 +1,5 @@
 """Bugs: an exception that is not a MuserError costs its sample, and its traceback goes to a log."""
 
-import os
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +16,8 @@ def log_bug(log: Path, sample: str, error: Exception) -> MachineError:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         # What went wrong may quote prompts and replies, which are as private as the store.
-        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+        log.touch(0o600)
+        with log.open("a", encoding="utf-8") as file:
             file.write(head + "".join(traceback.format_exception(error)) + "\n")
     except OSError as failed:
         return MachineError(f"{what}; its traceback could not be written to {log} ({failed.strerror})", where=sample)

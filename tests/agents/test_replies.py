@@ -49,7 +49,10 @@ def test_every_way_a_critics_reply_can_end_has_its_name(outcome: str, reply: Rep
     assert classify(reply, CRITIQUE_SCHEMA) == outcome
 
 
-HOSTILE = ("{", '{"', '{"a":', '{"a":[', '{"a":1}', '{ "a": "', "{" + " " * 9, '{"a":{}', '"{', "\\{", "<think>", "\ud800{")
+HOSTILE = (
+    *("{", '{"', '{"a":', '{"a":[', '{"a":1}', '{"a":{}', '{ "a": "', "{" + " " * 9, '"{', "\\{"),
+    *("<think>", "\ud800{"),
+)
 
 
 @pytest.mark.parametrize("piece", HOSTILE)

@@ -70,14 +70,11 @@ async def test_a_server_that_takes_no_connection_is_unreachable_before_the_timeo
 
 async def test_a_handshake_that_hangs_is_unreachable_before_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "CONNECT_TIMEOUT", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(EndpointUnreachable):
-            await ask(settings(f"https://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=60))
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(EndpointUnreachable):
+        await ask(settings(f"https://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=60))
 
 
-async def test_a_proxy_is_given_the_request_and_its_own_password(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxy_is_given_the_request_and_its_own_password(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str | None]] = []
 
     async def proxy(request: web.Request) -> web.Response:

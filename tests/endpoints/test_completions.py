@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -106,7 +108,7 @@ async def test_both_send_the_same_request_and_read_the_same_message(recorder: tu
     assert stock.usage_metadata is not None
     assert ours.usage_metadata["input_token_details"] == stock.usage_metadata["input_token_details"]
     for count in ("input_tokens", "output_tokens", "total_tokens"):
-        assert ours.usage_metadata[count] == stock.usage_metadata[count]  # type: ignore[literal-required]
+        assert ours.usage_metadata[count] == stock.usage_metadata[count]
     for name in ("model_name", "finish_reason"):
         assert ours.response_metadata[name] == stock.response_metadata[name]
 
@@ -122,7 +124,7 @@ async def test_who_listens_to_callbacks_hears_of_the_reply_and_changes_nothing(r
     assert unheard.additional_kwargs == heard.additional_kwargs
 
 
-SAYS = ({}, {"x-should-retry": "false"}, {"x-should-retry": "true"}, {"retry-after": "300"})
+SAYS: tuple[dict[str, str], ...] = ({}, {"x-should-retry": "false"}, {"x-should-retry": "true"}, {"retry-after": "300"})
 
 
 @pytest.mark.parametrize("says", SAYS, ids=["", "no", "yes", "in five minutes"])
@@ -135,9 +137,7 @@ async def test_both_retry_after_the_same_answers(
     asked = []
     for call in (ask_stock, ask):
         server.answers, server.asked = [(status, {"error": {"message": "no"}}, headers), (200, REPLY, {})], []
-        try:
+        with suppress(openai.APIStatusError, EndpointError):
             await call(url, retries=1)
-        except Exception as error:
-            assert call is ask_stock or isinstance(error, EndpointError)
         asked.append(len(server.asked))
     assert asked[0] == asked[1]

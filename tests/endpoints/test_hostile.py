@@ -1,4 +1,4 @@
-"""Answers that no honest server gives, over plain HTTP and over TLS: each is a reply or an EndpointError, nothing else."""
+"""Answers that no honest server gives, over plain HTTP and over TLS: each is a reply or an EndpointError."""
 
 import gzip
 import json
@@ -36,7 +36,9 @@ def redirect(status: int, to: str) -> bytes:
 
 @pytest.mark.parametrize("count", ["1.5", "NaN", "Infinity", "-3", str(2**70), '"7"', "[]", "true", "1e300"])
 async def test_a_count_that_is_none_costs_the_count_and_not_the_reply(serve: Serve, count: str) -> None:
-    usage = f'{{"prompt_tokens": {count}, "completion_tokens": 7, "prompt_tokens_details": {{"cached_tokens": {count}}}}}'
+    usage = (
+        f'{{"prompt_tokens": {count}, "completion_tokens": 7, "prompt_tokens_details": {{"cached_tokens": {count}}}}}'
+    )
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=f'{GOOD[:-1]}, "usage": {usage}}}', content_type="application/json")
@@ -150,7 +152,9 @@ async def test_headers_without_an_end_are_refused(serve_raw: ServeRaw, start: by
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 399])
-@pytest.mark.parametrize("to", ["/v1/chat/completions", "file:///etc/passwd", "http://[", "", "//[::1]:1/" + "x" * 5000])
+@pytest.mark.parametrize(
+    "to", ["/v1/chat/completions", "file:///etc/passwd", "http://[", "", "//[::1]:1/" + "x" * 5000]
+)
 async def test_a_redirect_is_refused_and_told(serve_raw: ServeRaw, status: int, to: str) -> None:
     with pytest.raises(EndpointRefused, match="redirects to") as refused:
         await ask(settings(await serve_raw(redirect(status, to)), retries=3))
