@@ -2,13 +2,16 @@
 
 Not the simulated endpoint: it has no script, no faults and no roles. Every reply is 1,200 characters; a reply to a
 schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url. With `distinct` every reply is a new
-text of 1,300 to 2,000 characters, so that the six calls of a sample say 10 KB that nobody said before.
+text of 1,300 to 2,000 characters, so that the six calls of a sample say 10 KB that nobody said before. With a
+`certificate` (`make_certificate`) it speaks TLS.
 """
 
 import asyncio
 import json
 import multiprocessing
 import random
+import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,7 +42,17 @@ def _distinct(is_critique: bool) -> bytes:
     return _body(json.dumps({"rationale": text, "verdict": "revise"}) if is_critique else text)
 
 
-def _serve(latency: float, distinct: bool, ready: Connection) -> None:
+def make_certificate(folder: Path) -> Path:
+    """A file with a self-signed certificate of 127.0.0.1 and its key, by openssl."""
+    key, file = folder / "key.pem", folder / "certificate.pem"
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key)]
+    named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-out", str(file)]
+    subprocess.run(["openssl", "req", "-x509", *new_key, *named], check=True, capture_output=True)
+    file.write_text(file.read_text() + key.read_text())
+    return file
+
+
+def _serve(latency: float, distinct: bool, certificate: Path | None, ready: Connection) -> None:
     answer, critique = _body(ANSWER), _body(CRITIQUE)
 
     async def complete(request: web.Request) -> web.Response:
@@ -57,7 +70,11 @@ def _serve(latency: float, distinct: bool, ready: Connection) -> None:
         app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", models)])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
+        secure = None
+        if certificate:
+            secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            secure.load_cert_chain(certificate)
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096, ssl_context=secure).start()
         ready.send(runner.addresses[0][1])
         await asyncio.Event().wait()
 
@@ -65,13 +82,14 @@ def _serve(latency: float, distinct: bool, ready: Connection) -> None:
 
 
 @contextmanager
-def fast_endpoint(latency: float = 0.0, *, distinct: bool = False) -> Iterator[str]:
+def fast_endpoint(latency: float = 0.0, *, distinct: bool = False, certificate: Path | None = None) -> Iterator[str]:
     """The base_url of an endpoint that takes `latency` seconds a call."""
     here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(latency, distinct, there), daemon=True)
+    given = (latency, distinct, certificate, there)
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=given, daemon=True)
     server.start()
     try:
-        yield f"http://127.0.0.1:{here.recv()}/v1"
+        yield f"{'https' if certificate else 'http'}://127.0.0.1:{here.recv()}/v1"
     finally:
         server.kill()
         server.join()

@@ -2,10 +2,10 @@
 
     python bench/run.py                      every case, small
     python bench/run.py --walls              wall against ideal: 64 in flight at 200 ms and at 1 s, 1,024 at 5 s
-    python bench/run.py muser --latency 1    one case: floor, naive, muser or pair (two workers)
+    python bench/run.py muser --latency 1    one case: floor, naive, muser, https or pair (two workers)
 
 Each case runs in a process of its own. CPU is of the client alone; ideal is samples / in flight x 4 x latency, since a
-sample's six calls are four in a row. `durability="sync"` throughout.
+sample's six calls are four in a row. `durability="sync"` throughout. https: the endpoint speaks TLS.
 """
 
 import argparse
@@ -19,13 +19,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from endpoint import fast_endpoint
+from endpoint import fast_endpoint, make_certificate
 
 WALLS = ((64, 0.2, 640), (64, 1.0, 512), (1024, 5.0, 8192))
 """Samples in flight, seconds a call, samples."""
@@ -83,6 +84,7 @@ CASES: dict[str, Callable[[str, Path, int, int], Coroutine[Any, Any, None]]] = {
     "floor": run_floor,
     "naive": run_naive,
     "muser": run_muser,
+    "https": run_muser,
     "pair": partial(run_muser, workers=1),
 }
 
@@ -106,7 +108,11 @@ def work(*given: Any) -> tuple[float, float]:
 
 def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str, Any]:
     """One case in this process, or a pair of workers in two."""
-    with tempfile.TemporaryDirectory() as folder, fast_endpoint(latency) as url:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        certificate = make_certificate(Path(folder)) if case == "https" else None
+        if certificate:
+            os.environ["SSL_CERT_FILE"] = str(certificate)
+        url = running.enter_context(fast_endpoint(latency, certificate=certificate))
         path = Path(folder) / "bench.db"
         if case == "pair":
             with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -148,8 +154,10 @@ def main() -> None:
             for _ in range(given.rounds)
         ]
         shares = [cpu["muser"] / cpu["naive"] for cpu in rounds]
+        secure = [cpu["https"] / cpu["muser"] for cpu in rounds]
         pairs = [cpu["muser"] / cpu["pair"] for cpu in rounds]
         print(f"CPU a sample, muser / naive: {median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+        print(f"CPU a sample, https / http: {median(secure):.2f} ({min(secure):.2f} to {max(secure):.2f})")
         print(f"samples a CPU second, two workers / one: {median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
         for case in ("floor", "muser"):
             show(case, given.samples, given.in_flight, 0.2)

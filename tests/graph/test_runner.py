@@ -317,7 +317,7 @@ def faulty(recipe: Recipe, store: Store, faults: set[str], output: Path) -> Job:
     machine.add_node("step", step)
     machine.add_edge(START, "step")
     recipe = recipe.model_copy(update={"output": str(output)})
-    run = start_run(store, describe_run(recipe, {}, {}))
+    run = start_run(store, describe_run(recipe, {}, {}, {}))
     inputs = [SampleInput(key=f"q{number:02}", query="hello") for number in range(30)]
     return Job(run, recipe, machine, lambda _: None, ("responder",), recipe.models, inputs=inputs)
 
