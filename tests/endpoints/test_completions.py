@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 import pytest
@@ -78,11 +79,14 @@ async def recorder() -> AsyncIterator[tuple[Recorder, str]]:
 async def ask(url: str, retries: int = 0, listener: Listener | None = None) -> AIMessage:
     """As a node asks: LangGraph gives it the managers of those who listen, mostly of nobody."""
     config: RunnableConfig = {"callbacks": AsyncCallbackManager([listener] if listener else [])}
-    settings = ModelSettings(model="tiny", base_url=url, retries=retries)
-    secrets = Secrets(key="k-1")
     async with open_session([url]) as session:
-        client = Client(settings, secrets, Failures("m", None, secrets, url), session, url)
-        return await ChatModel(model="tiny", client=client).ainvoke(MESSAGES, config, body=BODY)
+        return await open_chat(url, session, retries).ainvoke(MESSAGES, config, body=BODY)
+
+
+def open_chat(url: str, session: aiohttp.ClientSession, retries: int = 0) -> ChatModel:
+    settings, secrets = ModelSettings(model="tiny", base_url=url, retries=retries), Secrets(key="k-1")
+    client = Client(settings, secrets, Failures("m", None, secrets, url), session, url)
+    return ChatModel(model="tiny", client=client)
 
 
 async def ask_stock(url: str, retries: int = 0) -> AIMessage:
@@ -122,6 +126,17 @@ async def test_who_listens_to_callbacks_hears_of_the_reply_and_changes_nothing(r
     assert server.asked[0] == server.asked[1]
     assert (unheard.content, unheard.usage_metadata) == (heard.content, heard.usage_metadata)
     assert unheard.additional_kwargs == heard.additional_kwargs
+
+
+async def test_a_stream_is_one_whole_reply_with_its_reasoning(recorder: tuple[Recorder, str]) -> None:
+    server, url = recorder
+    server.answers = [(200, REPLY, {})]
+    async with open_session([url]) as session:
+        (chunk,) = [chunk async for chunk in open_chat(url, session).astream(MESSAGES) if chunk.content]
+    assert "stream" not in server.asked[0][1]
+    assert (chunk.content, chunk.additional_kwargs["reasoning"]) == ("Rést", "why")
+    assert chunk.usage_metadata
+    assert chunk.usage_metadata["output_tokens"] == 3
 
 
 SAYS: tuple[dict[str, str], ...] = ({}, {"x-should-retry": "false"}, {"x-should-retry": "true"}, {"retry-after": "300"})
