@@ -6,7 +6,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -159,11 +161,35 @@ def test_a_limit_stops_the_run_and_the_same_command_goes_on(muser: Muser, recipe
     assert muser("run", recipe).code == 0
 
 
+class ListsModels(BaseHTTPRequestHandler):
+    """Answers that it serves the simulated model."""
+
+    def do_GET(self) -> None:
+        body = b'{"data": [{"id": "simulated"}]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def answer_once(server: HTTPServer) -> None:
+    """Answers the check that comes before a run, and is gone."""
+    server.handle_request()
+    server.server_close()
+
+
 def test_an_endpoint_that_goes_away_stops_the_run_and_fails_no_sample(
-    muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
+    muser: Muser, tmp_path: Path, simulated: str
 ) -> None:
-    recipe = write_recipe(tmp_path, simulate(faults={"dropped": 1.0}), extra="concurrency: 1\n")
-    ended = muser("run", recipe)
+    with HTTPServer(("127.0.0.1", 0), ListsModels) as server:
+        recipe = write_recipe(tmp_path, f"http://127.0.0.1:{server.server_port}/v1", extra="concurrency: 1\n")
+        going = threading.Thread(target=answer_once, args=(server,))
+        going.start()
+        ended = muser("run", recipe)
+        going.join()
     assert ended.code == 4
     assert "0 of 4 samples done, 4 pending" in ended.out
     assert "start the server" in ended.out
