@@ -71,7 +71,7 @@ async def test_a_recipe_turns_tracing_on(
 ) -> None:
     assert (await run_recipe(make_recipe(simulated, samples=1, langsmith=True), store)).done == 1
     sent = b"".join(service.received)
-    for name in (b"persona", b"respond", b"safety", b"refine", b"PlainChat"):
+    for name in (b"persona", b"respond", b"safety", b"refine", b"ChatModel"):
         assert name in sent
     assert b"lsv2_" not in sent
 
