@@ -96,6 +96,8 @@ def print_listing(console: "Console", listing: "Listing", *, whole: bool = False
     ]
     for row in columns(console, [*left, "query"], right, rows) if rows else ():
         console.print(row)
+    if simulated := sum(line.simulated for line in listing.samples):
+        console.print(Text(f"simulated, by a script and no model: {simulated:,}", style="dim"))
     if critics:
         console.print(Text(f"critics: {', '.join(critics)} (✓ pass, ✎ revise, · has not spoken)", style="dim"))
 

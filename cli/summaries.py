@@ -39,6 +39,8 @@ REASONS = {
 }
 
 
+SIMULATED = "simulated: a script answered, no model; this says nothing about medicine"
+
 LIMITERS: dict["Limiter", str] = {
     "samples": "too few samples",
     "client": "muser itself",
@@ -63,6 +65,8 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
     has_failed = summary.failed and not summary.done
     console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold"))
+    if summary.simulated:
+        console.print(Text(SIMULATED, style="yellow"))
     if summary.pending:
         _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; go on with:", [again], "yellow")
         if summary.stop_cause:
@@ -125,6 +129,7 @@ def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
         counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
         begun = line.created_at[:16].replace("T", " ")
         status = Text(line.status, style=STATUSES.get(line.status, ""))
+        status.append(" · simulated" * line.simulated)
         rows.append([Text(line.id), status, Text(begun), *(Text(f"{count:,}") for count in counts)])
     numbers = ("done", "failed", "pending", "calls", "tokens")
     _print_columns(console, ("run", "status", "begun (UTC)"), numbers, rows)

@@ -67,6 +67,7 @@ class _Page:
         facts += [f"{trace.rounds} rounds"] if trace.rounds > 1 else []
         facts += [f"tried again {trace.tries} times"] if trace.tries else []
         facts.append(f"seed {trace.seed}")
+        facts += ["simulated"] if trace.simulated else []
         status = (trace.status, STATUSES[trace.status])
         self.text(Text.assemble((plain(trace.id), "bold"), " · ", status, "".join(f" · {fact}" for fact in facts)))
         if trace.origin:

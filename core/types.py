@@ -88,8 +88,15 @@ class Usage(Value):
     tokens_cached: int = 0
 
 
+SIMULATED = "simulated"
+"""The system_fingerprint of every completion from muser's simulated endpoint."""
+
+
 class Reply(Value):
-    """What came back for one request: the text, the separate reasoning if any, and what it cost."""
+    """What came back for one request: the text, the separate reasoning if any, and what it cost.
+
+    `simulated`: the server said that no model wrote it, whatever the recipe calls the model.
+    """
 
     text: str
     reasoning: str = ""
@@ -97,6 +104,7 @@ class Reply(Value):
     model: str = ""
     usage: Usage = Usage()
     seconds: float = 0.0
+    simulated: bool = False
 
 
 Ask = Callable[[Request], Awaitable[Reply]]

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from ..core.errors import EndpointError, EndpointRefused, EndpointUnreachable, SettingsError
 from ..core.hashing import derive_seed
 from ..core.recipe import ModelSettings, RoleSettings
-from ..core.types import Message, Reply, Request, Usage
+from ..core.types import SIMULATED, Message, Reply, Request, Usage
 from .clients import Client, open_session
 from .completions import ChatModel
 from .failures import Failures
@@ -268,6 +268,7 @@ def _read_reply(message: AIMessage, seconds: float, marks: Sequence[str]) -> Rep
         reasoning=reasoning,
         finish_reason=finish_reason,
         model=meta["model_name"],
+        simulated=meta.get("system_fingerprint") == SIMULATED,
         usage=Usage(
             tokens_in=usage["input_tokens"],
             tokens_out=usage["output_tokens"],

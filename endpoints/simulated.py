@@ -20,6 +20,7 @@ from aiohttp import web
 
 from ..core.errors import ServerError
 from ..core.hashing import derive_seed, digest
+from ..core.types import SIMULATED
 from .casting import Asked, read_request
 from .faults import ON_THE_WIRE, Spoken, check_faults, draw_fault, spoil
 from .knowledge import knowledge
@@ -208,7 +209,7 @@ def _completion(body_digest: str, model: str, asked: Asked, spoken: Spoken) -> d
         "object": "chat.completion",
         "created": 0,
         "model": model,
-        "system_fingerprint": NAME,
+        "system_fingerprint": SIMULATED,
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": spoken.finish_reason}],
         "usage": {
             "prompt_tokens": prompt,

@@ -119,6 +119,8 @@ class Summary:
     """seconds that each limiter had, the longest first; of this command, and empty where it was over too soon"""
     prefix_cache: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """by address, prompt tokens that the server looked up in its prefix cache meanwhile, whoever asked, and found"""
+    simulated: bool = False
+    """whether the simulated endpoint answered any of its calls"""
     killed: int = 0
     """worker processes that ended without a word; what they had in flight was taken up by the others, or is pending"""
 

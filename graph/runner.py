@@ -113,7 +113,7 @@ def summarize(
     store: Store, progress: Progress, *, stopped_by: StoppedBy, limited_by: Mapping[Limiter, float], **more: Any
 ) -> Summary:
     """How the run stands now, whoever worked on it."""
-    counts = samples.counts(store, progress.run_id)
+    counts, run = samples.counts(store, progress.run_id), runs.find_run(store, progress.run_id)
     unfinished = counts["pending"] + counts["running"]
     run = runs.find_run(store, progress.run_id)
     return Summary(
@@ -130,6 +130,7 @@ def summarize(
         usage=(usage := tuple(ledger.usage_by_role(store, progress.run_id))),
         reused_from=ledger.reused_from(store, progress.run_id) if any(one.reused for one in usage) else {},
         limited_by=dict(sorted(limited_by.items(), key=lambda item: -item[1])),
+        simulated=run is not None and run.simulated,
         **more,
     )
 

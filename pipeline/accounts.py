@@ -13,7 +13,7 @@ from ..evals.statistics import compare
 from ..store.artifacts import Artifact, find_artifact, latest_artifact, parents_of
 from ..store.database import Store
 from ..store.ledger import usage_by_role
-from ..store.runs import Run, find_run
+from ..store.runs import Run, find_run, simulated_roles
 from ..store.samples import failures
 from ..store.tallies import Tally, count_rows, tally_run, verdicts_of
 from .scoring import stage_scores
@@ -25,7 +25,6 @@ CAPTION = (
     "Self-critique by the distilled student is exercised by the pipeline test on vLLM instead."
 )
 KNOWLEDGE = "muser/endpoints/simulated.yaml"
-SIMULATED = "simulated"
 
 
 def gather(work: Work) -> dict[str, Any]:
@@ -33,7 +32,7 @@ def gather(work: Work) -> dict[str, Any]:
     recipe, store = work.recipe, work.store
     return {
         "name": recipe.name,
-        "caption": caption(recipe),
+        "caption": caption(recipe, simulated_roles(store, [s.result for s in work.states.values() if _is_run(s)])),
         "scores": scores(work),
         "losses": {stage: _history(_model(work, stage)) for stage in ("distill", "refine")},
         "training": {stage: _training(_model(work, stage)) for stage in ("distill", "refine")},
@@ -46,10 +45,10 @@ def gather(work: Work) -> dict[str, Any]:
     }
 
 
-def caption(recipe: Recipe) -> str:
+def caption(recipe: Recipe, simulated: set[str]) -> str:
     """What a table made with simulated models says and does not say; empty without any."""
     roles = ["persona", "responder", *(f"critics.{name}" for name in recipe.critics), "refiner", "judge"]
-    scripted = [role for role in roles if recipe.models[recipe.role(role).name].model.startswith(SIMULATED)]
+    scripted = [role for role in roles if role in simulated]
     named = ["teacher" if role == "responder" else role.replace("critics.", "critic ") for role in scripted]
     return CAPTION.format(roles=", ".join(named), file=KNOWLEDGE) if named else ""
 

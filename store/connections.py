@@ -13,7 +13,7 @@ from ..core.files import open_private
 APPLICATION_ID = 0x4D755352
 """Marks a file as muser's in SQLite's header: the letters MuSR."""
 
-VERSION = 18
+VERSION = 19
 """How many steps schema.py has; in the header as SQLite's `user_version`, where a higher one means a newer muser."""
 
 PATIENCE = 60.0

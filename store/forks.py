@@ -36,8 +36,8 @@ def _add(db: Connection, run_id: str, point: ForkPoint) -> str:
 
 # The seed and the number of tries decide the seeds of its calls: the same ones are found in the ledger.
 ADD = """
-    INSERT INTO samples (run_id, key, seed, tries, history, extra, origin, forked_from)
-    SELECT ?, key, seed, tries, history, extra, ?, ? FROM samples WHERE id = ?
+    INSERT INTO samples (run_id, key, seed, tries, history, extra, simulated, origin, forked_from)
+    SELECT ?, key, seed, tries, history, extra, simulated, ?, ? FROM samples WHERE id = ?
     ON CONFLICT (run_id, key) DO NOTHING"""
 
 

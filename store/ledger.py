@@ -121,9 +121,9 @@ FIND = f"SELECT * FROM ({OWN}) UNION ALL SELECT * FROM ({OTHER}) LIMIT 1"  # noq
 REUSE = """
     INSERT INTO calls (sample_id, reused_from, created_at, role, round, attempt, request_hash, model, messages,
         parameters_id, seed, reply, reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out,
-        tokens_cached, seconds)
+        tokens_cached, seconds, simulated)
     SELECT ?, id, ?, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply, reasoning_id,
-        outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds FROM calls WHERE id = ?
+        outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, simulated FROM calls WHERE id = ?
     ON CONFLICT DO NOTHING"""
 
 
@@ -217,6 +217,7 @@ def _record(db: Connection, call: Call, *, again: bool) -> int:
         "tokens_out": usage.tokens_out,
         "tokens_cached": usage.tokens_cached,
         "seconds": reply.seconds,
+        "simulated": reply.simulated,
         "reused_from": call.reused_from,
         "created_at": now(),
     }
@@ -225,11 +226,11 @@ def _record(db: Connection, call: Call, *, again: bool) -> int:
 
 RECORD = """
     INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply,
-        reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, reused_from,
-        created_at)
+        reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, simulated,
+        reused_from, created_at)
     VALUES (:sample_id, :role, :round, :attempt, :request_hash, :model, :messages, :parameters_id, :seed, :reply,
         :reasoning_id, :outcome, :finish_reason, :served, :tokens_in, :tokens_out, :tokens_cached, :seconds,
-        :reused_from, :created_at)
+        :simulated, :reused_from, :created_at)
     RETURNING id"""
 
 
@@ -273,6 +274,7 @@ def _reply(row: dict[str, Any], texts: dict[int, str]) -> Reply:
         model=row["served"],
         usage=usage,
         seconds=row["seconds"],
+        simulated=bool(row["simulated"]),
     )
 
 

@@ -38,6 +38,7 @@ class SampleLine(Value):
     query: str | None
     finished_at: str | None
     pruned: bool
+    simulated: bool
 
 
 class Listing(Value):
@@ -124,7 +125,8 @@ def _lines(store: Store, ids: list[int]) -> tuple[SampleLine, ...]:
 
 LINES = """
     SELECT s.id AS number, run_id || '/' || key AS id, run_id, key, status, score, rounds, tokens, seconds, cause_kind,
-        failed_node, substr(body, 1, :opening) AS query, finished_at, pruned_at IS NOT NULL AS pruned
+        failed_node, substr(body, 1, :opening) AS query, finished_at, pruned_at IS NOT NULL AS pruned,
+        simulated
     FROM samples s LEFT JOIN texts ON texts.id = query_id WHERE s.id IN (SELECT value FROM json_each(:ids))"""
 
 LAST_VERDICTS = """

@@ -107,7 +107,8 @@ TAKEN = """
         WHERE run_id = :parent)"""
 
 KEPT = f"""seed, status, {", ".join(PERSONA)}, history, extra, query_id, reasoning_id, answer_id,
-    refined_reasoning, refined_answer_id,    score, rounds, checkpoint_id, started_at, finished_at, seconds"""
+    refined_reasoning, refined_answer_id, score, rounds, checkpoint_id, started_at, finished_at, seconds,
+    simulated"""
 
 # A sample stands under its original's key; its origin says whose values it has.
 COPY_SAMPLES = f"""

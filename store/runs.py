@@ -1,7 +1,7 @@
 """Runs: many samples under one resolved recipe."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from sqlite3 import Connection, Row
 from typing import Any, Literal
 
@@ -44,6 +44,7 @@ class Run(Value):
     node: str | None = None
     changes: tuple[str, ...] = ()
     servers: dict[str, dict[str, str]] = Field(default_factory=dict)
+    simulated: bool = False
 
     @property
     def replayed_round(self) -> int | None:
@@ -56,7 +57,8 @@ class Run(Value):
 class RunLine(Value):
     """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node.
 
-    A run has failed when it ended with failed samples and without a finished one.
+    It is simulated when the simulated endpoint answered any of its calls, and has failed when it ended with failed
+    samples and without a finished one.
     """
 
     id: str
@@ -76,6 +78,7 @@ class RunLine(Value):
     tokens_in: int
     tokens_out: int
     tokens_cached: int
+    simulated: bool
 
 
 def create_run(store: Store, run: Run) -> Run:
@@ -188,9 +191,19 @@ LIST = """
     SELECT id, name, kind, runs.status, created_at, finished_at, parent, node, coalesce(total, 0) total,
         coalesce(done, 0) done, coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
         coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,
-        coalesce(tokens_cached, 0) tokens_cached
+        coalesce(tokens_cached, 0) tokens_cached, simulated
     FROM runs LEFT JOIN s ON s.run_id = runs.id LEFT JOIN c ON c.run_id = runs.id
     ORDER BY runs.rowid DESC"""
+
+
+def simulated_roles(store: Store, runs: Sequence[str]) -> set[str]:
+    """The roles of these runs that the simulated endpoint answered for."""
+    return {row["role"] for row in store.read(SIMULATED_ROLES, (json.dumps(runs),))}
+
+
+SIMULATED_ROLES = """
+    SELECT DISTINCT role FROM calls JOIN samples ON samples.id = sample_id
+    WHERE calls.simulated AND run_id IN (SELECT value FROM json_each(?))"""
 
 
 def _run(row: Mapping[str, Any] | Row) -> Run:

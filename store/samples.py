@@ -39,6 +39,7 @@ class Trace(Value):
     `history` has the turns before the query, `extra` the other fields of a brought query. `tokens` are those of all its
     calls, the reused ones included. `worker` has it while it is running; at `pruned_at` its step history was dropped,
     so that it cannot be forked. A fork comes from the checkpoint `forked_from` of its `origin`.
+    `simulated`: the simulated endpoint answered some of its calls.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Trace(Value):
     rounds: int = 0
     tries: int = 0
     tokens: int = 0
+    simulated: bool = False
     cause_kind: str | None = None
     cause: str | None = None
     failed_node: str | None = None

@@ -363,3 +363,21 @@ def note_where_calls_come_from(db: Database) -> None:
     """The servers that a run has asked: model → address → what the server says that it serves, if it says so."""
     db.execute("ALTER TABLE runs ADD COLUMN servers TEXT NOT NULL DEFAULT '{}'")
     db.execute("CREATE INDEX calls_by_reuse ON calls (sample_id, reused_from) WHERE reused_from IS NOT NULL")
+
+
+@migrations()
+def mark_simulated(db: Database) -> None:
+    """Which calls a simulated endpoint answered, as it said itself, and so which samples hold its words."""
+    db.execute("ALTER TABLE calls ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE samples ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
+    db.execute("""
+        CREATE TRIGGER calls_mark_their_sample AFTER INSERT ON calls WHEN new.simulated BEGIN
+            UPDATE samples SET simulated = 1 WHERE id = new.sample_id AND NOT simulated;
+        END""")
+    db.execute("ALTER TABLE runs ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
+    # A fork and a promoted sample hold their original's words from the start.
+    for name, event in (("marked_samples", "UPDATE OF simulated"), ("copied_samples", "INSERT")):
+        db.execute(f"""
+            CREATE TRIGGER {name}_mark_their_run AFTER {event} ON samples WHEN new.simulated BEGIN
+                UPDATE runs SET simulated = 1 WHERE id = new.run_id AND NOT simulated;
+            END""")  # noqa: S608

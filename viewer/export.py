@@ -157,6 +157,7 @@ class _Bundle:
         return {
             "id": run.id,
             "kind": run.kind,
+            "simulated": run.simulated,
             "status": next(line.status for line in list_runs(self.store) if line.id == run_id),
             "created": run.created_at,
             "counts": {status: n for status, n in counts(self.store, run_id).items() if n},
@@ -171,7 +172,7 @@ class _Bundle:
     def _trace(self, trace: Trace) -> dict[str, Any]:
         """Facts and texts; a text that is redacted is None, and one that is not there is left out."""
         facts: dict[str, Any] = {"id": trace.id, "run": trace.run_id, "key": trace.key, "status": trace.status}
-        for name in ("rounds", "tries", "seconds", "score", "failed_node", "cause_kind", "origin"):
+        for name in ("simulated", "rounds", "tries", "seconds", "score", "failed_node", "cause_kind", "origin"):
             if value := getattr(trace, name):
                 facts[name] = value
         hide = self.redacted

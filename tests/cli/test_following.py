@@ -14,7 +14,7 @@ from .conftest import Muser
 LINE = SampleLine(
     id="demo/s000001", run_id="demo", key="s000001", status="done", verdicts={"decision": "pass", "safety": "revise"},
     score=None, rounds=1, tokens=4128, seconds=0.31, cause_kind=None, failed_node=None, query="q", finished_at="2026",
-    pruned=False,
+    pruned=False, simulated=False,
 )  # fmt: skip
 
 

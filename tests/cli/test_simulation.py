@@ -36,3 +36,15 @@ def test_a_port_that_is_taken_is_said_to_be(muser: Muser, simulated: str) -> Non
     ended = muser("simulate", "--port", urlsplit(simulated).port)
     assert ended.code == 1
     assert "cannot listen" in ended.err
+
+
+def test_whatever_a_recipe_calls_it_the_endpoint_itself_says_that_it_is_simulated(
+    muser: Muser, recipe: Path, tmp_path: Path
+) -> None:
+    recipe.write_text(recipe.read_text().replace("  main: {", "  gpt-9: {"))
+    assert "\nsimulated: a script answered, no model" in muser("run", recipe).out
+    assert " · simulated" in muser("runs").out
+    assert "simulated, by a script and no model: 4" in muser("list", "small").out
+    assert " · simulated\n" in muser("show", "small/s000001").out
+    muser("replay", "small/s000001", "--from", "refine", "--set", "rounds=2")
+    assert [run["simulated"] for run in muser("runs", "--json").json()] == [True, True]

@@ -52,6 +52,11 @@ def client(store: Store) -> Iterator[TestClient]:
         yield client
 
 
+def test_every_page_says_that_a_script_answered(client: TestClient) -> None:
+    for path in ("/", "/runs/study", "/runs/study/samples", "/runs/study/samples/s000001"):
+        assert re.search(r" · (<strong>)?simulated", client.get(path).text), path
+
+
 def test_every_page_says_what_the_store_has(client: TestClient) -> None:
     assert "study" in client.get("/").text
     run = unescape(client.get("/runs/study").text)

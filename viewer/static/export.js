@@ -75,7 +75,7 @@ function line(sample) {
 function overview(run) {
   const counts = Object.entries(run.counts).map(([status, n]) => `${n} ${status}`).join(", ");
   const judged = Object.entries(run.verdicts).map(([critic, v]) => [critic, v.pass ?? 0, v.revise ?? 0]);
-  const parts = [make("p", { class: "faint" }, `${run.kind} · ${run.status} · ${run.created.slice(0, 16).replace("T", " ")} UTC · ${counts}`)];
+  const parts = [make("p", { class: "faint" }, `${run.kind} · ${run.status}${run.simulated ? " · simulated: a script answered, no model" : ""} · ${run.created.slice(0, 16).replace("T", " ")} UTC · ${counts}`)];
   if (judged.length) parts.push(table(["critic", "pass", "revise"], judged, "verdicts"));
   if (run.failures.length) parts.push(table(["failure", "node", "samples"], run.failures, "failures"));
   if (run.usage.length) parts.push(table(["role", "calls", "reused", "tokens in", "cached", "tokens out", "seconds"], run.usage, "cost"));
@@ -183,7 +183,7 @@ function calls(sample) {
 function trace(sample) {
   const around = found(), at = around.indexOf(sample);
   const link = (other, words, key) => (other ? make("a", { href: `#${encodeURIComponent(other.id)}` }, words, " ", make("kbd", {}, key)) : make("span"));
-  const facts = [sample.status, sample.seconds ? `${sample.seconds} s` : "", sample.rounds > 1 ? `${sample.rounds} rounds` : "", sample.score === undefined ? "" : `score ${sample.score}`].filter(Boolean);
+  const facts = [sample.status, sample.simulated ? "simulated" : "", sample.seconds ? `${sample.seconds} s` : "", sample.rounds > 1 ? `${sample.rounds} rounds` : "", sample.score === undefined ? "" : `score ${sample.score}`].filter(Boolean);
   const parts = [make("nav", { class: "between", "aria-label": "samples" }, link(around[at - 1], "← previous", "k"), make("a", { href: "#" }, "all samples ", make("kbd", {}, "Esc")), link(around[at + 1], "next →", "j")),
     make("h1", {}, sample.id), make("p", { class: sample.status }, facts.join(" · "))];
   if (sample.cause !== undefined) parts.push(card(`failed${sample.failed_node ? ` at ${sample.failed_node}` : ""}`, make("p", { class: "cause" }, sample.cause_kind ?? ""), text(said(sample.cause))));
