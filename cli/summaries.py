@@ -129,10 +129,11 @@ def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
         counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
         begun = line.created_at[:16].replace("T", " ")
         status = Text(line.status, style=STATUSES.get(line.status, ""))
-        status.append(" · simulated" * line.simulated)
         rows.append([Text(line.id), status, Text(begun), *(Text(f"{count:,}") for count in counts)])
     numbers = ("done", "failed", "pending", "calls", "tokens")
     _print_columns(console, ("run", "status", "begun (UTC)"), numbers, rows)
+    if simulated := [line.id for line in lines if line.simulated]:
+        console.print(Text(f"simulated, by a script and no model: {', '.join(simulated)}", style="dim"))
 
 
 def _print_failures(console: Console, summary: "Summary", store: str) -> None:

@@ -17,7 +17,7 @@ from ..core.hashing import derive_seed
 from ..core.recipe import ModelSettings, RoleSettings
 from ..core.types import SIMULATED, Message, Reply, Request, Usage
 from .clients import Client, open_session
-from .completions import ChatModel
+from .completions import open_chat
 from .failures import Failures
 from .keys import Secrets, read_secrets
 from .metrics import Load, read_load
@@ -56,7 +56,7 @@ class Endpoint:
         self._url, self._failures = url, Failures(name, settings.api_key_env, secrets, self.where)
         self._client = Client(settings, secrets, self._failures, session, url)
         engine = {} if rank is None else {RANK: str(rank)}
-        self._chat = ChatModel(model=settings.model, client=self._client, headers=engine)
+        self._chat = open_chat(settings.model, self._client, engine)
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
@@ -127,7 +127,7 @@ class Endpoint:
         try:
             # Retries included, so that `timeout` keeps what it says.
             async with asyncio.timeout(self.settings.timeout):
-                message = await self._chat.ainvoke(messages, body=parameters)
+                message = await self._chat.ainvoke(messages, extra_body=parameters)
         except TimeoutError as error:
             raise self._failures.timeout(self.settings.timeout) from error
         return _read_reply(message, time.perf_counter() - started, self.settings.reasoning_marks)

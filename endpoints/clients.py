@@ -50,7 +50,7 @@ class Client:
         self, settings: ModelSettings, secrets: Secrets, failures: Failures, session: aiohttp.ClientSession, url: str
     ) -> None:
         self._retries, self._secrets, self._session = settings.retries, secrets, session
-        self._url, self._proxy = url, find_proxy(url)
+        self.url, self._proxy = url, find_proxy(url)
         self.failures = failures
 
     async def post(self, path: str, body: bytes, more_headers: Mapping[str, str]) -> bytes:
@@ -60,7 +60,7 @@ class Client:
         while True:
             try:
                 outcome: Answer | EndpointUnreachable = await self._exchange(
-                    "POST", f"{self._url}/{path}", headers, body
+                    "POST", f"{self.url}/{path}", headers, body
                 )
             except EndpointUnreachable as lost:
                 outcome = lost
@@ -92,7 +92,7 @@ class Client:
     async def _tell_apart(self, lost: EndpointUnreachable, tried: int) -> EndpointError:
         """A server that answers other questions is there, and what it cannot answer is this request."""
         try:
-            await self.get(f"{self._url}/models", CONNECT_TIMEOUT)
+            await self.get(f"{self.url}/models", CONNECT_TIMEOUT)
         except (EndpointUnreachable, EndpointTimeout):
             return lost
         except EndpointError:

@@ -1,54 +1,42 @@
-"""Chat completions: the chat model that LangChain sees, and what is read from the JSON that a server sends."""
+"""Chat completions: LangChain's ChatOpenAI over muser's HTTP client, and what is read from the JSON of a server.
+
+What is overridden in ChatOpenAI is not public: a contract test holds it to the stock class's requests and messages.
+"""
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseCallbackManager, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseCallbackManager
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.outputs import ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from pydantic import Field
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from ..core.surrogates import replace_surrogates
 from .clients import Client
 
-ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 MOST_TOKENS = 10**9  # a count above is no count of tokens; sums of larger ones would overflow in SQLite
 LABEL = 200  # characters of a finish reason or a model's name that are kept
 
 
-class ChatModel(BaseChatModel):
-    """One server's model for LangChain: callbacks, spans and the graph's streams see its calls.
+class ChatModel(ChatOpenAI):
+    """ChatOpenAI whose requests go through muser's client. Made by `open_chat`.
 
-    The reasoning that a server returns beside the text is in `additional_kwargs`, as is a refusal. Calls pass their
-    request's whole body but the messages as `body`.
+    The reasoning that a server returns beside the text, which the stock class drops, is in `additional_kwargs`, as is a
+    refusal. Calls pass everything that is sent besides the messages as `extra_body`.
     """
-
-    model: str
-    client: Client = Field(exclude=True, repr=False)
-    headers: dict[str, str] = Field({}, exclude=True)
-    # A streamed completion would be another request than the one that the ledger records.
-    disable_streaming: bool = True
-
-    @property
-    def _llm_type(self) -> str:
-        return "muser"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return {"model": self.model}
 
     async def ainvoke(
         self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
     ) -> AIMessage:
-        """As LangChain's own, without what prepares and calls its callbacks where none of them listens."""
+        """As the stock class's, without what prepares and calls LangChain's callbacks where none of them listens."""
         callbacks = ensure_config(config).get("callbacks")
         if not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
             return await super().ainvoke(input, config, stop=stop, **kwargs)
-        result = await self._agenerate(self._convert_input(input).to_messages(), stop, **kwargs)
+        result = await self._agenerate(self._convert_input(input).to_messages(), stop=stop, **kwargs)
         return cast("AIMessage", result.generations[0].message)
 
     async def _agenerate(
@@ -58,32 +46,48 @@ class ChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002 - nothing is streamed to it
         **kwargs: Any,
     ) -> ChatResult:
-        turns = [{"role": ROLES[message.type], "content": message.content} for message in messages]
-        sent = {"model": self.model, **({"stop": stop} if stop else {}), **kwargs.get("body", {}), "messages": turns}
-        text = json.dumps(sent, ensure_ascii=False, separators=(",", ":"))
-        content = await self.client.post("chat/completions", text.encode("utf-8", "surrogatepass"), self.headers)
+        payload = self._get_request_payload(messages, stop=stop, **kwargs)
+        payload.pop("stream", None)
+        payload |= payload.pop("extra_body", None) or {}
+        text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+        client, headers = cast("Client", self.async_client), self.default_headers or {}
+        content = await client.post("chat/completions", text.encode("utf-8", "surrogatepass"), headers)
         try:
-            message = read_completion(content)
+            return self._create_chat_result(read_completion(content))
         except Exception as error:
             # Whatever a server's JSON makes Python raise, the JSON is at fault.
-            raise self.client.failures.unusable(error) from error
-        return ChatResult(
-            generations=[ChatGeneration(message=message)],
-            llm_output={"model_name": message.response_metadata["model_name"]},
-        )
+            raise client.failures.unusable(error) from error
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        raise NotImplementedError("a ChatModel is asked by ainvoke")
+    def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
+        result = super()._create_chat_result(response, generation_info)
+        message, said = result.generations[0].message, response["choices"][0]["message"]
+        message.additional_kwargs.update(reasoning=said["reasoning"], refusal=said["refusal"])
+        message.response_metadata = {
+            **(result.llm_output or {}),
+            "finish_reason": response["choices"][0]["finish_reason"],
+        }
+        return result
 
 
-def read_completion(content: bytes) -> AIMessage:
-    """The first choice of a chat completion. What is none raises, and not always a ValueError.
+def open_chat(model: str, client: Client, headers: Mapping[str, str]) -> ChatModel:
+    """The chat model of one server, or of one of its engines that `headers` name."""
+    return ChatModel(
+        model=model,
+        # Given a client, ChatOpenAI builds none of OpenAI's SDK, and so reads no key, organization or proxy.
+        client=client,
+        async_client=client,
+        api_key=SecretStr("unused"),
+        base_url=client.url,
+        default_headers=dict(headers),
+        # A streamed completion would be another request than the one that the ledger records.
+        disable_streaming=True,
+        use_responses_api=False,
+        cache=False,
+    )
+
+
+def read_completion(content: bytes) -> dict[str, Any]:
+    """A chat completion's first choice, as LangChain reads it. What is none raises, and not always a ValueError.
 
     Text is text, reasoning is text, and counts are counts of tokens or 0: nothing that a server can send gets further.
     """
@@ -92,18 +96,22 @@ def read_completion(content: bytes) -> AIMessage:
         raise ValueError(completion["error"])
     choice = completion["choices"][0]
     said = choice["message"]
-    return AIMessage(
-        content=_read_text(said.get("content")),
-        additional_kwargs={
-            "reasoning": _read_text(said.get("reasoning") or said.get("reasoning_content")),
-            "refusal": _read_text(said.get("refusal")),
-        },
-        usage_metadata=_read_usage(completion.get("usage")),
-        response_metadata={
-            "finish_reason": str(choice.get("finish_reason") or "")[:LABEL],
-            "model_name": str(completion.get("model") or "")[:LABEL],
-        },
-    )
+    message = {
+        "role": "assistant",
+        "content": _read_text(said.get("content")),
+        "reasoning": _read_text(said.get("reasoning") or said.get("reasoning_content")),
+        "refusal": _read_text(said.get("refusal")),
+    }
+    return {
+        "choices": [{"message": message, "finish_reason": _read_label(choice.get("finish_reason"))}],
+        "usage": _read_usage(completion.get("usage")),
+        "model": _read_label(completion.get("model")),
+        "system_fingerprint": _read_label(completion.get("system_fingerprint")),
+    }
+
+
+def _read_label(value: Any) -> str:
+    return str(value or "")[:LABEL]
 
 
 def _read_text(content: Any) -> str:
@@ -115,17 +123,17 @@ def _read_text(content: Any) -> str:
     raise TypeError(f"text is expected, not {type(content).__name__}")
 
 
-def _read_usage(usage: Any) -> UsageMetadata:
+def _read_usage(usage: Any) -> dict[str, Any]:
     told = usage if isinstance(usage, dict) else {}
     details = told.get("prompt_tokens_details")
     cached = _read_count(details.get("cached_tokens")) if isinstance(details, dict) else 0
     asked, written = _read_count(told.get("prompt_tokens")), _read_count(told.get("completion_tokens"))
-    return UsageMetadata(
-        input_tokens=asked,
-        output_tokens=written,
-        total_tokens=asked + written,
-        input_token_details=InputTokenDetails(cache_read=min(cached, asked)),
-    )
+    return {
+        "prompt_tokens": asked,
+        "completion_tokens": written,
+        "total_tokens": asked + written,
+        "prompt_tokens_details": {"cached_tokens": min(cached, asked)},
+    }
 
 
 def _read_count(value: Any) -> int:

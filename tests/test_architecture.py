@@ -40,6 +40,7 @@ OWNERS = {
     "aiohttp": "endpoints",
     "httpx2": "endpoints",
     "langchain_core": "endpoints",
+    "langchain_openai": "endpoints",
     "jsonschema": "agents",
     "langgraph.checkpoint": "store/checkpoints.py",
     "langgraph.checkpoint.base": "store/checkpoints.py graph",
@@ -67,7 +68,7 @@ OWNERS = {
     "rich": "cli",
     "typer": "cli",
 }
-HEAVY = {"datasets", "langchain_core", "langgraph", "matplotlib", "numpy", "torch", "trl"}
+HEAVY = {"datasets", "langchain_openai", "langgraph", "matplotlib", "numpy", "torch", "trl"}
 SAYS_NOTHING = {"base", "common", "helpers", "manager", "misc", "utils"}
 
 

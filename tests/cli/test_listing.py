@@ -17,7 +17,8 @@ def test_a_run_is_listed_a_line_a_sample(muser: Muser, recipe: Path) -> None:
     lines = ended.out.splitlines()
     assert lines[0].split() == ["sample", "status", "critics", "query", "tokens", "s"]
     assert [line.split()[0] for line in lines[1:5]] == ["s000001", "s000002", "q000001", "q000002"]
-    assert lines[5].startswith("critics: decision, safety (✓ pass")
+    assert lines[5] == "simulated, by a script and no model: 4"
+    assert lines[6].startswith("critics: decision, safety (✓ pass")
     assert max(len(line) for line in lines) <= 80
     assert ended.err == "4 of 4 samples\n"
 

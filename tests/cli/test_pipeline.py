@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from muser.store.database import Store
+
 from .conftest import Muser, write_recipe
 
 TRAINING = """\
@@ -30,7 +32,7 @@ def test_a_plan_says_what_would_be_made_and_makes_nothing(muser: Muser, tmp_path
         "· refine.train  to do      after distill.train",
         "· report        to do      after refine.train",
     ]
-    assert muser("runs").err == "no run yet in muser.db\n"
+    assert "There is no store here" in muser("runs").err
 
 
 def test_a_plan_in_json_names_every_step(muser: Muser, tmp_path: Path, simulated: str) -> None:
@@ -48,8 +50,12 @@ def test_a_recipe_without_training_is_no_pipelines_recipe(muser: Muser, recipe: 
 
 
 def test_training_without_a_run_says_which_are_looked_for(muser: Muser, tmp_path: Path, simulated: str) -> None:
-    ended = muser("train", two_stages(tmp_path, simulated), "--stage", "distill")
+    recipe = two_stages(tmp_path, simulated)
+    ended = muser("train", recipe, "--stage", "distill")
     assert ended.code == 1
+    assert "There is no store here" in ended.err
+    with Store.open(tmp_path / "muser.db"):
+        ended = muser("train", recipe, "--stage", "distill")
     assert "there is no run small-distill or small to train on" in ended.err
 
 

@@ -47,7 +47,7 @@ def test_a_preview_of_changed_questions_shows_the_new_ones(muser: Muser, recipe:
 
 def test_a_preview_without_an_endpoint_says_so(muser: Muser, tmp_path: Path) -> None:
     ended = muser("preview", write_recipe(tmp_path, "http://127.0.0.1:9/v1"))
-    assert ended.code == 1
+    assert ended.code == 4
     assert "cannot reach the server" in ended.err
 
 

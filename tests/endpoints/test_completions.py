@@ -19,7 +19,7 @@ from langchain_openai import ChatOpenAI
 from muser.core.errors import EndpointError
 from muser.core.recipe import ModelSettings
 from muser.endpoints.clients import Client, open_session
-from muser.endpoints.completions import ChatModel
+from muser.endpoints.completions import ChatModel, open_chat
 from muser.endpoints.failures import Failures
 from muser.endpoints.keys import Secrets
 
@@ -80,13 +80,13 @@ async def ask(url: str, retries: int = 0, listener: Listener | None = None) -> A
     """As a node asks: LangGraph gives it the managers of those who listen, mostly of nobody."""
     config: RunnableConfig = {"callbacks": AsyncCallbackManager([listener] if listener else [])}
     async with open_session([url]) as session:
-        return await open_chat(url, session, retries).ainvoke(MESSAGES, config, body=BODY)
+        return await chat_at(url, session, retries).ainvoke(MESSAGES, config, extra_body=BODY)
 
 
-def open_chat(url: str, session: aiohttp.ClientSession, retries: int = 0) -> ChatModel:
+def chat_at(url: str, session: aiohttp.ClientSession, retries: int = 0) -> ChatModel:
     settings, secrets = ModelSettings(model="tiny", base_url=url, retries=retries), Secrets(key="k-1")
     client = Client(settings, secrets, Failures("m", None, secrets, url), session, url)
-    return ChatModel(model="tiny", client=client)
+    return open_chat("tiny", client, {})
 
 
 async def ask_stock(url: str, retries: int = 0) -> AIMessage:
@@ -132,7 +132,7 @@ async def test_a_stream_is_one_whole_reply_with_its_reasoning(recorder: tuple[Re
     server, url = recorder
     server.answers = [(200, REPLY, {})]
     async with open_session([url]) as session:
-        (chunk,) = [chunk async for chunk in open_chat(url, session).astream(MESSAGES) if chunk.content]
+        (chunk,) = [chunk async for chunk in chat_at(url, session).astream(MESSAGES) if chunk.content]
     assert "stream" not in server.asked[0][1]
     assert (chunk.content, chunk.additional_kwargs["reasoning"]) == ("Rést", "why")
     assert chunk.usage_metadata

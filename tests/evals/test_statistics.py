@@ -1,15 +1,13 @@
 """Paired comparison of runs, and agreement between judges."""
 
-import importlib
 import math
-import sys
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muser.core.errors import EvaluationError, SettingsError
+from muser.core.errors import EvaluationError
 from muser.evals.statistics import cohen_kappa, compare, compare_verdicts, fleiss_kappa, spread
 
 WAVE = [math.sin(7 * i) / 4 for i in range(200)]
@@ -197,10 +195,3 @@ def test_kappa_is_at_most_one_and_one_only_in_full_agreement(drawn: list[tuple[b
     if result.kappa is not None:
         assert result.kappa <= 1
         assert (result.kappa == 1) == (result.observed == 1)
-
-
-def test_without_numpy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "muser.evals.statistics")
-    with pytest.raises(SettingsError, match=r"muser\[data\]"):
-        importlib.import_module("muser.evals.statistics")
