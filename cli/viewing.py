@@ -94,7 +94,7 @@ def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":
         ]
         return roles, list(recipe.models)
 
-    async def act(edit: "Edit") -> "Outcome":
+    async def act(edit: "Edit", most_calls: int) -> "Outcome":
         run_id = edit.sample.rpartition("/")[0]
         roles, models = editable(run_id)
         role = next((one for one in roles if one.role == edit.role), None)
@@ -105,9 +105,15 @@ def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":
         called = [*(f"critics.{name}" for name in recipe.critics), "refiner"]
         async with serving(recipe, store, called) as up:
             made, summary = await replay(
-                recipe, store, [edit.sample], node=role.node, models=up.models, revisions=up.revisions
+                recipe,
+                store,
+                [edit.sample],
+                node=role.node,
+                models=up.models,
+                revisions=up.revisions,
+                most_calls=most_calls,
             )
-        problem = f"{made.run_id}: {summary.stop_cause}" if summary.stopped_by == "endpoint" else ""
+        problem = f"{made.run_id}: {summary.stop_cause}" if summary.stop_cause else ""
         return Outcome(made.forks[edit.sample], made.changes, made.calls, problem)
 
     return Tools(editable, act)

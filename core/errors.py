@@ -13,6 +13,7 @@
     │   └── EndpointTimeout       no answer within the model's timeout
     ├── ReplyError             a model answered, and after every repair the reply is still of no use
     ├── CriticError            a critic named by import path raised, or returned no critique
+    ├── CallLimit              a command has made as many calls as it may
     ├── MachineError           the graph could not finish a sample, because of a bug in muser or in its machine
     ├── ServerError            a server that muser starts did not come up or went away
     ├── StoreError             the database cannot be used
@@ -97,6 +98,10 @@ class ReplyError(MuserError):
 
 class CriticError(MuserError):
     """A critic named by import path raised, or returned no critique."""
+
+
+class CallLimit(MuserError):
+    """A command has made as many calls as it may."""
 
 
 class MachineError(MuserError):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from ..agents.replies import classify
+from ..core.errors import CallLimit
 from ..core.hashing import derive_seed
 from ..core.recipe import Recipe
 from ..core.types import Ask, Reply, Request
@@ -30,9 +31,10 @@ class Calls:
         endpoints: Mapping[str, Endpoint],
         revisions: Mapping[str, str],
         progress: Progress,
+        most: int | None = None,
     ) -> None:
         self._store, self._recipe, self._endpoints, self._revisions = store, recipe, endpoints, revisions
-        self._progress = progress
+        self._progress, self._most, self._begun = progress, most, 0
         self.tries: dict[str, int] = {}
         self._under_way: set[asyncio.Task[Reply]] = set()
 
@@ -55,6 +57,11 @@ class Calls:
                 if found is not None:
                     self._progress.reused += 1
                     return found
+
+            # No await stands between the look and the count: calls that begin together cannot both be the last.
+            if self._most is not None and self._begun >= self._most:
+                raise CallLimit(f"stopped at the limit on calls: {self._most:,}", where=sample)
+            self._begun += 1
 
             async def call() -> Reply:
                 with self._progress.calling(node_of(role)):

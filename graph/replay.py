@@ -163,12 +163,14 @@ async def replay(
     revisions: Mapping[str, str] | None = None,
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
+    most_calls: int | None = None,
 ) -> tuple[Replayed, Summary]:
     """Takes the samples of one run up again from `node`: a node's or critic's name, or `critics` for all of them.
 
     `number` is the round of it, by default the last that a sample came to.
     Only what follows is run, by `recipe`, the run's own with changes. Identical calls come from the ledger, so that a
-    replay of what is unchanged asks nothing; the same replay again goes on with its run. Raises InputError where a
+    replay of what is unchanged asks nothing; the same replay again goes on with its run. It stops
+    before it would make more than `most_calls`. Raises InputError where a
     sample cannot be forked, if it is the only one, and what `run_recipe` raises.
     """
     parent = run_of(store, samples)
@@ -190,7 +192,7 @@ async def replay(
         # What the run itself might reuse says nothing of its replays, which are made of its calls.
         recipe = recipe.model_copy(update={"reuse": "all"})
     job = build_job(recipe, run, materials, list(needed), models or recipe.models, revisions or {})
-    summary = await run_job(store, replace(job, retry=True), on_progress=note, stop=stop)
+    summary = await run_job(store, replace(job, retry=True, most_calls=most_calls), on_progress=note, stop=stop)
     return Replayed(
         run_id=run.id,
         parent=parent.id,

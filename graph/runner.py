@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 
-from ..core.errors import EndpointError, EndpointUnreachable, MachineError, MuserError, StoreError
+from ..core.errors import CallLimit, EndpointError, EndpointUnreachable, MachineError, MuserError, StoreError
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput, SampleStatus
 from ..endpoints.chat import Endpoint, open_endpoints
@@ -40,7 +40,8 @@ OnProgress = Callable[[Progress], None]
 class Job:
     """One run to take to its end: its machine, what its nodes share, and which of the recipe's roles they call.
 
-    First `inputs` are added and, on `retry`, failed samples taken up again; `join`: though others are at work on it.
+    First `inputs` are added and, on `retry`, failed samples taken up again; `join`: though others are at work on it; it
+    makes `most_calls` and not one more.
     """
 
     run: runs.Run
@@ -53,6 +54,7 @@ class Job:
     inputs: Iterable[SampleInput] = ()
     retry: bool = False
     join: bool = False
+    most_calls: int | None = None
 
 
 async def run_job(
@@ -151,7 +153,7 @@ class _Running:
         self.store, self.job, self.worker, self.stop = store, job, worker, stop
         self.progress = Progress(job.run.id)
         self.on_progress = on_progress or (lambda _: None)
-        self.calls = Calls(store, job.recipe, endpoints, job.revisions, self.progress)
+        self.calls = Calls(store, job.recipe, endpoints, job.revisions, self.progress, job.most_calls)
         self.context = job.context(self.calls)
         self.saver = saver
         self.app = job.machine.compile(checkpointer=saver)
@@ -269,6 +271,10 @@ class _Running:
         except StoreError:
             # No sample's fault: what is in flight is taken up again once the store can be used.
             raise
+        except CallLimit as error:
+            self.stopped_by, self.stop_cause = "calls", error.what
+            await self._record(trace.id, await self._state(trace.id), status="pending")
+            return
         except MuserError as error:
             await self._fail(trace.id, error, _node_that_raised(error))
             return

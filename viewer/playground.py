@@ -44,10 +44,12 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Tools:
-    """What the pages cannot do themselves: `editable` run id → its roles and models, and the replay itself."""
+    """What the pages cannot do themselves: `editable` run id → its roles and models, and the replay
+    itself, which makes no more calls than it is given.
+    """
 
     editable: Callable[[str], tuple[list[Editable], list[str]]]
-    replay: Callable[[Edit], Awaitable[Outcome]]
+    replay: Callable[[Edit, int], Awaitable[Outcome]]
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Replay:
 
 @dataclass
 class Playground:
-    """Replays one at a time, and none once `most_calls` were made."""
+    """Replays one at a time, which together make at most `most_calls`."""
 
     tools: Tools
     most_calls: int
@@ -95,7 +97,7 @@ class Playground:
             try:
                 # Replays that waited in line began before those ahead of them were counted.
                 self._check_calls()
-                outcome = await self.tools.replay(replay.edit)
+                outcome = await self.tools.replay(replay.edit, self.most_calls - self.calls)
                 self.calls += outcome.calls
                 if outcome.problem:
                     raise InputError(outcome.problem)

@@ -220,7 +220,7 @@ def test_retry_grades_what_an_evaluation_could_not(
 def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
     muser("run", recipe, "--samples", 0)
     muser("run", recipe, "--new")
-    assert [line.split()[0] for line in muser("runs").out.splitlines()] == ["run", "small-2", "small"]
+    assert [line.split()[0] for line in muser("runs").out.splitlines()] == ["run", "small-2", "small", "simulated,"]
     listed = muser("runs", "--json").json()
     assert [(run["id"], run["done"]) for run in listed] == [("small-2", 4), ("small", 2)]
 

@@ -43,7 +43,7 @@ def test_whatever_a_recipe_calls_it_the_endpoint_itself_says_that_it_is_simulate
 ) -> None:
     recipe.write_text(recipe.read_text().replace("  main: {", "  gpt-9: {"))
     assert "\nsimulated: a script answered, no model" in muser("run", recipe).out
-    assert " · simulated" in muser("runs").out
+    assert "\nsimulated, by a script and no model: small" in muser("runs").out
     assert "simulated, by a script and no model: 4" in muser("list", "small").out
     assert " · simulated\n" in muser("show", "small/s000001").out
     muser("replay", "small/s000001", "--from", "refine", "--set", "rounds=2")

@@ -233,6 +233,18 @@ def test_a_change_in_the_first_round_keeps_the_other_critics_critiques_of_that_r
     assert len(asked(log)) > before
 
 
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_replay_makes_as_many_calls_as_it_may_and_not_one_more(
+    recipe: Recipe, store: Store, log: Path, most: int
+) -> None:
+    asyncio.run(run_recipe(recipe.model_copy(update={"samples": 1}), store))
+    before = len(asked(log))
+    changed = recipe.model_copy(update={"reuse": "none"})
+    made, summary = asyncio.run(replay(changed, store, ["study/s000001"], node="critics", most_calls=most))
+    assert len(asked(log)) - before == made.calls == most
+    assert (summary.stopped_by, summary.failed, summary.pending) == ("calls", 0, 1)
+
+
 @pytest.mark.parametrize(
     ("node", "number", "said"),
     [("safety", 3, "the run has 2 rounds"), ("respond", 1, "respond comes before the rounds")],

@@ -245,8 +245,8 @@ def test_what_an_edit_may_not_do_is_refused(client: TestClient) -> None:
 def test_calls_of_the_playground_are_capped(client: TestClient) -> None:
     shown = [replayed(client, f"s00000{n}", role="critics.safety", prompt=f"Be {n} times as brief.") for n in (1, 2, 3)]
     assert "2 calls made now; 2 of 3 from these pages" in shown[0]
-    assert "2 calls made now; 4 of 3 from these pages" in shown[1]
-    assert "4 calls were made from these pages" in shown[2]
+    assert "stopped at the limit on calls: 1" in shown[1]
+    assert "3 calls were made from these pages" in shown[2]
 
 
 def test_a_trace_can_be_read_though_its_prompts_are_gone(client: TestClient, store: Store) -> None:
