@@ -18,14 +18,14 @@ from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
-from muser.store.database import Store
-from muser.store.ledger import calls_of
-from muser.store.listing import list_samples
-from muser.store.reasons import explain
-from muser.store.runs import Run, create_run
-from muser.store.samples import get_trace
-from muser.store.search import index_texts
-from muser.store.space import measure
+from muser.store.file.database import Store
+from muser.store.maintenance.space import measure
+from muser.store.queries.listing import list_samples
+from muser.store.queries.reasons import explain
+from muser.store.records.ledger import calls_of
+from muser.store.records.runs import Run, create_run
+from muser.store.records.samples import get_trace
+from muser.store.records.search import index_texts
 
 CRITICS = ("decision", "communication", "safety")
 ROLES = ("persona", "responder", *(f"critics.{name}" for name in CRITICS), "refiner")

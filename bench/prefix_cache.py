@@ -34,14 +34,14 @@ import httpx2
 from muser.core.documents import read_document
 from muser.core.recipe import Recipe, ServeSettings
 from muser.core.types import Ask, Critique, Message, Request, Response, SampleInput
-from muser.endpoints.chat import open_endpoints
-from muser.endpoints.commands import Weights
-from muser.endpoints.serving import serve_model
+from muser.endpoints.client.chat import open_endpoints
+from muser.endpoints.server.commands import Weights
+from muser.endpoints.server.launch import serve_model
 from muser.graph.inputs import read_queries
 from muser.graph.run import run_recipe
 from muser.prompts import templates
-from muser.store.database import Store
-from muser.store.ledger import Call, calls_of
+from muser.store.file.database import Store
+from muser.store.records.ledger import Call, calls_of
 
 ROOT = Path(__file__).parents[1]
 QUESTIONS = ROOT / "recipes" / "questions.jsonl"

@@ -39,7 +39,7 @@ CRITICS = ("decision", "communication", "safety")
 async def run_muser(base_url: str, path: Path, samples: int, in_flight: int, workers: int | None = None) -> None:
     from muser.core.recipe import Recipe
     from muser.graph.run import run_recipe
-    from muser.store.database import Store
+    from muser.store.file.database import Store
 
     recipe = Recipe(
         name="bench",

@@ -29,11 +29,11 @@ from endpoint import fast_endpoint
 
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.listing import list_samples
-from muser.store.overview import neighbours
-from muser.store.runs import list_runs
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.queries.listing import list_samples
+from muser.store.queries.overview import neighbours
+from muser.store.records.runs import list_runs
+from muser.store.records.samples import get_trace
 
 CRITICS = ("decision", "communication", "safety")
 COPIED = 1000

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 import aiohttp
 
 from muser.core.recipe import CriticSettings, ModelSettings, Recipe
-from muser.endpoints.simulated import simulated_endpoint
+from muser.endpoints.simulated.server import simulated_endpoint
 from muser.prompts.templates import load_prompts
 
 IN_FLIGHT = 64

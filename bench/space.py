@@ -18,9 +18,9 @@ from naive import run as run_naive
 
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.history import prune
-from muser.store.space import vacuum
+from muser.store.file.database import Store
+from muser.store.maintenance.space import vacuum
+from muser.store.records.history import prune
 
 CRITICS = ("decision", "communication", "safety")
 

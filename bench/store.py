@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from muser.core.types import Message, Persona, Reply, SampleInput, Usage
-from muser.store.database import Store
-from muser.store.ledger import Call, find_call, record_call, request_hash, usage_by_role
-from muser.store.runs import Run, create_run, list_runs
-from muser.store.samples import add_samples, counts, get_trace, record_sample, take_pending
+from muser.store.file.database import Store
+from muser.store.records.ledger import Call, find_call, record_call, request_hash, usage_by_role
+from muser.store.records.runs import Run, create_run, list_runs
+from muser.store.records.samples import add_samples, counts, get_trace, record_sample, take_pending
 
 CRITICS = ("decision", "communication", "safety")
 WORDS = [

@@ -22,7 +22,7 @@ from typing import Any
 from endpoint import fast_endpoint
 from run import run_muser
 
-from muser.store.writer import Writer
+from muser.store.file.writer import Writer
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = re.compile(r"python3\.\d+/(?:site-packages/)?(\w+)")

@@ -6,24 +6,24 @@ from typing import Annotated
 
 from typer import Exit, Option, Typer
 
-from . import (
-    comparison,
+from .commands import (
     db,
     demo,
-    lineage,
-    listing,
+    diff,
+    evaluate,
     pipeline,
-    previews,
-    recipes,
-    replays,
-    runs,
-    samples,
-    scoring,
-    serving,
-    simulation,
+    preview,
+    provenance,
+    recipe,
+    replay,
+    run,
+    sample,
+    serve,
+    simulate,
     view,
 )
-from .console import say
+from .commands.list import list_samples
+from .printing.console import say
 
 EPILOG = """\b
 Exit codes:
@@ -50,28 +50,28 @@ app = Typer(
 
 for command in (
     demo.demo,
-    recipes.init,
-    recipes.check,
-    recipes.graph,
-    previews.preview,
-    runs.run,
-    runs.retry,
-    replays.replay,
-    replays.promote,
+    recipe.init,
+    recipe.check,
+    recipe.graph,
+    preview.preview,
+    run.run,
+    run.retry,
+    replay.replay,
+    replay.promote,
     pipeline.pipeline,
     pipeline.train,
-    runs.runs,
-    samples.show,
-    samples.export,
-    comparison.diff,
-    lineage.provenance,
-    serving.serve,
-    simulation.simulate,
+    run.runs,
+    sample.show,
+    sample.export,
+    diff.diff,
+    provenance.provenance,
+    serve.serve,
+    simulate.simulate,
     view.view,
 ):
     app.command()(command)
-app.command("list")(listing.list_samples)
-app.add_typer(scoring.app, name="eval")
+app.command("list")(list_samples)
+app.add_typer(evaluate.app, name="eval")
 app.add_typer(db.app, name="db")
 
 
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments, prog_name="muser")
     except Exception as error:
         from ..core.errors import EndpointOverloaded, EndpointTimeout, EndpointUnreachable, MuserError
-        from .summaries import Code
+        from .printing.summaries import Code
 
         if not isinstance(error, MuserError):
             raise

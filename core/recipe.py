@@ -67,8 +67,8 @@ class ServeSettings(Settings):
     )
     command: list[str] = Field(
         [],
-        description="a command that takes the arguments of `vllm serve`, such as docker run … IMAGE; {gate} in it is"
-        " the folder of the key gate, which has to be on the server's PYTHONPATH",
+        description="a command that takes the arguments of `vllm serve`, such as docker run … IMAGE; {auth} in it is"
+        " the folder of the key check, which has to be on the server's PYTHONPATH",
     )
     weights: Literal["merged", "adapter"] = Field(
         "merged", description="adapter: a trained stage is its base with the LoRA adapter on it; stages share a server"

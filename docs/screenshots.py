@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
-from muser.endpoints.simulated import simulated_endpoint
+from muser.endpoints.simulated.server import simulated_endpoint
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from ..core.comparison import Comparison, Difference, Flips, Pair
 from ..core.errors import InputError
-from ..graph.opening import ABSENT, difference
-from ..store.database import Store
-from ..store.pairs import Judged, Pairs, Texts, tokens_by_role
-from ..store.runs import Run, find_run
-from ..store.samples import counts
+from ..graph.identity import ABSENT, difference
+from ..store.file.database import Store
+from ..store.queries.pairs import Judged, Pairs, Texts, tokens_by_role
+from ..store.records.runs import Run, find_run
+from ..store.records.samples import counts
 from .statistics import compare, judge_flips
 
 MEASURED = 1_000

@@ -12,17 +12,17 @@ from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
 from ..core.types import Grade, Request, Response, SampleInput
 from ..graph.build import build_line
 from ..graph.calls import Calls
+from ..graph.identity import describe_run, open_run
 from ..graph.inputs import key_of
-from ..graph.opening import describe_run, open_run
 from ..graph.progress import Summary
 from ..graph.run import node_timeouts
 from ..graph.runner import FAN_OUT, Job, OnProgress, run_job
 from ..graph.state import Asker, State, bind
 from ..prompts.delimiters import escape_tags, quote_turns
 from ..prompts.templates import Prompt, load_prompt, load_prompts
-from ..store import samples
-from ..store.database import Store
-from ..store.runs import Run, find_run
+from ..store.file.database import Store
+from ..store.records import samples
+from ..store.records.runs import Run, find_run
 from .healthbench import Example, conversation_text, file_digest, load_examples
 from .scores import ExampleScore, score_grades
 

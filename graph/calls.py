@@ -8,9 +8,9 @@ from ..core.errors import CallLimit
 from ..core.hashing import derive_seed
 from ..core.recipe import Recipe
 from ..core.types import Ask, Reply, Request
-from ..endpoints.chat import Endpoint
-from ..store import ledger
-from ..store.database import Store
+from ..endpoints.client.chat import Endpoint
+from ..store.file.database import Store
+from ..store.records import ledger
 from .progress import Progress
 
 NODES = {"persona": "persona", "responder": "respond", "refiner": "refine", "judge": "grade"}

@@ -14,7 +14,7 @@ from ..core.hashing import derive_seed
 from ..core.loading import load_recipe
 from ..core.recipe import Recipe
 from ..core.types import Ask, Reply, Request
-from ..endpoints.chat import open_endpoints
+from ..endpoints.client.chat import open_endpoints
 from .build import build_machine
 from .run import Materials, load_critics
 from .state import Context

@@ -14,7 +14,7 @@ from ..core.errors import InputError
 from ..core.hashing import derive_seed, digest
 from ..core.jsonl import parse_object, read_lines
 from ..core.types import Message, Persona, Response, SampleInput, Value
-from ..endpoints.chat import split_reasoning
+from ..endpoints.client.chat import split_reasoning
 from ..prompts.attributes import AttributeTables, draw_persona
 
 MOST_PROBLEMS = 20

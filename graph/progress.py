@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..core.types import Usage
-from ..store.ledger import RoleUsage
-from ..store.runs import RunKind
-from ..store.samples import Failure
+from ..store.records.ledger import RoleUsage
+from ..store.records.runs import RunKind
+from ..store.records.samples import Failure
 
 StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "calls", "bug", "killed"]
 

@@ -18,13 +18,13 @@ from ..core.loading import parse_recipe
 from ..core.problems import suggestion
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Value
-from ..store.checkpoints import open_checkpointer
-from ..store.database import Store
-from ..store.forks import ForkPoint, add_forks, origins_of
-from ..store.runs import Run, find_run, start_run
-from ..store.samples import get_trace
+from ..store.file.database import Store
+from ..store.records.checkpoints import open_checkpointer
+from ..store.records.forks import ForkPoint, add_forks, origins_of
+from ..store.records.runs import Run, find_run, start_run
+from ..store.records.samples import get_trace
 from .build import build_machine
-from .opening import describe_run, difference
+from .identity import describe_run, difference
 from .progress import Progress, Summary
 from .run import Materials, build_job, describe_recipe, node_timeouts
 from .runner import OnProgress, run_job

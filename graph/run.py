@@ -15,17 +15,17 @@ from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables, load_attributes
 from ..prompts.templates import PromptSet, load_prompts
-from ..store.database import Store
-from ..store.runs import Run
-from ..store.samples import count_simulated
+from ..store.file.database import Store
+from ..store.records.runs import Run
+from ..store.records.samples import count_simulated
 from .build import build_machine
 from .calls import Calls, node_of
-from .crew import run_crew
+from .identity import describe_run, open_run
 from .inputs import Queries, read_queries, simulated_inputs
-from .opening import describe_run, open_run
 from .progress import Summary
 from .runner import Job, OnProgress, run_job
 from .state import Context
+from .worker_pool import run_crew
 
 
 @dataclass(frozen=True)

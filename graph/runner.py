@@ -15,19 +15,19 @@ from langgraph.graph import StateGraph
 from ..core.errors import CallLimit, EndpointError, EndpointUnreachable, MachineError, MuserError, StoreError
 from ..core.recipe import Limits, ModelSettings, Recipe
 from ..core.types import SampleInput, SampleStatus
-from ..endpoints.chat import Endpoint, open_endpoints
-from ..endpoints.metrics import prefix_cache
-from ..store import ledger, runs, samples
-from ..store.checkpoints import Checkpointer, open_checkpointer
-from ..store.database import Store
-from ..store.workers import abandoned, at_work, release_samples
+from ..endpoints.client.chat import Endpoint, open_endpoints
+from ..endpoints.client.metrics import prefix_cache
+from ..store.file.database import Store
+from ..store.records import ledger, runs, samples
+from ..store.records.checkpoints import Checkpointer, open_checkpointer
+from ..store.records.workers import abandoned, at_work, release_samples
 from .bugs import log_bug
 from .calls import Calls
-from .opening import note_servers
-from .pace import Pacer
+from .concurrency import ConcurrencyController
+from .identity import note_servers
 from .progress import Limiter, Progress, StoppedBy, Summary
-from .spans import exported_spans
 from .state import initial_state
+from .tracing import exported_spans
 
 FAN_OUT = 8  # nodes of one sample at work together
 SAME_FAULT = 20  # samples in a row that end in an endpoint's error or a bug: going on would only fail more
@@ -76,9 +76,9 @@ async def run_job(
             await asyncio.to_thread(note_servers, store, job.run.id, told)
             running = _Running(store, job, worker, endpoints, saver, on_progress, stop or asyncio.Event())
             async with exported_spans(job.recipe.otel, job.run.id):
-                before = await running.pacer.loads()
+                before = await running.controller.loads()
                 summary = await running.to_the_end()
-                return replace(summary, prefix_cache=prefix_cache(before, await running.pacer.loads()))
+                return replace(summary, prefix_cache=prefix_cache(before, await running.controller.loads()))
 
 
 @contextmanager
@@ -161,7 +161,7 @@ class _Running:
         self.stopped_by: StoppedBy = ""
         self.stop_cause = ""
         self.faults_in_a_row = 0
-        self.pacer = Pacer(job.recipe, endpoints.values(), self.progress)
+        self.controller = ConcurrencyController(job.recipe, endpoints.values(), self.progress)
         self.watching: asyncio.Task[None] | None = None
         self.slots = 0
         self.all_taken = False
@@ -179,8 +179,8 @@ class _Running:
             self.progress,
             stopped_by=self.stopped_by,
             stop_cause=self.stop_cause,
-            concurrency=self.pacer.pace.limit,
-            limited_by=self.pacer.spent,
+            concurrency=self.controller.current.limit,
+            limited_by=self.controller.spent,
         )
 
     async def _is_some_left(self) -> bool:
@@ -213,8 +213,8 @@ class _Running:
     async def _take_all(self) -> None:
         self.all_taken = False
         async with asyncio.TaskGroup() as group:
-            self._staff(group, self.pacer.pace.limit)
-            self.watching = group.create_task(self.pacer.watch(lambda limit: self._staff(group, limit)))
+            self._staff(group, self.controller.current.limit)
+            self.watching = group.create_task(self.controller.watch(lambda limit: self._staff(group, limit)))
         await self.calls.settle()
 
     def _staff(self, group: asyncio.TaskGroup, limit: int) -> None:
@@ -226,7 +226,7 @@ class _Running:
     async def _fill(self) -> None:
         """Takes one sample after the other."""
         try:
-            while self.slots <= self.pacer.pace.limit and not self._must_stop():
+            while self.slots <= self.controller.current.limit and not self._must_stop():
                 taken = await samples.take_pending(self.store, self.job.run.id, 1, self.worker)
                 if not taken:
                     self.all_taken = True

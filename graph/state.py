@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from ..core.types import Ask, Critic, Critique, Message
 from ..prompts.attributes import AttributeTables
 from ..prompts.templates import PromptSet
-from ..store.samples import Trace
+from ..store.records.samples import Trace
 
 
 class State(TypedDict, total=False):

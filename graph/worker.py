@@ -1,4 +1,4 @@
-"""One worker process of a run, `python -m muser.graph.worker`: started by crew.py, which says what the lines mean."""
+"""One worker process of a run, `python -m muser.graph.worker`; worker_pool.py says what its lines mean."""
 
 import asyncio
 import json
@@ -13,12 +13,12 @@ from typing import Any, TextIO
 
 from ..core.errors import InputError, MuserError
 from ..core.recipe import ModelSettings, Recipe
-from ..store.database import Store
-from ..store.runs import find_run
-from .crew import EVERY
+from ..store.file.database import Store
+from ..store.records.runs import find_run
 from .progress import Progress, Summary
 from .run import Materials, build_job
 from .runner import Job, run_job
+from .worker_pool import EVERY
 
 
 def main() -> int:
@@ -71,7 +71,7 @@ def _job(store: Store, task: dict[str, Any]) -> Job:
 
 
 def _obey(orders: FileIO, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """The next line says stop; where it is the end, the crew is gone."""
+    """The next line says stop; where it is the end, the pool is gone."""
     orders.readline()
     loop.call_soon_threadsafe(stop.set)
 
@@ -88,7 +88,7 @@ def _report(reports: TextIO, **said: Any) -> None:
         reports.write(json.dumps(said) + "\n")
         reports.flush()
     except BrokenPipeError:
-        # The crew is gone: what is in flight ends all the same.
+        # The pool is gone: what is in flight ends all the same.
         return
 
 

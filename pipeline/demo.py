@@ -12,9 +12,9 @@ from ..core.hashing import derive_seed, digest
 from ..core.loading import load_recipe
 from ..core.recipe import Recipe
 from ..core.types import Persona
-from ..endpoints.knowledge import FILE as KNOWLEDGE
-from ..endpoints.knowledge import knowledge, rubric
-from ..endpoints.script import write_query
+from ..endpoints.simulated.knowledge import FILE as KNOWLEDGE
+from ..endpoints.simulated.knowledge import knowledge, rubric
+from ..endpoints.simulated.replies import write_query
 from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
 from ..trainer.tiny import build_tiny_model
 

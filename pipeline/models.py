@@ -8,8 +8,8 @@ from ..core.errors import MissingModel, SettingsError
 from ..core.hashing import digest
 from ..core.recipe import ModelSettings, Recipe, RoleSettings, ServeSettings
 from ..core.types import Stage
-from ..store.artifacts import Artifact, latest_artifact, parents_of
-from ..store.database import Store
+from ..store.file.database import Store
+from ..store.records.artifacts import Artifact, latest_artifact, parents_of
 
 STAGES: tuple[Stage, ...] = ("base", "distill", "refine")
 EDGE = 2**20  # bytes of a large file's beginning and end that tell it from others

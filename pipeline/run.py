@@ -9,11 +9,12 @@ from typing import Any
 from ..core.errors import SettingsError
 from ..core.recipe import Recipe
 from ..graph.progress import Summary
-from ..store.artifacts import latest_artifact
-from ..store.database import Store
-from ..store.runs import latest_run
-from . import report, sampling, scoring, training
+from ..store.file.database import Store
+from ..store.records.artifacts import latest_artifact
+from ..store.records.runs import latest_run
+from . import sampling, scoring, training
 from .models import trained_model
+from .report.step import look_at_report, write_report
 from .servers import StartStopped
 from .steps import Charts, Listener, Step, StepState, Work
 
@@ -28,7 +29,7 @@ STEPS = (
     Step("eval.base", (), scoring.look_at_scores("base"), scoring.score("base")),
     Step("eval.distill", ("distill.train",), scoring.look_at_scores("distill"), scoring.score("distill")),
     Step("eval.refine", ("refine.train",), scoring.look_at_scores("refine"), scoring.score("refine")),
-    Step("report", ("refine.train",), report.look_at_report, report.write_report),
+    Step("report", ("refine.train",), look_at_report, write_report),
 )
 
 

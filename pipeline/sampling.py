@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 from ..core.errors import MachineError
 from ..core.recipe import Recipe
-from ..graph.opening import difference
+from ..graph.identity import difference
 from ..graph.progress import Summary
 from ..graph.run import Materials, describe_recipe, run_recipe
-from ..store.answers import answered
-from ..store.artifacts import latest_artifact
-from ..store.database import Store
-from ..store.runs import Run, find_run, latest_run, list_runs, next_run_id
-from ..store.tallies import count_rows, tally_run
+from ..store.file.database import Store
+from ..store.queries.answers import answered
+from ..store.queries.tallies import count_rows, tally_run
+from ..store.records.artifacts import latest_artifact
+from ..store.records.runs import Run, find_run, latest_run, list_runs, next_run_id
 from .models import revisions_of
 from .servers import serving
 from .steps import StepState, Work

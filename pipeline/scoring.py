@@ -11,8 +11,8 @@ from ..evals.grading import ROLES, describe_evaluation, evaluate, keyed_examples
 from ..evals.scores import ExampleScore, summarize
 from ..graph.progress import Summary
 from ..prompts.templates import load_prompts
-from ..store.artifacts import Artifact, latest_artifact, record_artifact
-from ..store.database import Store
+from ..store.file.database import Store
+from ..store.records.artifacts import Artifact, latest_artifact, record_artifact
 from .models import revisions_of, trained_model
 from .sampling import Planned, keep_summary, look_at_run
 from .servers import serving

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from ..core.errors import ServerError, SettingsError
 from ..core.recipe import ModelSettings, Recipe, ServeSettings
-from ..endpoints import serving as servers
-from ..endpoints.adapters import load_adapter
-from ..endpoints.commands import Weights
-from ..endpoints.registry import Card, announced, running
-from ..endpoints.serving import Server, serve_model
-from ..graph.opening import moved_models
-from ..store.database import Store
+from ..endpoints.server import launch as servers
+from ..endpoints.server.adapters import load_adapter
+from ..endpoints.server.commands import Weights
+from ..endpoints.server.launch import Server, serve_model
+from ..endpoints.server.registry import Card, announced, running
+from ..graph.identity import moved_models
+from ..store.file.database import Store
 from .models import Place, locate, places_of
 
 KEY = "MUSER_SERVER_KEY"

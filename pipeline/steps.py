@@ -9,9 +9,9 @@ from typing import Any, Literal
 from ..core.recipe import Recipe
 from ..core.types import Stage, Value
 from ..graph.progress import Progress, Summary
-from ..store.database import Store
+from ..store.file.database import Store
+from ..trainer.result import TrainingProgress
 from ..trainer.rows import RowReport
-from ..trainer.trained import TrainingProgress
 
 State = Literal["done", "unfinished", "stale", "to do"]
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 from ..core.errors import SettingsError
 from ..core.recipe import Recipe, TrainingSettings
-from ..store.artifacts import Artifact, latest_artifact
-from ..store.database import Store
-from ..store.tallies import count_rows
+from ..store.file.database import Store
+from ..store.queries.tallies import count_rows
+from ..store.records.artifacts import Artifact, latest_artifact
+from ..trainer.result import TrainingProgress, folder_digest, folder_name, identity, training_inputs
 from ..trainer.stages import run_training
-from ..trainer.trained import TrainingProgress, folder_digest, folder_name, identity, training_inputs
 from .models import base_path, trained_model
 from .steps import StepState, Work
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from muser.endpoints.simulated import simulated_endpoint
+from muser.endpoints.simulated.server import simulated_endpoint
 
 
 @pytest.fixture

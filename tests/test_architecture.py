@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,15 @@ MAY_IMPORT = {
 }
 EDGES = {"trainer", "evals", "viewer"}
 
+# Inside a folder: its rooms and files from the bottom up, one layer a line. Nothing imports a layer above its own, and
+# rooms of one layer do not know one another. Files that stand beside rooms and are not named are above them all.
+ROOMS = {
+    "endpoints": ["client server simulated"],
+    "store": ["file", "records", "queries maintenance"],
+    "pipeline": ["models steps servers", "sampling training scoring", "preflight report"],
+    "cli": ["interrupts options loading printing", "commands"],
+}
+
 # Library → the folders, or single files, that may import it; the longest name that fits decides. One folder translates
 # a library's errors and knows its habits. Pydantic is how values are written down, and every folder has values.
 OWNERS = {
@@ -42,8 +52,8 @@ OWNERS = {
     "langchain_core": "endpoints",
     "langchain_openai": "endpoints",
     "jsonschema": "agents",
-    "langgraph.checkpoint": "store/checkpoints.py",
-    "langgraph.checkpoint.base": "store/checkpoints.py graph",
+    "langgraph.checkpoint": "store/records/checkpoints.py",
+    "langgraph.checkpoint.base": "store/records/checkpoints.py graph",
     "ormsgpack": "store",
     "sqlite3": "store",
     "sqlite_utils": "store",
@@ -133,6 +143,55 @@ def test_folders_import_only_what_the_table_allows() -> None:
         if top == "muser" and target in MAY_IMPORT and target not in {found.folder, *MAY_IMPORT[found.folder].split()}:
             wrong.append(str(found))
     assert not wrong, "\n".join(["", *wrong])
+
+
+def room_of(folder: str, path: Path) -> str:
+    """The room or file of a folder that a file of it stands in."""
+    return path.relative_to(folder).parts[0].removesuffix(".py")
+
+
+def imported_file(module: str) -> Path | None:
+    """The file of muser that an import reaches: a module, or the module that has the imported name."""
+    parts = module.split(".")[1:]
+    for length in (len(parts), len(parts) - 1):
+        file = Path(*parts[:length]).with_suffix(".py") if length > 0 else Path()
+        if (ROOT / file).is_file():
+            return file
+    return None
+
+
+def test_every_room_has_its_layer() -> None:
+    found = {folder: {path.parent.name for path in ROOT.glob(f"{folder}/*/__init__.py")} for folder in MAY_IMPORT}
+    named = {folder: {name for layer in layers for name in layer.split()} for folder, layers in ROOMS.items()}
+    assert {folder: rooms - named.get(folder, set()) for folder, rooms in found.items() if rooms} == {
+        folder: set() for folder in ROOMS
+    }
+
+
+def test_no_import_runs_up_inside_a_folder() -> None:
+    wrong = []
+    for found in all_imports():
+        target = imported_file(found.module)
+        if found.folder not in ROOMS or target is None or target.parts[0] != found.folder:
+            continue
+        layers = [layer.split() for layer in ROOMS[found.folder]]
+        own, other = room_of(found.folder, found.file), room_of(found.folder, target)
+        height = {name: number for number, layer in enumerate(layers) for name in layer}
+        above = height.get(other, len(layers)) > height.get(own, len(layers))
+        is_room = (ROOT / found.folder / own).is_dir() and (ROOT / found.folder / other).is_dir()
+        beside = own != other and is_room and height.get(other) == height.get(own)
+        if above or beside:
+            wrong.append(str(found))
+    assert not wrong, "\n".join(["", *wrong])
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph: dict[Path, set[Path]] = {}
+    for found in all_imports():
+        target = imported_file(found.module)
+        if found.module.startswith("muser") and target not in (None, found.file):
+            graph.setdefault(found.file, set()).add(target)
+    TopologicalSorter(graph).prepare()
 
 
 def test_imports_inside_the_package_are_relative() -> None:

@@ -15,7 +15,7 @@ from typer.main import get_command
 from muser.cli.app import app
 from muser.core.loading import load_recipe, parse_recipe
 from muser.graph.build import build_machine
-from muser.store.space import PARTS
+from muser.store.maintenance.space import PARTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

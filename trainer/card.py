@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.recipe import TrainingSettings
-from .trained import TrainedModel, identity
+from .result import TrainedModel, identity
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 

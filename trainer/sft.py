@@ -15,10 +15,8 @@ from ..core.errors import TrainingError
 from ..core.recipe import StageSettings, TrainingSettings
 from ..core.types import Stage
 from .card import write_card
-from .folders import appearing, finish, finished, last_checkpoint, locked, write_whole
-from .quiet import quiet, translated
-from .rows import RowReport, Tally, control_tokens, encode_rows, read_rows
-from .trained import (
+from .library_logs import library_logs, translated
+from .result import (
     TrainedModel,
     TrainingProgress,
     file_digest,
@@ -27,6 +25,8 @@ from .trained import (
     stage_settings,
     training_inputs,
 )
+from .rows import RowReport, Tally, control_tokens, encode_rows, read_rows
+from .workdir import appearing, finish, finished, last_checkpoint, locked, write_whole
 
 OnProgress = Callable[[TrainingProgress], None]
 OnRows = Callable[[RowReport], None]
@@ -57,7 +57,7 @@ def train_stage(
     with translated(output):
         next(read_rows(rows))  # an absent or empty file is said so before anything is loaded
         output.mkdir(parents=True, exist_ok=True)
-        with quiet(output / "training.log") as log:
+        with library_logs(output / "training.log") as log:
             inputs = training_inputs(settings, stage, base=_base_digest(base), rows=file_digest(rows))
             folder = output / folder_name(stage, inputs)
             with locked(folder):
@@ -93,7 +93,7 @@ class _Training:
     def run(
         self, inputs: dict[str, Any], on_rows: OnRows | None, on_progress: OnProgress | None
     ) -> tuple[TrainedModel, RowReport]:
-        from .watch import Watch, check_weights
+        from .callbacks import Watch, check_weights
 
         tokenizer = self.load_tokenizer()
         dataset = self.encode(tokenizer)

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from ..core.errors import InputError, MissingModel, SettingsError
 from ..core.recipe import Recipe, TrainingSettings
-from ..store.artifacts import Artifact, latest_artifact, link_parents, parents_of, record_artifact
-from ..store.database import Store
-from ..store.export import export_rows, own_rows
-from .quiet import require_libraries
+from ..store.file.database import Store
+from ..store.queries.export import export_rows, own_rows
+from ..store.records.artifacts import Artifact, latest_artifact, link_parents, parents_of, record_artifact
+from .library_logs import require_libraries
+from .result import TrainedModel, TrainingProgress, file_digest, identity
 from .rows import RowReport, read_rows
-from .trained import TrainedModel, TrainingProgress, file_digest, identity
 
 
 def run_training(

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.errors import InputError
-from .folders import appearing
-from .quiet import require_libraries, without_bars
+from .library_logs import require_libraries, without_bars
+from .workdir import appearing
 
 # Qwen3's template without tools: thinking is kept for the turn after the last question only, a turn without any
 # gets an empty block, and `enable_thinking=false` opens the answer behind an empty block.

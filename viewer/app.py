@@ -21,13 +21,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..core.difference import word_diff
 from ..core.errors import InputError, MuserError
-from ..store.database import Store
-from ..store.overview import version
+from ..core.word_diff import word_diff
+from ..store.file.database import Store
+from ..store.queries.overview import version
 from . import pages
+from .access import AccessMiddleware, form_token, is_form_token
 from .connections import BoundedProtocol
-from .guard import Guard, form_token, is_form_token
 from .playground import Edit, Playground
 from .text import visible, without_folders
 
@@ -75,7 +75,7 @@ def build_app(
     ]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, token=token, hosts=hosts)],
+        middleware=[Middleware(AccessMiddleware, token=token, hosts=hosts)],
         exception_handlers={MuserError: viewer.failed, HTTPException: viewer.failed},
     )
 

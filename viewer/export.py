@@ -17,12 +17,12 @@ from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.files import open_private
 from ..core.types import Value
-from ..store.database import Store, now
-from ..store.ledger import Call, calls_of, usage_by_role
-from ..store.runs import find_run, list_runs
-from ..store.samples import Trace, counts, failures, find_sample, get_trace
-from ..store.tallies import verdicts_of
-from ..store.texts import WORTH_SHARING, cut
+from ..store.file.database import Store, now
+from ..store.file.texts import WORTH_SHARING, cut
+from ..store.queries.tallies import verdicts_of
+from ..store.records.ledger import Call, calls_of, usage_by_role
+from ..store.records.runs import find_run, list_runs
+from ..store.records.samples import Trace, counts, failures, find_sample, get_trace
 from .text import visible, without_folders
 
 Field = Literal["persona", "query", "reasoning", "answer", "critiques", "refinement", "grades", "cause", "calls"]

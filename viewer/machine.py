@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..store.ledger import Call
-from ..store.samples import Trace
+from ..store.records.ledger import Call
+from ..store.records.samples import Trace
 
 WIDTH, HEIGHT, GAP, LANE = 150, 64, 46, 78
 NODES = {"persona": "persona", "responder": "respond", "refiner": "refine", "judge": "grade"}

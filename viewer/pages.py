@@ -12,15 +12,15 @@ from urllib.parse import urlencode
 from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.types import Critique
-from ..store import overview
-from ..store.artifacts import Artifact, artifacts_of
-from ..store.database import Store
-from ..store.forks import forks_of
-from ..store.ledger import Call, RoleUsage, calls_of, usage_by_role
-from ..store.listing import Listing, list_samples
-from ..store.runs import Run, RunLine, find_run, list_runs
-from ..store.samples import Failure, Trace, failures, find_sample, get_trace
-from ..store.tallies import Tally, tally_run, verdicts_of
+from ..store.file.database import Store
+from ..store.queries import overview
+from ..store.queries.listing import Listing, list_samples
+from ..store.queries.tallies import Tally, tally_run, verdicts_of
+from ..store.records.artifacts import Artifact, artifacts_of
+from ..store.records.forks import forks_of
+from ..store.records.ledger import Call, RoleUsage, calls_of, usage_by_role
+from ..store.records.runs import Run, RunLine, find_run, list_runs
+from ..store.records.samples import Failure, Trace, failures, find_sample, get_trace
 from .machine import Picture, draw_machine
 from .playground import Editable, Playground, Replay
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from muser.endpoints.simulated import simulated_endpoint
+from muser.endpoints.simulated.server import simulated_endpoint
 
 from .hostile import QUESTIONS, hostile_endpoint
 

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-from muser.store.database import Store
-from muser.store.runs import list_runs
+from muser.store.file.database import Store
+from muser.store.records.runs import list_runs
 from muser.viewer.redirect import redirect_file
 
 pytestmark = pytest.mark.browser

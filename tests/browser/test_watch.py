@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from muser.store.database import Store
+from muser.store.file.database import Store
 
 from .hostile import CANARY, PAYLOADS
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import muser.graph.run  # noqa: F401 - takes seconds, in which a run that is to be met would end
-from muser.store.database import Store
-from muser.store.workers import workers_of
+from muser.store.file.database import Store
+from muser.store.records.workers import workers_of
 
 from .conftest import Muser, write_recipe
 
@@ -73,11 +73,11 @@ def test_ctrl_c_stops_all_workers_once_what_they_have_is_done(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str]
 ) -> None:
     write_recipe(tmp_path, simulate(latency=0.5), extra="concurrency: 2\n", samples=50)
-    with running(tmp_path, "--workers", "2", "--json") as crew:
+    with running(tmp_path, "--workers", "2", "--json") as pool:
         wait_until(tmp_path, lambda store: holders(store) == 2)
-        os.kill(crew.pid, signal.SIGINT)
-        out, err = crew.communicate(timeout=40)
-    assert crew.returncode == 130, err
+        os.kill(pool.pid, signal.SIGINT)
+        out, err = pool.communicate(timeout=40)
+    assert pool.returncode == 130, err
     assert "stopping once what is in flight" in err
     summary = json.loads(out)
     assert summary["stopped_by"] == "interrupt"
@@ -91,9 +91,9 @@ def test_workers_whose_crew_was_killed_end_by_themselves(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
 ) -> None:
     recipe = write_recipe(tmp_path, simulate(latency=0.5), extra="concurrency: 2\n", samples=50)
-    with running(tmp_path, "--workers", "2") as crew:
+    with running(tmp_path, "--workers", "2") as pool:
         wait_until(tmp_path, lambda store: holders(store) == 2)
-        crew.kill()
+        pool.kill()
     wait_until(tmp_path, lambda store: not workers_of(store))
     listed = muser("runs", "--json").json()[0]
     assert listed["running"] == 0, "what they had in flight ended"

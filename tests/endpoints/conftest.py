@@ -14,7 +14,7 @@ from aiohttp import web
 
 from muser.core.recipe import ModelSettings, RoleSettings
 from muser.core.types import Message, Reply, Request
-from muser.endpoints.chat import open_endpoints
+from muser.endpoints.client.chat import open_endpoints
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]

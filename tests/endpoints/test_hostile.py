@@ -11,8 +11,8 @@ from aiohttp import web
 
 from muser.core.errors import EndpointOverloaded, EndpointRefused
 from muser.core.types import Usage
-from muser.endpoints.chat import open_endpoints
-from muser.endpoints.clients import LARGEST
+from muser.endpoints.client.chat import open_endpoints
+from muser.endpoints.client.transport import LARGEST
 
 from .conftest import Serve, ServeRaw, ask, completion, settings
 

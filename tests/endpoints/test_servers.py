@@ -10,10 +10,10 @@ import pytest
 from muser.core.errors import EndpointRefused, EndpointUnreachable
 from muser.core.recipe import RoleSettings
 from muser.core.types import Message, Request
-from muser.endpoints.chat import open_endpoints
+from muser.endpoints.client.chat import open_endpoints
 
+from .client.test_chat import dead_url
 from .conftest import settings
-from .test_chat import dead_url
 
 Simulate = Callable[..., str]
 REQUEST = Request(messages=(Message(role="user", content="I have asthma."),))

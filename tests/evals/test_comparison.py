@@ -11,10 +11,10 @@ from muser.core.errors import InputError
 from muser.core.types import Message, Reply, SampleInput, Usage
 from muser.evals import comparison
 from muser.evals.comparison import changed_share, compare_runs
-from muser.store.database import Store
-from muser.store.ledger import Call, record_call
-from muser.store.runs import Run, create_run
-from muser.store.samples import add_samples, record_sample
+from muser.store.file.database import Store
+from muser.store.records.ledger import Call, record_call
+from muser.store.records.runs import Run, create_run
+from muser.store.records.samples import add_samples, record_sample
 
 Fill = Callable[..., None]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from muser.core.hashing import digest
-from muser.endpoints.faults import ON_THE_WIRE
-from muser.store.database import Store
-from muser.store.ledger import calls_of
-from muser.store.samples import get_trace
-from muser.store.workers import workers_of
+from muser.endpoints.simulated.faults import ON_THE_WIRE
+from muser.store.file.database import Store
+from muser.store.records.ledger import calls_of
+from muser.store.records.samples import get_trace
+from muser.store.records.workers import workers_of
 
 from .mortal import SAID, Mortals
 

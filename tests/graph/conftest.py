@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from muser.core.recipe import Recipe
-from muser.store.database import Store
+from muser.store.file.database import Store
 
 from .beds import Bed
 from .mortal import Mortals

@@ -75,14 +75,14 @@ def _obey() -> None:
     import httpcore2  # noqa: F401
     import openai.resources.chat  # noqa: F401
 
-    import muser.cli.db
-    import muser.cli.runs
-    import muser.cli.summaries
+    import muser.cli.commands.db
+    import muser.cli.commands.run
+    import muser.cli.printing.summaries
     import muser.graph.run
     import muser.pipeline.models
-    import muser.store.health
-    import muser.store.schema
-    import muser.store.space  # noqa: F401
+    import muser.store.file.schema
+    import muser.store.maintenance.health
+    import muser.store.maintenance.space  # noqa: F401
 
     assert threading.active_count() == 1, "a fork takes no other thread along"
     gc.freeze()

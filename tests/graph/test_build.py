@@ -15,9 +15,9 @@ from muser.core.types import Ask, Critique, Response, SampleInput
 from muser.graph.build import bounded
 from muser.graph.run import run_recipe
 from muser.graph.state import State
-from muser.store.database import Store
-from muser.store.ledger import calls_of
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.records.ledger import calls_of
+from muser.store.records.samples import get_trace
 
 MakeRecipe = Callable[..., Recipe]
 QUERY = "My chest feels tight since this morning, I live on a farm in rural Kenya. What should I do?"

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from muser.endpoints.knowledge import rubric
-from muser.store.database import Store
+from muser.endpoints.simulated.knowledge import rubric
+from muser.store.file.database import Store
 
-from .beds import DONE, ERROR, FAILED_SAMPLES, STOPPED, Bed
+from .beds import DONE, FAILED_SAMPLES, STOPPED, Bed
 
 Lay = Callable[..., Bed]
 Unbroken = Callable[..., dict[str, object]]
@@ -253,7 +253,7 @@ def unbroken_by_the_ledger(bed: Bed, samples: int, simulate: Callable[..., str])
 
     A fault depends on how often a request was seen, so that only the same replies can lead to the same samples.
     """
-    assert bed.run("--new", "--samples", samples, "--set", "models.sim.base_url=http://127.0.0.1:9/v1") == ERROR
+    assert bed.run("--new", "--samples", samples, "--set", "models.sim.base_url=http://127.0.0.1:9/v1") == STOPPED
     with Store.open(bed.folder / "muser.db") as store:
         # Retried samples look for their calls by the seeds of all their tries.
         store.write_now(lambda db: db.execute(SAME_TRIES).rowcount)

@@ -15,10 +15,10 @@ from muser.core.recipe import Recipe
 from muser.core.types import Message, Response, SampleInput
 from muser.graph.inputs import key_of, read_queries
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.export import export_rows, rows
-from muser.store.ledger import calls_of
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.queries.export import export_rows, rows
+from muser.store.records.ledger import calls_of
+from muser.store.records.samples import get_trace
 
 MakeRecipe = Callable[..., Recipe]
 CHAT = [

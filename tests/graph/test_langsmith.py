@@ -12,7 +12,7 @@ from langsmith.utils import get_env_var, tracing_is_enabled
 from muser.core.errors import SettingsError
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
-from muser.store.database import Store
+from muser.store.file.database import Store
 
 MakeRecipe = Callable[..., Recipe]
 

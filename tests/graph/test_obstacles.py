@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from muser.store.database import Store
-from muser.store.samples import counts
+from muser.store.file.database import Store
+from muser.store.records.samples import counts
 
 from .beds import DONE, ERROR, Bed
 

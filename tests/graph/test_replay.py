@@ -15,11 +15,11 @@ from muser.core.recipe import Recipe
 from muser.core.types import Ask, Critique
 from muser.graph.replay import Replayed, replay, run_of
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.forks import forks_of
-from muser.store.ledger import calls_of
-from muser.store.runs import find_run
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.records.forks import forks_of
+from muser.store.records.ledger import calls_of
+from muser.store.records.runs import find_run
+from muser.store.records.samples import get_trace
 
 CRITICS = ("decision", "communication", "safety")
 

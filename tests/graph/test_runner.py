@@ -18,16 +18,16 @@ from langgraph.graph import START, StateGraph
 from muser.core.errors import EndpointRefused, EndpointUnreachable, RunChanged, StoreFull
 from muser.core.recipe import Recipe
 from muser.core.types import Ask, Critique, SampleInput
-from muser.endpoints.simulated import Simulation
-from muser.graph.opening import describe_run
+from muser.endpoints.simulated.server import Simulation
+from muser.graph.identity import describe_run
 from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
 from muser.graph.runner import Job, run_job
 from muser.graph.state import State
-from muser.store.database import Store
-from muser.store.ledger import calls_of, usage_by_role
-from muser.store.runs import find_run, list_runs, start_run
-from muser.store.samples import counts, get_trace
+from muser.store.file.database import Store
+from muser.store.records.ledger import calls_of, usage_by_role
+from muser.store.records.runs import find_run, list_runs, start_run
+from muser.store.records.samples import counts, get_trace
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -170,7 +170,7 @@ async def test_a_model_that_is_not_served_is_refused_before_any_call(
 
 
 async def test_samples_wait_when_the_endpoint_goes_away(make_recipe: MakeRecipe, store: Store) -> None:
-    from muser.endpoints.simulated import simulated_endpoint
+    from muser.endpoints.simulated.server import simulated_endpoint
 
     stop_serving = asyncio.Event()
     async with asyncio.TaskGroup() as group:
@@ -363,7 +363,7 @@ import asyncio, json, sys
 from muser.core.recipe import Recipe
 from muser.core.types import Ask, Critique
 from muser.graph.run import run_recipe
-from muser.store.database import Store
+from muser.store.file.database import Store
 
 with Store.open(sys.argv[1]) as store:
     recipe = Recipe(**json.loads(sys.argv[2]))

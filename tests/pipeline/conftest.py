@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from muser.core.recipe import Recipe
-from muser.endpoints.knowledge import rubric
-from muser.store.database import Store
+from muser.endpoints.simulated.knowledge import rubric
+from muser.store.file.database import Store
 
 CRITICS = {name: {"prompt": f"{name}.md"} for name in ("decision", "communication", "safety")}
 STAGE = {"epochs": 1, "batch_size": 2, "learning_rate": 3e-3, "max_length": 900, "save_steps": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from muser.core.loading import load_recipe
 from muser.core.recipe import ModelSettings, Recipe
-from muser.endpoints import serving
+from muser.endpoints.server import launch
 from muser.evals.grading import score_run
 from muser.evals.scores import summarize
 from muser.pipeline.demo import prepare_demo
@@ -17,8 +17,8 @@ from muser.pipeline.models import trained_model
 from muser.pipeline.run import run_pipeline
 from muser.pipeline.scoring import answering_recipe, evaluate_model, stage_recipe
 from muser.pipeline.steps import Work
-from muser.store.artifacts import latest_artifact
-from muser.store.database import Store
+from muser.store.file.database import Store
+from muser.store.records.artifacts import latest_artifact
 from muser.trainer.sft import train_stage
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
@@ -48,7 +48,7 @@ def test_a_control_trained_on_shuffled_refined_answers_does_not_gain(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    monkeypatch.setattr(serving, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(launch, "serving_engine", lambda: "transformers")
     found = load_recipe(prepare_demo(tmp_path / "demo"))
     simulated = found.models["simulated"].model_copy(update={"base_url": simulate()})
     recipe = found.model_copy(update={"models": found.models | {"simulated": simulated}})

@@ -8,7 +8,7 @@ import pytest
 from muser.core.errors import StoreError
 from muser.core.loading import load_recipe
 from muser.core.types import Persona
-from muser.endpoints.knowledge import knowledge
+from muser.endpoints.simulated.knowledge import knowledge
 from muser.evals.healthbench import load_examples
 from muser.graph.inputs import simulated_inputs
 from muser.pipeline import demo

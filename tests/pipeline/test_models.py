@@ -6,8 +6,8 @@ import pytest
 
 from muser.core.errors import MissingModel, SettingsError
 from muser.pipeline.models import EDGE, folder_revision, locate, places_of
-from muser.store.artifacts import Artifact, record_artifact
-from muser.store.database import Store
+from muser.store.file.database import Store
+from muser.store.records.artifacts import Artifact, record_artifact
 
 from .conftest import MakeRecipe
 

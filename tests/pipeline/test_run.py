@@ -8,11 +8,11 @@ from muser.core.errors import MachineError, SettingsError
 from muser.pipeline import sampling
 from muser.pipeline.run import STEPS, look, plan, run_pipeline, steps_of
 from muser.pipeline.steps import StepState, Work
-from muser.store.artifacts import Artifact, record_artifact
-from muser.store.database import Store
-from muser.store.export import export_rows
-from muser.store.runs import list_runs
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.queries.export import export_rows
+from muser.store.records.artifacts import Artifact, record_artifact
+from muser.store.records.runs import list_runs
+from muser.store.records.samples import get_trace
 
 from .conftest import MakeRecipe
 

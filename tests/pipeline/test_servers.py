@@ -14,14 +14,14 @@ from aiohttp.test_utils import TestServer
 
 from muser.core.errors import ServerError, SettingsError
 from muser.core.recipe import ModelSettings, Recipe, RoleSettings
-from muser.endpoints import serving as servers
-from muser.endpoints.registry import Card, announced
+from muser.endpoints.server import launch as servers
+from muser.endpoints.server.registry import Card, announced
 from muser.pipeline.servers import KEY, StartStopped, kept_up, serving, unless_stopped
-from muser.store.artifacts import Artifact, record_artifact
-from muser.store.database import Store
+from muser.store.file.database import Store
+from muser.store.records.artifacts import Artifact, record_artifact
 
-from ..endpoints.test_guard import wait_for
-from ..endpoints.test_serving import descendants
+from ..endpoints.server.test_launch import descendants
+from ..endpoints.server.test_watchdog import wait_for
 from .conftest import MakeRecipe
 
 URL = "http://127.0.0.1:1/v1"
@@ -188,7 +188,7 @@ async def test_a_vllm_of_its_own_serves_where_none_is_installed_and_its_engines_
     assert os.environ.pop(KEY)
     words = json.loads(said.read_text())
     assert words[words.index("--data-parallel-size") + 1] == "4"
-    assert "--middleware=muser_gate.Gate" in words
+    assert "--middleware=muser_auth.KeyAuth" in words
 
 
 async def test_a_model_that_is_served_already_is_not_served_twice(recipe: Recipe, store: Store) -> None:

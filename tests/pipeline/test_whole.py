@@ -13,12 +13,12 @@ import pytest
 
 from muser.core.loading import recipe_yaml
 from muser.core.recipe import Recipe
-from muser.endpoints import serving
+from muser.endpoints.server import launch
 from muser.pipeline.run import PipelineResult, plan, run_pipeline
 from muser.pipeline.steps import Charts, Listener
-from muser.store.artifacts import latest_artifact, samples_of
-from muser.store.database import Store
-from muser.store.ledger import usage_by_role
+from muser.store.file.database import Store
+from muser.store.records.artifacts import latest_artifact, samples_of
+from muser.store.records.ledger import usage_by_role
 from muser.trainer.tiny import build_tiny_model
 from muser.viewer.charts import draw_loss, loss_curves, score_bars
 
@@ -36,9 +36,9 @@ from muser.core.loading import parse_recipe
 from muser.endpoints import serving
 from muser.pipeline.run import run_pipeline
 from muser.pipeline.steps import Listener
-from muser.store.database import Store
+from muser.store.file.database import Store
 
-serving.serving_engine = lambda: "transformers"
+launch.serving_engine = lambda: "transformers"
 recipe = parse_recipe(Path(sys.argv[1]).read_text(), sys.argv[2])
 step = [""]
 
@@ -63,7 +63,7 @@ say("ended", result.stopped_at)
 @pytest.fixture(autouse=True)
 def _transformers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same server whether or not vLLM is installed."""
-    monkeypatch.setattr(serving, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(launch, "serving_engine", lambda: "transformers")
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from muser.store.database import Store
-from muser.store.runs import Run, create_run
+from muser.store.file.database import Store
+from muser.store.records.runs import Run, create_run
 
 
 @pytest.fixture

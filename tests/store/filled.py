@@ -5,10 +5,10 @@ from typing import TypedDict
 from langgraph.graph import END, START, StateGraph
 
 from muser.core.types import Message, Reply, SampleInput, Usage
-from muser.store.checkpoints import open_checkpointer
-from muser.store.database import Store
-from muser.store.ledger import Call, record_call
-from muser.store.samples import add_samples, record_sample, take_pending
+from muser.store.file.database import Store
+from muser.store.records.checkpoints import open_checkpointer
+from muser.store.records.ledger import Call, record_call
+from muser.store.records.samples import add_samples, record_sample, take_pending
 
 
 class State(TypedDict, total=False):

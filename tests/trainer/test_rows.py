@@ -87,9 +87,9 @@ def test_loss_is_on_the_completion_alone_with_its_end(tokenizer: Any) -> None:
 
 @pytest.mark.train
 def test_the_same_tokens_carry_loss_as_trl_would_choose(tokenizer: Any, tiny: Path, rows: Path, tmp_path: Path) -> None:
-    from muser.trainer.quiet import quiet
+    from muser.trainer.library_logs import library_logs
 
-    with quiet(tmp_path / "log"):
+    with library_logs(tmp_path / "log"):
         from datasets import Dataset
         from trl import SFTConfig, SFTTrainer
 

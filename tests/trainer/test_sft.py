@@ -14,9 +14,9 @@ import pytest
 
 from muser.core.errors import InputError, TrainingError
 from muser.core.recipe import TrainingSettings
+from muser.trainer.result import TrainingProgress, folder_digest
 from muser.trainer.rows import RowReport
 from muser.trainer.sft import train_stage
-from muser.trainer.trained import TrainingProgress, folder_digest
 
 pytestmark = pytest.mark.train
 Make = Callable[..., TrainingSettings]

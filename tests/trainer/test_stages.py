@@ -10,11 +10,11 @@ import pytest
 from muser.core.errors import InputError, MissingModel, SettingsError
 from muser.core.recipe import ModelSettings, Recipe, TrainingSettings
 from muser.core.types import SampleInput
-from muser.store import export
-from muser.store.artifacts import artifacts_of, latest_artifact, parents_of, samples_of
-from muser.store.database import Store
-from muser.store.runs import Run, create_run
-from muser.store.samples import add_samples, record_sample
+from muser.store.file.database import Store
+from muser.store.queries import export
+from muser.store.records.artifacts import artifacts_of, latest_artifact, parents_of, samples_of
+from muser.store.records.runs import Run, create_run
+from muser.store.records.samples import add_samples, record_sample
 from muser.trainer.stages import run_training
 
 Make = Callable[..., TrainingSettings]

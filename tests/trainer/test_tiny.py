@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from muser.core.errors import InputError
+from muser.trainer.result import folder_digest
 from muser.trainer.tiny import build_tiny_model
-from muser.trainer.trained import folder_digest
 
 TEXTS = ["I have had a headache for three days.", "Go to the emergency department now.", "How old are you?"] * 20
 ASKED = [{"role": "user", "content": "Is it serious?"}]

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from muser.cli.viewing import comparer, replay_tools
+from muser.cli.commands.viewer_server import comparer, replay_tools
 from muser.core.recipe import Recipe
 from muser.core.types import SampleInput
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.runs import find_run
+from muser.store.file.database import Store
+from muser.store.records.runs import find_run
 from muser.viewer.app import build_app
 from muser.viewer.playground import Playground
 from muser.viewer.text import visible

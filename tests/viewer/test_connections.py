@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from muser.store.database import Store
+from muser.store.file.database import Store
 from muser.viewer import connections
 from muser.viewer.app import build_app
 from muser.viewer.connections import MOST, BoundedProtocol

@@ -12,8 +12,8 @@ import pytest
 
 from muser.trainer.tiny import build_tiny_model
 
-from ..endpoints.test_guard import is_gone, wait_for
-from ..endpoints.test_serving import descendants
+from ..endpoints.server.test_launch import descendants
+from ..endpoints.server.test_watchdog import is_gone, wait_for
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = {"HF_HUB_OFFLINE": "1"}

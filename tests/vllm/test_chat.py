@@ -1,4 +1,4 @@
-"""endpoints/chat.py against a real vLLM: what the simulated endpoint claims about vLLM has to be so."""
+"""endpoints/client/chat.py against a real vLLM: what the simulated endpoint claims about vLLM has to be so."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 from muser.core.errors import EndpointRefused
 from muser.core.recipe import ModelSettings, RoleSettings
 from muser.core.types import Message, Request
-from muser.endpoints.chat import Endpoint, open_endpoints
+from muser.endpoints.client.chat import Endpoint, open_endpoints
 
 pytestmark = pytest.mark.vllm
 ROLE = RoleSettings(model="tiny")

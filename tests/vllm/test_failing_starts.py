@@ -8,10 +8,10 @@ import pytest
 
 from muser.core.errors import ServerError
 from muser.core.recipe import ServeSettings
-from muser.endpoints.commands import Weights
-from muser.endpoints.serving import serve_model
+from muser.endpoints.server.commands import Weights
+from muser.endpoints.server.launch import serve_model
 
-from ..endpoints.test_serving import descendants
+from ..endpoints.server.test_launch import descendants
 
 
 async def reasons(model: Path, log: Path, *wrong: ServeSettings) -> list[str]:

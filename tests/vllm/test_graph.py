@@ -7,9 +7,9 @@ import pytest
 
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
-from muser.store.database import Store
-from muser.store.ledger import calls_of, usage_by_role
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.records.ledger import calls_of, usage_by_role
+from muser.store.records.samples import get_trace
 
 pytestmark = pytest.mark.vllm
 RECIPES = Path(__file__).parents[2] / "recipes"

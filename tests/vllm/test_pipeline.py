@@ -14,11 +14,11 @@ from muser.core.recipe import Recipe
 from muser.pipeline.models import trained_model
 from muser.pipeline.run import plan, run_pipeline
 from muser.pipeline.steps import Listener
-from muser.store.artifacts import latest_artifact, parents_of
-from muser.store.database import Store
-from muser.store.ledger import Call, calls_of
-from muser.store.runs import find_run
-from muser.store.samples import get_trace
+from muser.store.file.database import Store
+from muser.store.records.artifacts import latest_artifact, parents_of
+from muser.store.records.ledger import Call, calls_of
+from muser.store.records.runs import find_run
+from muser.store.records.samples import get_trace
 from muser.trainer.tiny import build_tiny_model
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(1200)]

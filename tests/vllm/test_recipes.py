@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.loading import load_recipe
-from muser.endpoints.commands import Weights, vllm_command
+from muser.endpoints.server.commands import Weights, vllm_command
 
 pytestmark = pytest.mark.vllm
 RECIPES = Path(__file__).parents[2] / "recipes"

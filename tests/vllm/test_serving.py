@@ -15,13 +15,13 @@ import pytest
 
 from muser.core.recipe import ModelSettings, RoleSettings
 from muser.core.types import Message, Request
-from muser.endpoints.chat import open_endpoints
-from muser.store.artifacts import Artifact, record_artifact
-from muser.store.database import Store
+from muser.endpoints.client.chat import open_endpoints
+from muser.store.file.database import Store
+from muser.store.records.artifacts import Artifact, record_artifact
 
 from ..cli.conftest import Muser, muser
-from ..endpoints.test_guard import is_gone, wait_for
-from ..endpoints.test_serving import descendants
+from ..endpoints.server.test_launch import descendants
+from ..endpoints.server.test_watchdog import is_gone, wait_for
 from ..pipeline.conftest import benchmark_lines
 from .conftest import OFFLINE, muser_serve
 
@@ -117,7 +117,7 @@ def write(recipe: dict[str, Any], folder: Path) -> str:
 def server(trained: Path, tiny_model: Path) -> Iterator[Kept]:
     """A `muser serve` of stage distill as an adapter on its base, with a key; stage refine's adapter may come later."""
     serve = {"weights": "adapter", "max_model_len": 4096, "env": OFFLINE}
-    # Middleware of the recipe's own stands behind the key gate.
+    # Middleware of the recipe's own stands behind the key check.
     serve["options"] = {"middleware": "starlette.middleware.gzip.GZipMiddleware"}
     student = {"model": str(tiny_model), "serve": serve}
     settings = {

@@ -1,0 +1,121 @@
+"""What `muser check` finds out: do the critics import, do the prompts render, what would run, who answers."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ...core.errors import MuserError
+from ...core.hashing import derive_seed
+from ...core.types import Critique, Response
+from ...endpoints.client.chat import open_endpoints
+from ...graph.inputs import read_queries
+from ...graph.run import load_critics
+from ...prompts.attributes import draw_persona, load_attributes
+from ...prompts.templates import PromptSet, load_prompts
+from ..printing.layout import columns
+from ..printing.text import plain
+
+if TYPE_CHECKING:
+    from ...core.recipe import Recipe
+
+
+def rehearse(recipe: "Recipe") -> PromptSet:
+    """Imports every critic and renders every prompt, as a run would; the prompts. Raises what is wrong."""
+    prompts = load_prompts(recipe)
+    tables = load_attributes(recipe.attributes, recipe.folder)
+    load_critics(recipe, prompts)
+    query, answer = "What can I do about my headache?", Response(answer="Rest, and drink enough.").answer
+    critiques = [Critique(critic=name, verdict="revise", rationale="We should ask.") for name in recipe.critics]
+    prompts.persona.render(**tables.describe(draw_persona(tables, derive_seed(recipe.seed, "check"))))
+    prompts.responder.render(query=query)
+    for name in prompts.critics:
+        prompts.critic_messages(name, query=query, answer=answer)
+    prompts.refiner_messages(query=query, answer=answer, critiques=critiques)
+    prompts.judge.render(conversation=query, points=1.0, criterion="Asks how long it has lasted.")
+    return prompts
+
+
+def prompt_facts(recipe: "Recipe", prompts: PromptSet) -> list[dict[str, Any]]:
+    """Every prompt that the recipe's roles read: its file, whose that is, and its digest."""
+    roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
+    return [
+        {"prompt": prompt.name, **prompt.origin.model_dump(), "whose": prompt.origin.whose, "digest": prompt.digest}
+        for prompt in prompts.read_by(roles)
+    ]
+
+
+def print_prompts(console: Console, facts: list[dict[str, Any]]) -> None:
+    """A line for each prompt; the path stands last, so that it is never cut."""
+    widths = {key: max(len(fact[key]) for fact in facts) for key in ("prompt", "whose")}
+    for fact in facts:
+        name, whose = (f"{fact[key]:<{width}}" for key, width in widths.items())
+        style = "yellow" if fact["shadows"] else ""
+        console.print(
+            Text(f"{name}  {fact['digest'][:8]}  {whose}  {plain(fact['file'])}", style=style), soft_wrap=True
+        )
+
+
+def what_would_run(recipe: "Recipe") -> dict[str, Any]:
+    """The run in numbers, and which model plays which role. Raises InputError for a broken query file."""
+    queries = read_queries(recipe.folder / recipe.queries).count if recipe.queries else 0
+    return {
+        "name": recipe.name,
+        "samples": recipe.samples,
+        "queries": queries,
+        "rounds": recipe.rounds,
+        "concurrency": recipe.concurrency,
+        "store": recipe.store,
+        "roles": [_role_facts(recipe, role) for role in recipe.call_roles()],
+    }
+
+
+async def ask_endpoints(recipe: "Recipe") -> list[dict[str, Any]]:
+    """Every model that a role is bound to: where it is, and why it cannot be asked, if it cannot."""
+    needed = dict.fromkeys(recipe.role(role).model for role in recipe.call_roles())
+    return [await _endpoint_facts(recipe, name) for name in needed]
+
+
+def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
+    """The facts for a person."""
+    console.print(Text(f"{file}: settings, critics, prompts and queries are good", style="green"), soft_wrap=True)
+    number = facts["samples"] + facts["queries"]
+    console.print(
+        f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} brought),"
+        f" {facts['concurrency']} in flight, into {facts['store']}\n",
+        soft_wrap=True,
+    )
+    names = ("role", "model", "served as", "prompt or function")
+    rows = [[Text(role[key]) for key in ("role", "model", "served_as", "speaks")] for role in facts["roles"]]
+    for line in columns(console, names, (), rows):
+        console.print(line)
+    console.print()
+    print_prompts(console, facts["prompts"])
+    console.print()
+    for endpoint in facts["endpoints"]:
+        if endpoint["error"]:
+            console.print(Text(f"models.{endpoint['model']}: {plain(endpoint['error'])}", style="red"))
+        else:
+            at = f" at {endpoint['url']}" if endpoint["url"] else ""
+            console.print(Text(f"models.{endpoint['model']}{at} {endpoint['state']}"), soft_wrap=True)
+
+
+def _role_facts(recipe: "Recipe", role: str) -> dict[str, str]:
+    bound = recipe.role(role)
+    kind, _, critic = role.partition(".")
+    settings = recipe.critics[critic] if critic else None
+    speaks = (settings.prompt or settings.function or "") if settings else str(getattr(recipe.prompts, kind))
+    return {"role": role, "model": bound.model, "served_as": recipe.models[bound.name].model, "speaks": speaks}
+
+
+async def _endpoint_facts(recipe: "Recipe", bound: str) -> dict[str, Any]:
+    settings = recipe.models[bound.partition("@")[0]]
+    facts: dict[str, Any] = {"model": bound, "url": ", ".join(settings.addresses), "error": None}
+    if not settings.addresses or "@" in bound:
+        return facts | {"url": None, "state": "is served by muser while it is needed"}
+    try:
+        async with open_endpoints({bound: settings}) as endpoints:
+            await endpoints[bound].check()
+    except MuserError as error:
+        return facts | {"state": "cannot be asked", "error": str(error)}
+    return facts | {"state": f"answers and serves {settings.model}"}

@@ -1,0 +1,177 @@
+"""Commands that care for the database: `db stats`, `check`, `datasette`, `prune`, `vacuum`, `backup`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option, Typer
+
+from ..options import Json, StoreFile
+from ..printing.console import DEFAULT_STORE, command, print_json, stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...store.maintenance.health import Health
+    from ...store.maintenance.space import Space
+
+app = Typer(no_args_is_help=True, rich_markup_mode=None, help="Care for the database: its size, health and copies.")
+
+
+@app.command()
+def stats(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
+    """Show how large the database is, and what takes the room."""
+    from ...store.file.database import Store
+    from ...store.maintenance.space import PARTS, measure
+
+    with Store.open(store, create=False) as opened:
+        space = measure(opened)
+    if json:
+        parts = {name: space.part(name) for name in PARTS}
+        print_json(space.model_dump(mode="json") | {"parts": parts, "kib_per_sample": space.per_sample})
+        return
+    from rich.text import Text
+
+    from ..printing.layout import columns
+
+    console = stdout()
+    console.print(f"{store}: {size_of(space.file)}" + f", log {size_of(space.log)}" * bool(space.log), soft_wrap=True)
+    for line in columns(console, ("what",), ("size", "rows"), [list(map(Text, cells)) for cells in _size_rows(space)]):
+        console.print(line)
+    if space.per_sample is not None:
+        console.print(f"\n{space.per_sample:.1f} KiB for each of {space.done:,} finished samples", highlight=False)
+    if space.done > space.pruned and space.part("steps"):
+        again = command("db", "prune", store=store)
+        console.print(f"steps can be dropped once nobody will replay them: {again}", soft_wrap=True)
+    if space.free > space.file // 10:
+        again = command("db", "vacuum", store=store)
+        console.print(f"free pages can be given back to the disk: {again}", soft_wrap=True)
+
+
+@app.command()
+def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
+    """Read the whole database and name what is corrupted; exits with 1 if anything is."""
+    from ...store.file.database import Store
+    from ...store.maintenance.health import check_store
+
+    with Store.open(store, create=False) as opened:
+        health = check_store(opened)
+    if json:
+        print_json(health.model_dump(mode="json") | {"sound": health.is_sound})
+    else:
+        for line in _health_lines(health, store):
+            stdout().print(line, soft_wrap=True)
+    raise Exit(0 if health.is_sound else 1)
+
+
+@app.command()
+def datasette(store: StoreFile = DEFAULT_STORE) -> None:
+    """Print metadata that makes the database pleasant in Datasette: facets, columns, queries.
+
+    muser db datasette > metadata.yaml, then datasette muser.db --metadata metadata.yaml
+    """
+    from importlib.resources import files
+    from json import dumps
+    from pathlib import Path
+
+    text = files("muser.store.queries").joinpath("datasette.yaml").read_text(encoding="utf-8")
+    stdout().file.write(text.replace("\n  muser:\n", f"\n  {dumps(Path(store).stem)}:\n"))
+
+
+@app.command()
+def prune(
+    keep: Annotated[
+        list[str] | None, Option("--keep", metavar="NAME", help="A run, or a sample as RUN/KEY, that keeps its steps.")
+    ] = None,
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Drop the step history of finished samples.
+
+    Their results and calls stay, so that they are shown, exported and counted as before; they cannot be replayed.
+    """
+    from ...store.file.database import Store
+    from ...store.records.history import prune as prune_history
+
+    with Store.open(store, create=False) as opened:
+        pruned = prune_history(opened, keep or [])
+    if json:
+        print_json(pruned.model_dump(mode="json"))
+        return
+    left = "texts are left alone, since a run is at work"
+    texts = left if pruned.texts is None else f"{pruned.texts:,} texts that nobody refers to"
+    stdout().print(f"dropped: the steps of {pruned.samples:,} samples; {texts}", soft_wrap=True)
+    stdout().print(f"give the room back to the disk with: {command('db', 'vacuum', store=store)}", soft_wrap=True)
+
+
+@app.command()
+def vacuum(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
+    """Give free pages back to the disk. Takes as much room again meanwhile, and no run may be at work."""
+    from ...store.file.database import Store
+    from ...store.maintenance.space import vacuum as write_anew
+
+    with Store.open(store, create=False) as opened:
+        before, after = write_anew(opened)
+    if json:
+        print_json({"before": before, "after": after})
+    else:
+        stdout().print(f"{store}: {size_of(before)} before, {size_of(after)} now", soft_wrap=True)
+
+
+@app.command()
+def backup(
+    file: Annotated[str, Argument(metavar="FILE", help="The copy; nothing is overwritten.")],
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Copy the database as it is at this moment, also while a run is at work."""
+    from pathlib import Path
+
+    from ...store.file.database import Store
+    from ...store.maintenance.space import back_up
+
+    with Store.open(store, create=False) as opened:
+        size = back_up(opened, Path(file))
+    if json:
+        print_json({"file": file, "bytes": size})
+    else:
+        stdout().print(f"{store} copied to {file}: {size_of(size)}", soft_wrap=True)
+
+
+def size_of(count: int) -> str:
+    """Bytes as a person says them."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def _size_rows(space: "Space") -> "Iterator[tuple[str, str, str]]":
+    from ...store.maintenance.space import PARTS
+
+    kinds = {"results": "samples", "texts": "texts", "calls": "calls", "steps": "checkpoints"}
+    for part, tables in PARTS.items():
+        rows = f"{space.rows[kinds[part]]:,} {kinds[part]}" if part in kinds else ""
+        yield part, size_of(space.part(part)) if space.tables else "", rows
+        for table in tables:
+            if table in space.tables and len(tables) > 1:
+                yield f"  {table}", size_of(space.tables[table]), ""
+    yield "free pages", size_of(space.free), ""
+
+
+def _health_lines(health: "Health", store: str) -> "Iterator[str]":
+    if health.is_sound:
+        yield f"{store}: sound, with {health.samples:,} samples"
+        return
+    yield f"{store}: corrupted"
+    for table, complaints in health.corrupted.items():
+        yield f"  {table}"
+        yield from (f"    {complaint}" for complaint in complaints)
+    yield from (f"  {broken}" for broken in health.broken)
+    more = health.unreadable_samples - len(health.unreadable)
+    if health.unreadable:
+        names = ", ".join(health.unreadable) + (f" and {more:,} more" if more else "")
+        yield f"{health.unreadable_samples:,} of {health.samples:,} samples cannot be read whole: {names}"
+    else:
+        yield f"all {health.samples:,} samples can be read"
+    yield "put a copy that `muser db backup` made in its place; docs/storage.md says how to save what is readable"

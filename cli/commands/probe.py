@@ -1,0 +1,103 @@
+"""What `muser check --probe` found out, for a person: each finding with what to do about it, then what a run costs."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ...pipeline.preflight.probe import Probe, probe_recipe
+from ..loading import existing_store
+from ..printing.console import print_json, say, stdout
+from ..printing.layout import columns, paragraph
+from ..printing.progress import duration, share
+from ..printing.summaries import Code
+from ..printing.text import plain
+from .check import print_check
+
+if TYPE_CHECKING:
+    from ...core.recipe import Recipe
+    from ...pipeline.preflight.estimate import Estimate, Interval
+
+MARKS = {"good": "green", "hint": "yellow", "problem": "bold red"}
+INDENT = 9
+BOUNDS = (
+    "The shorter time holds if as many samples in flight as the recipe allows take no longer than those that were"
+    " tried; the longer one if more in flight bring no throughput. Training and evaluation are not counted."
+)
+
+
+def probe_and_print(
+    recipe: "Recipe", file: str, facts: dict[str, Any], *, tries: int, gpus: int | None, json: bool
+) -> int:
+    """Probes and prints; returns the exit code. `facts` is what `muser check` says without asking anybody."""
+    try:
+        with existing_store(recipe) as store:
+            found = asyncio.run(probe_recipe(recipe, store, tries=tries, gpus=gpus, on_start=_tell))
+    except KeyboardInterrupt:
+        return Code.INTERRUPTED
+    if json:
+        print_json(facts | found.to_dict())
+    else:
+        print_check(stdout(), file, facts | {"endpoints": []})
+        print_probe(stdout(), found, [role["role"] for role in facts["roles"]])
+    return Code.ERROR if found.problems else Code.DONE
+
+
+def print_probe(console: Console, probe: Probe, roles: Sequence[str]) -> None:
+    """`roles` are all that the recipe calls, so that a finding on all of them can say so."""
+    for finding in probe.findings:
+        label = Text(finding.level, style=MARKS[finding.level])
+        said = f"{finding.what}, {_named(finding.roles, roles)}: {plain(finding.seen)}"
+        for line in paragraph(console, Text(said), by=INDENT, label=label):
+            console.print(line)
+        if finding.level != "good" and finding.todo:
+            for line in paragraph(console, Text(plain(finding.todo)), by=INDENT + 2, label=Text(" " * INDENT + "→")):
+                console.print(line)
+    console.print()
+    if probe.estimate is None:
+        console.print(Text("What a run will cost cannot be told before the problems are mended.", style="yellow"))
+    else:
+        _print_estimate(console, probe.estimate)
+
+
+def _print_estimate(console: Console, estimate: "Estimate") -> None:
+    tried = f"from {estimate.tried} that were tried"
+    console.print(Text(f"what {estimate.samples:,} samples will cost, {tried} (95 % intervals)", style="bold"))
+    cached = share(round(estimate.tokens_cached.value), round(estimate.tokens_in.value))
+    rows = [
+        ("calls", _count(estimate.calls)),
+        ("prompt tokens", f"{_count(estimate.tokens_in)}, {cached} of them cached"),
+        ("completion tokens", _count(estimate.tokens_out)),
+        ("time", f"{duration(3600 * estimate.hours_least.low)} to {duration(3600 * estimate.hours_most.high)}"),
+        ("GPU-hours", f"{_gpu_hours(estimate)}, with {estimate.gpus} GPU{'s' * (estimate.gpus > 1)}"),
+    ]
+    for line in columns(console, ("", ""), (), [[Text(name), Text(value)] for name, value in rows]):
+        if line.plain:
+            console.print(line)
+    for line in paragraph(console, Text(BOUNDS, style="dim")):
+        console.print(line)
+
+
+def _named(roles: Sequence[str], all_roles: Sequence[str]) -> str:
+    if set(roles) >= set(all_roles):
+        return "all roles"
+    critics = {role for role in all_roles if role.startswith("critics.")}
+    if critics and critics <= set(roles):
+        return ", ".join([*(role for role in roles if role not in critics), "critics"])
+    return ", ".join(roles)
+
+
+def _count(interval: "Interval") -> str:
+    low, high = round(interval.low), round(interval.high)
+    return f"{round(interval.value):,}" + (f" ({low:,} to {high:,})" if low < high else "")
+
+
+def _tell(name: str, path: str) -> None:
+    say(f"serving {name} from {path} ...")
+
+
+def _gpu_hours(estimate: "Estimate") -> str:
+    least, most = estimate.hours_least.low * estimate.gpus, estimate.hours_most.high * estimate.gpus
+    return f"{least:.3g} to {most:.3g}"

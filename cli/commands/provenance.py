@@ -1,0 +1,122 @@
+"""`provenance`: from a training row or a model back to the traces behind it, from a sample to all it went into."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument
+
+from ..options import Json, StoreFile
+from ..printing.console import DEFAULT_STORE, command, print_json, stdout
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from ...store.queries.provenance import ArtifactLineage, RowLineage, SampleLineage
+    from ...store.records.artifacts import Artifact
+
+
+def provenance(
+    what: Annotated[
+        str,
+        Argument(
+            metavar="WHAT",
+            help="A row (FILE:LINE), an artifact (its id, path, or NAME@STAGE), or a sample (RUN/KEY).",
+        ),
+    ],
+    store: StoreFile = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Say where something came from and what became of it.
+
+    From a row of training data back to its trace, from a model to the traces that trained it, from a sample to every
+    row and model that it went into. --json names every sample.
+    """
+    from ...store.file.database import Store
+    from ...store.queries.provenance import ArtifactLineage, RowLineage, trace_lineage
+    from ...store.records.artifacts import samples_of
+
+    with Store.open(store, create=False) as opened:
+        found = trace_lineage(opened, what)
+        if json:
+            first = found.nodes[0].artifact.id if isinstance(found, ArtifactLineage) else None
+            samples = {} if first is None else {"samples": samples_of(opened, first)}
+            print_json(found.model_dump(mode="json") | samples)
+            return
+    if isinstance(found, ArtifactLineage):
+        print_artifact(stdout(), found, store)
+    elif isinstance(found, RowLineage):
+        print_row(stdout(), found, store)
+    else:
+        print_sample(stdout(), found, store)
+
+
+def print_row(console: "Console", row: "RowLineage", store: str) -> None:
+    """A row, whether the store still says the same, and its sample."""
+    console.print(f"{row.path}:{row.line}", soft_wrap=True)
+    if row.stage:
+        console.print(f"  a row of stage {row.stage}, in the words that the store has")
+    else:
+        console.print("  not in the words that the store has: it was edited, or its sample was run again")
+    console.print()
+    print_sample(console, row.sample, store)
+
+
+def print_sample(console: "Console", sample: "SampleLineage", store: str) -> None:
+    """A sample between what it was made from and what it was made into."""
+    from rich.text import Text
+
+    console.print(Text.assemble((sample.sample, "bold"), f" · {sample.status}"))
+    for name in sample.made_from:
+        console.print(f"  made from {name}", soft_wrap=True)
+    for name in sample.made_into:
+        console.print(f"  made into {name}", soft_wrap=True)
+    console.print(f"    {command('show', sample.sample, store=store)}", soft_wrap=True)
+    console.print()
+    console.print("rows" if sample.rows else "in no file of training rows")
+    for use in sample.rows:
+        of = "" if use.sample == sample.sample else f", of {use.sample}"
+        gone = ", overwritten since" if use.overwritten else ""
+        console.print(f"  {use.path}:{use.line} (stage {use.stage}{of}{gone})", soft_wrap=True)
+    if sample.artifacts:
+        console.print("went into")
+        for one in sample.artifacts:
+            console.print(Text.assemble(f"  {one.id}  ", (_name(one), "bold"), f"  {one.path}"), soft_wrap=True)
+
+
+def print_artifact(console: "Console", lineage: "ArtifactLineage", store: str) -> None:
+    """What an artifact comes from, as a tree down to the runs and a sample of each."""
+    for line in _tree(lineage):
+        console.print(line, soft_wrap=True)
+    examples = [source.example for node in lineage.nodes for source in node.sources]
+    if examples:
+        console.print(f"\none of its samples: {command('show', examples[0], store=store)}", soft_wrap=True)
+
+
+def _tree(lineage: "ArtifactLineage") -> "Iterator[Text]":
+    from rich.text import Text
+
+    nodes = {node.artifact.id: node for node in lineage.nodes}
+    seen: set[int | None] = set()
+
+    def lines(number: int | None, depth: int) -> "Iterator[Text]":
+        node, indent = nodes[number], "  " * depth
+        one = node.artifact
+        above = " (above)" if number in seen else ""
+        yield Text.assemble(f"{indent}{number}  ", (_name(one), "bold"), f"  {one.path}{above}")
+        if above:
+            return
+        seen.add(number)
+        for source in node.sources:
+            origin = f", made from those of {source.made_from}" if source.made_from else ""
+            yield Text(f"{indent}   {source.samples:,} samples of {source.run}{origin}")
+        for parent in node.parents:
+            yield from lines(parent, depth + 1)
+
+    yield from lines(lineage.nodes[0].artifact.id, 0)
+
+
+def _name(artifact: "Artifact") -> str:
+    if artifact.kind in ("model", "adapter"):
+        return f"{artifact.kind} {artifact.name}@{artifact.stage}"
+    return f"{artifact.kind} {artifact.name}"

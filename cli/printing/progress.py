@@ -1,0 +1,135 @@
+"""A run while it runs: a live panel on a terminal, plain lines anywhere else."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ...graph.progress import Progress
+
+EVERY = 5.0  # seconds between plain lines
+PANEL_RATE = 4  # pictures a second
+
+
+@contextmanager
+def shown_progress(
+    console: Console, every: float = EVERY, *, panel: bool = True
+) -> Iterator[Callable[["Progress"], None]]:
+    """What to hand to the runner as `on_progress`; it is called at the start, and the counters are read ever after."""
+    with _live(console) if panel and console.is_terminal else _lines(console, every) as follow:
+        yield follow
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[["Progress"], None]]:
+    panel = _Panel()
+    with Live(panel, console=console, refresh_per_second=PANEL_RATE) as live:
+        try:
+            yield panel.follow
+        finally:
+            live.transient = panel.progress is None
+
+
+class _Panel:
+    """Renders the counters as they are when Live asks."""
+
+    def __init__(self) -> None:
+        self.progress: Progress | None = None
+
+    def follow(self, progress: "Progress") -> None:
+        self.progress = progress
+
+    def __rich__(self) -> Panel | Text:
+        if self.progress is None:
+            return Text("opening the run …", style="dim")
+        p, ended = self.progress, self.progress.done + self.progress.failed
+        head = Table.grid(expand=True, padding=(0, 1))
+        head.add_column(ratio=1)
+        head.add_column(justify="right", no_wrap=True)
+        eta = "" if p.eta is None or not p.total - ended else f" · about {duration(p.eta)} left"
+        head.add_row(
+            ProgressBar(total=max(p.total, 1), completed=ended), f"{ended:,}/{p.total:,} · {duration(p.elapsed)}{eta}"
+        )
+        counts = Text.assemble(
+            (f"{p.done:,} done", "green"), " · ", (f"{p.failed:,} failed", "red" if p.failed else ""), " · ",
+            f"{p.in_flight:,} in flight",
+        )  # fmt: skip
+        under_way = Text(f"calls under way: {_nodes(p) or 'none'}")
+        return Panel(Group(head, counts, under_way, Text(_rates(p))), title=Text(p.run_id), title_align="left")
+
+
+@contextmanager
+def _lines(console: Console, every: float) -> Iterator[Callable[["Progress"], None]]:
+    begun, ended = threading.Event(), threading.Event()
+    seen: list[Progress] = []
+    last = ""
+
+    def write() -> None:
+        nonlocal last
+        line = progress_line(seen[0])
+        if line != last:
+            console.print(Text(f"{time.strftime('%H:%M:%S')}  {line}"), soft_wrap=True)
+            last = line
+
+    def write_now_and_then() -> None:
+        begun.wait()
+        while not ended.wait(every):
+            write()
+
+    def follow(progress: "Progress") -> None:
+        if not seen:
+            seen.append(progress)
+            write()
+            begun.set()
+
+    writer = threading.Thread(target=write_now_and_then, name="progress", daemon=True)
+    writer.start()
+    try:
+        yield follow
+    finally:
+        ended.set()
+        begun.set()
+        writer.join()
+        if seen:
+            write()
+
+
+def progress_line(p: "Progress") -> str:
+    """The counters on one line."""
+    nodes = _nodes(p)
+    eta = "" if p.eta is None or p.done + p.failed >= p.total else f" · about {duration(p.eta)} left"
+    flight = f"{p.in_flight:,} in flight{f' ({nodes})' if nodes else ''}"
+    return f"{p.run_id}: {p.done:,}/{p.total:,} done, {p.failed:,} failed, {flight} · {_rates(p)}{eta}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
+
+
+def share(part: int, whole: int) -> str:
+    """A part of a whole in per cent."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def _nodes(p: "Progress") -> str:
+    return ", ".join(f"{node} {count}" for node, count in sorted(p.nodes.items()) if count)
+
+
+def _rates(p: "Progress") -> str:
+    reused = f", {p.reused:,} reused" if p.reused else ""
+    cached = f" · {share(p.tokens_cached, p.tokens_in)} of prompt tokens cached" if p.tokens_in else ""
+    return f"{p.calls:,} calls{reused} · {p.tokens_per_second:,.0f} tokens/s{cached}"

@@ -1,0 +1,86 @@
+"""Tables of scores: those of one evaluation, of two, and of a finished pipeline."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .console import say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ...pipeline.run import PipelineResult
+
+
+def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
+    """The table of scores, each marked by how it differs from the one before it, and under it that of differences."""
+    from itertools import pairwise
+
+    from ...pipeline.report import render
+
+    names = render.metrics_of(scores)
+    stages = list(scores)
+    marked = {stage: scores[stage]["differences"].get(before) for before, stage in pairwise(["", *stages])}
+
+    def cell(stage: str, name: str) -> str:
+        score, differences = _plus_minus(render.find_score(scores[stage]["report"], name), "mean"), marked[stage]
+        return score if differences is None else f"{score} {_mark(differences.get(name))}"
+
+    rows = [[render.metric_name(name), *(cell(stage, name) for stage in stages)] for name in names]
+    _print(console, stages, rows)
+    pairs = [(stage, other) for stage in stages for other in scores[stage]["differences"]]
+    if pairs:
+        say("")
+        rows = [
+            [render.metric_name(name), *(_difference(scores[s]["differences"][o].get(name)) for s, o in pairs)]
+            for name in names
+        ]
+        console.print()
+        _print(console, [f"{stage} − {other}" for stage, other in pairs], rows)
+
+
+def print_report(console: "Console", result: "PipelineResult") -> None:
+    """A finished pipeline: its table and caption, and where the rest is."""
+    from json import loads
+
+    from ...pipeline.report import render
+
+    if result.report is None:
+        return
+    data = loads(result.report.with_suffix(".json").read_text(encoding="utf-8"))
+    if data["scores"]:
+        print_scores(console, data["scores"])
+        console.print()
+        console.print(
+            f"per cent ± half the 95 % interval; {render.WORSE} got worse, {render.UNSURE} no difference shown"
+        )
+    if data["caption"]:
+        console.print()
+        console.print(data["caption"])
+    console.print()
+    console.print(f"report: {result.report} (also .md and .json)", soft_wrap=True)
+
+
+def _print(console: "Console", names: "Sequence[str]", rows: "Sequence[Sequence[str]]") -> None:
+    from rich.text import Text
+
+    from .layout import columns
+
+    for line in columns(console, ("",), names, [[Text(cell) for cell in row] for row in rows]):
+        console.print(line)
+
+
+def _mark(difference: "Mapping[str, Any] | None") -> str:
+    from ...pipeline.report import render
+
+    marks = {"lower": render.WORSE, "no difference shown": render.UNSURE}
+    return marks.get(difference["verdict"], " ") if difference else " "
+
+
+def _plus_minus(found: "Mapping[str, float] | None", key: str, sign: str = "") -> str:
+    if found is None:
+        return "–"
+    return f"{100 * found[key]:{sign}.1f} ± {50 * (found['high'] - found['low']):.1f}"
+
+
+def _difference(found: "Mapping[str, Any] | None") -> str:
+    return "–" if found is None else f"{_plus_minus(found, 'difference', '+')} {_mark(found)}"

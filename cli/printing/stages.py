@@ -1,0 +1,98 @@
+"""The pipeline while it runs: a line a step, and the progress of what the step does."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from .console import say
+from .progress import duration, shown_progress
+from .text import plain
+
+if TYPE_CHECKING:
+    from ...core.types import Stage
+    from ...graph.progress import Progress
+    from ...pipeline.steps import Listener, StepState
+    from ...trainer.result import TrainingProgress
+    from ...trainer.rows import RowReport
+
+MARKS = {"done": ("✓", "green"), "unfinished": ("…", "yellow"), "stale": ("↻", "yellow"), "to do": ("·", "dim")}
+EVERY = 5.0  # seconds between lines of a training
+
+
+@contextmanager
+def shown_steps(console: Console) -> Iterator["Listener"]:
+    """What to hand to `run_pipeline` as its listener."""
+    from ...pipeline.steps import Listener
+
+    with ExitStack() as open_now:
+        screen = _Screen(console, open_now)
+        yield Listener(
+            on_step=screen.step,
+            on_serve=screen.serve,
+            on_warning=lambda what: say(f"  warning: {what}"),
+            on_samples=screen.samples,
+            on_rows=screen.rows,
+            on_training=screen.training,
+        )
+
+
+def step_line(state: "StepState") -> Text:
+    """A step's name, state and note."""
+    mark, style = MARKS[state.state]
+    line = Text.assemble((f"{mark} {state.name:<14}", style), f"{state.state:<11}", plain(state.note))
+    line.rstrip()
+    return line
+
+
+class _Screen:
+    """Shows one thing at a time: a run's panel, or a training's lines."""
+
+    def __init__(self, console: Console, open_now: ExitStack) -> None:
+        self.console, self.open_now = console, open_now
+        self.run: Progress | None = None
+        self.follow: Callable[[Progress], None] = lambda _: None
+        self.said = 0.0
+
+    def step(self, state: "StepState") -> None:
+        self.close()
+        self.console.print(step_line(state), soft_wrap=True)
+
+    def serve(self, name: str, path: str) -> None:
+        say(f"  serving {name} from {path} ...")
+
+    def samples(self, progress: "Progress") -> None:
+        if progress is not self.run:
+            self.close()
+            self.run = progress
+            self.follow = self.open_now.enter_context(shown_progress(self.console))
+        self.follow(progress)
+
+    def rows(self, stage: "Stage", report: "RowReport") -> None:
+        lengths = (
+            f"{report.lengths['min']:,} to {report.lengths['max']:,} tokens, of which {report.max_length:,} may be"
+        )
+        say(f"  training {stage} on {report.kept:,} of {report.rows:,} rows of {lengths}")
+        if report.dropped:
+            say(f"  {len(report.dropped):,} rows are left out: {', '.join(sorted({r.reason for r in report.dropped}))}")
+
+    def training(self, progress: "TrainingProgress") -> None:
+        ended = progress.step == progress.total
+        if not ended and time.monotonic() - self.said < EVERY:
+            return
+        self.said = time.monotonic()
+        left = "" if ended else f" · about {duration(progress.eta)} left"
+        self.console.print(
+            Text(
+                f"  step {progress.step:,}/{progress.total:,} · loss {progress.loss:.3f} · "
+                f"{progress.tokens_per_second:,.0f} tokens/s{left}"
+            ),
+            soft_wrap=True,
+        )
+
+    def close(self) -> None:
+        self.open_now.close()
+        self.run = None

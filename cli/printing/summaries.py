@@ -1,0 +1,191 @@
+"""A run when it has ended: what became of its samples, what failed and why, what each role used, what to do next."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from .console import command
+from .layout import columns
+from .progress import duration, share
+from .text import plain
+from .traces import STATUSES
+
+if TYPE_CHECKING:
+    from ...graph.progress import Limiter, Summary
+    from ...store.records.ledger import RoleUsage
+    from ...store.records.runs import RunLine
+
+
+class Code(IntEnum):
+    """What an exit code says; wrong usage is 2."""
+
+    DONE = 0
+    ERROR = 1
+    FAILED_SAMPLES = 3
+    STOPPED = 4
+    INTERRUPTED = 130
+
+
+REASONS = {
+    "tokens": "stopped at the limit of tokens",
+    "hours": "stopped at the limit of hours",
+    "interrupt": "interrupted",
+    "endpoint": "stopped, since nothing more comes of asking the endpoint",
+    "bug": "stopped: one sample after the other fails with a bug in muser",
+    "killed": "stopped, since nobody was left to go on",
+}
+
+
+SIMULATED = "simulated: a script answered, no model; this says nothing about medicine"
+
+LIMITERS: dict["Limiter", str] = {
+    "samples": "too few samples",
+    "client": "muser itself",
+    "queue": "the servers' queues",
+    "kv": "the servers' KV cache",
+    "latency": "the endpoints' latency",
+    "concurrency": "concurrency",
+}
+
+
+def exit_code(summary: "Summary") -> Code:
+    """Pending samples weigh more than failed ones: the same command goes on with them."""
+    if summary.pending:
+        return Code.INTERRUPTED if summary.stopped_by == "interrupt" else Code.STOPPED
+    return Code.FAILED_SAMPLES if summary.failed else Code.DONE
+
+
+def print_summary(console: Console, summary: "Summary", again: str, store: str) -> None:
+    """`again` is the command that goes on with what is pending."""
+    line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
+    line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
+    line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
+    has_failed = summary.failed and not summary.done
+    console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold"))
+    if summary.simulated:
+        console.print(Text(SIMULATED, style="yellow"))
+    if summary.pending:
+        _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; go on with:", [again], "yellow")
+        if summary.stop_cause:
+            console.print(Text(_indented(plain(summary.stop_cause))))
+    if summary.killed and not summary.pending:
+        console.print(
+            Text(f"worker processes killed meanwhile, others did their part: {summary.killed}", style="yellow")
+        )
+    if summary.failures:
+        _print_failures(console, summary, store)
+    if summary.unjudged:
+        items = (
+            f"{summary.unjudged:,} rubric item{'s' * (summary.unjudged > 1)} got no verdict from the judge; retry with:"
+        )
+        _print_lines(console, items, [command("retry", summary.run_id, "--failed", store=store)], "yellow")
+    limiter = max(summary.limited_by.items(), key=lambda item: item[1], default=("unknown", 0.0))[0]
+    if limiter != "unknown":
+        console.print(Text(f"most of the time limited by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
+    if summary.usage:
+        console.print()
+        _print_usage(console, summary.usage)
+        _print_prefix_cache(console, summary)
+    steps = next_steps(summary, store)
+    if steps:
+        console.print()
+        _print_lines(console, "look further", steps, "bold")
+
+
+def _reused(runs: Mapping[str, int]) -> str:
+    """How many calls were reused, and from which runs."""
+    total = sum(runs.values())
+    calls = f"{total:,} call{'s' * (total > 1)} reused"
+    if len(runs) == 1:
+        return f"{calls} from {next(iter(runs))}"
+    named = [f"{count:,} from {run}" for run, count in list(runs.items())[:3]]
+    named += [f"{sum(list(runs.values())[3:]):,} from {len(runs) - 3} more"] if len(runs) > 3 else []
+    return f"{calls} ({', '.join(named)})"
+
+
+def next_steps(summary: "Summary", store: str) -> list[str]:
+    """Commands that make sense after a run that ended like this."""
+    failed = [command("show", summary.failures[0].example, "--why", store=store)] if summary.failures else []
+    if not summary.done:
+        return failed
+    if summary.kind == "evaluation":
+        return [*failed, command("eval", "score", summary.run_id, store=store)]
+    return [
+        *failed,
+        command("list", summary.run_id, store=store),
+        command("export", summary.run_id, "--stage", "distill", store=store),
+        command("export", summary.run_id, "--stage", "refine", store=store),
+    ]
+
+
+def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
+    """Runs as `muser runs` lists them."""
+    rows = []
+    for line in lines:
+        tokens = line.tokens_in + line.tokens_out
+        counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
+        begun = line.created_at[:16].replace("T", " ")
+        status = Text(line.status, style=STATUSES.get(line.status, ""))
+        rows.append([Text(line.id), status, Text(begun), *(Text(f"{count:,}") for count in counts)])
+    numbers = ("done", "failed", "pending", "calls", "tokens")
+    _print_columns(console, ("run", "status", "begun (UTC)"), numbers, rows)
+    if simulated := [line.id for line in lines if line.simulated]:
+        console.print(Text(f"simulated, by a script and no model: {', '.join(simulated)}", style="dim"))
+
+
+def _print_failures(console: Console, summary: "Summary", store: str) -> None:
+    console.print()
+    console.print(Text("failed", style="bold red"))
+    for failure in summary.failures:
+        where = f" at {failure.node}" if failure.node else ""
+        console.print(Text(f"  {failure.samples:,} x {failure.cause_kind}{where}, for example {failure.example}"))
+        console.print(Text(_indented(plain(failure.message), 6)))
+    _print_lines(console, "  try them again:", [command("retry", summary.run_id, "--failed", store=store)])
+
+
+def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:
+    rows = [[Text(one.role), *map(Text, _sums([one]))] for one in usage]
+    if len(usage) > 1:
+        rows.append([Text("all", style="bold"), *map(Text, _sums(usage))])
+    console.print(Text("tokens by role", style="bold"))
+    numbers = ("calls", "reused", "repairs", "in", "cached", "out", "s/call")
+    _print_columns(console, ("role",), numbers, rows)
+
+
+def _print_prefix_cache(console: Console, summary: "Summary") -> None:
+    """The servers' own counters, where their replies do not report cached tokens."""
+    if any(one.tokens_cached for one in summary.usage):
+        return
+    for address, counts in summary.prefix_cache.items():
+        found = f"{share(counts['hits'], counts['queries'])} of {counts['queries']:,} prompt tokens cached"
+        console.print(Text(f"{found} at {address}, as its /metrics counted during this command", style="dim"))
+
+
+def _sums(usage: Sequence["RoleUsage"]) -> Iterable[str]:
+    calls, tokens_in = sum(u.calls for u in usage), sum(u.tokens_in for u in usage)
+    yield f"{calls:,}"
+    yield f"{sum(u.reused for u in usage):,}"
+    yield f"{sum(u.repairs for u in usage):,}"
+    yield f"{tokens_in:,}"
+    yield share(sum(u.tokens_cached for u in usage), tokens_in)
+    yield f"{sum(u.tokens_out for u in usage):,}"
+    yield f"{sum(u.seconds for u in usage) / calls:.2f}" if calls else "-"
+
+
+def _print_columns(console: Console, left: Sequence[str], right: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    for line in columns(console, left, right, rows):
+        console.print(line)
+
+
+def _print_lines(console: Console, title: str, lines: Iterable[str], style: str = "") -> None:
+    """Commands stay on one line each, so that they can be copied."""
+    console.print(Text(title, style=style))
+    for line in lines:
+        console.print(Text(f"    {line}"), soft_wrap=True)
+
+
+def _indented(text: str, by: int = 2) -> str:
+    return "\n".join(" " * by + line for line in text.splitlines())

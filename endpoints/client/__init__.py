@@ -1,0 +1,1 @@
+"""What sends a request and reads the reply: chat models, transport, keys, failures, metrics."""

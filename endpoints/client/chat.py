@@ -1,0 +1,289 @@
+"""Chat models at OpenAI-compatible endpoints: one request in, one reply out, every failure a MuserError."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from pydantic import JsonValue
+
+from ...core.errors import EndpointError, EndpointRefused, EndpointUnreachable, SettingsError
+from ...core.hashing import derive_seed
+from ...core.recipe import ModelSettings, RoleSettings
+from ...core.types import SIMULATED, Message, Reply, Request, Usage
+from .completions import open_chat
+from .failures import Failures
+from .keys import Secrets, read_secrets
+from .langsmith import langsmith_tracing
+from .metrics import Load, read_load
+from .structured import response_format, with_schema
+from .transport import Client, open_session
+
+CHECK_TIMEOUT = 30.0  # seconds
+METRICS_TIMEOUT = 3.0  # seconds
+DOWN = 30.0  # seconds that a server which could not be reached is passed over, where there are others
+RANK = "X-data-parallel-rank"  # vLLM's: which of a server's engines answers
+EFFORTS = ("low", "medium", "high")
+TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
+
+
+class Endpoint:
+    """One model of a recipe, ready to be asked. Made by `open_endpoints`.
+
+    A model has as many as there are engines behind its addresses; `rank` is an engine's number at its address.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        secrets: Secrets,
+        *,
+        url: str,
+        rank: int | None = None,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self.name, self.settings, self.keeps_metrics = name, settings, False
+        self._told = ""
+        self.where = f"models.{name} at {url}"
+        self._servers: list[Endpoint] = [self]
+        self._down_until = 0.0
+        self._url, self._failures = url, Failures(name, settings.api_key_env, secrets, self.where)
+        self._client = Client(settings, secrets, self._failures, session, url)
+        engine = {} if rank is None else {RANK: str(rank)}
+        self._chat = open_chat(settings.model, self._client, engine)
+
+    def messages(self, request: Request) -> tuple[Message, ...]:
+        """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
+        if request.output_schema is None or self.settings.structured == "json_schema":
+            return request.messages
+        return with_schema(request.messages, request.output_schema)
+
+    def parameters(self, request: Request, role: RoleSettings, seed: int) -> dict[str, JsonValue]:
+        """All that is sent besides the messages; with them it is the request's whole body."""
+        model, vllm = self.settings, self.settings.api == "vllm"
+        schema = request.output_schema
+        thinking = {"on": True, "off": False, "auto": False if schema else None}.get(role.reasoning)
+        sent: dict[str, JsonValue] = {
+            "model": model.model,
+            "temperature": model.temperature if role.temperature is None else role.temperature,
+            # OpenAI's newer models refuse max_tokens, and some servers (transformers serve) the newer name.
+            "max_tokens" if vllm else "max_completion_tokens": role.max_tokens or model.max_tokens,
+            "seed": seed,
+        }
+        if model.top_p is not None:
+            sent["top_p"] = model.top_p
+        if schema is not None and model.structured == "json_schema":
+            sent["response_format"] = response_format(schema, with_lengths=vllm)
+        if role.reasoning in EFFORTS:
+            sent["reasoning_effort"] = role.reasoning
+        if vllm and thinking is not None:
+            given = model.extra_body.get("chat_template_kwargs")
+            sent["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinking}
+        return {**model.extra_body, **sent}
+
+    def beside(self, others: Sequence["Endpoint"]) -> Self:
+        """This one, and others that serve the same model."""
+        servers: list[Endpoint] = [self, *others]
+        for server in servers:
+            server._servers = servers
+        return self
+
+    def at(self, sample: str) -> "Endpoint":
+        """The server, and of its engines the one, that all calls of a sample go to: what they share is in its cache.
+
+        One that could not be reached a moment ago is passed over.
+        """
+        first, now = derive_seed(sample) % len(self._servers), time.monotonic()
+        inorder = [*self._servers[first:], *self._servers[:first]]
+        return next((server for server in inorder if server._down_until <= now), inorder[0])
+
+    async def complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
+        """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is.
+
+        Where this server is gone another of the model's takes over.
+        """
+        try:
+            return await self._complete(request, role, seed)
+        except EndpointUnreachable:
+            now = time.monotonic()
+            for server in self._servers:
+                if server._url == self._url:
+                    server._down_until = now + DOWN
+            left = [server for server in self._servers if server._down_until <= now]
+            if not left:
+                raise
+            return await left[seed % len(left)].complete(request, role, seed)
+
+    async def _complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
+        messages = [TURNS[message.role](content=message.content) for message in self.messages(request)]
+        parameters = self.parameters(request, role, seed)
+        started = time.perf_counter()
+        try:
+            # Retries included, so that `timeout` keeps what it says.
+            async with asyncio.timeout(self.settings.timeout):
+                message = await self._chat.ainvoke(messages, extra_body=parameters)
+        except TimeoutError as error:
+            raise self._failures.timeout(self.settings.timeout) from error
+        return _read_reply(message, time.perf_counter() - started, self.settings.reasoning_marks)
+
+    async def check(self) -> None:
+        """Is every server there, the key good and the model served? One without GET models is taken at its word."""
+        await asyncio.gather(*(server._check() for server in self._places()))
+        named = {server._told for server in self._servers if server._told}
+        if len(named) > 1:
+            where = ", ".join(f"{server._told} at {server._url}" for server in self._places())
+            raise EndpointRefused(
+                f"the servers of {self.name} serve different models: {where}", where=f"models.{self.name}.base_url"
+            )
+
+    @property
+    def revision(self) -> str:
+        """What tells the model from others of its name: the recipe's word, else the server's own once it is checked."""
+        return self.settings.revision or self._told
+
+    @property
+    def servers(self) -> dict[str, str]:
+        """Address → the model that the server there names, empty where it names none or the recipe has the word."""
+        return {server._url: "" if self.settings.revision else server._told for server in self._places()}
+
+    def _places(self) -> list["Endpoint"]:
+        """One of each address: what is asked of a server and not of its engines."""
+        return list({server._url: server for server in self._servers}.values())
+
+    async def _check(self) -> None:
+        cards, name = await self._cards(), self.settings.model
+        served, told = list(cards or ()), _named_by((cards or {}).get(name, {}), name)
+        for server in self._servers:
+            server._told = told if server._url == self._url else server._told
+        # `transformers serve` lists only what is in the hub's cache.
+        if not served or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
+            return
+        shown = ", ".join(served[:10]) + (f" and {len(served) - 10} more" if len(served) > 10 else "")
+        raise EndpointRefused(
+            f"model {name} is not served there",
+            where=self.where,
+            todo=f"served are: {shown or 'none'}; set models.{self.name}.model",
+        )
+
+    async def served(self) -> list[str] | None:
+        """The models that the server lists; None where it keeps no list. Raises as `check` does."""
+        cards = await self._cards()
+        return None if cards is None else list(cards)
+
+    async def context(self) -> int | None:
+        """Tokens that prompt and reply may have together; None where the server does not tell. Raises as `check`."""
+        cards = await self._cards() or {}
+        # An adapter's card leaves it to its base model's.
+        card = cards.get(self.settings.model, {})
+        lengths = [each.get("max_model_len") for each in (card, cards.get(str(card.get("parent")), {}))]
+        return next((length for length in lengths if isinstance(length, int)), None)
+
+    async def _cards(self) -> dict[str, dict[str, Any]] | None:
+        listing = await self._get("models")
+        if listing is None:
+            return None
+        try:
+            return {str(model["id"]): dict(model) for model in json.loads(listing)["data"]}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EndpointRefused(
+                "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
+                where=self.where,
+                todo="check base_url; it normally ends in /v1",
+            ) from error
+
+    async def loads(self) -> dict[str, Load]:
+        """Address → load, for each of the model's servers that tells. Never raises: a run goes on without."""
+        told = await asyncio.gather(*(server._load() for server in self._places()))
+        self.keeps_metrics = self.keeps_metrics or any(told)
+        return {address: load for each in told for address, load in each.items()}
+
+    async def _load(self) -> dict[str, Load]:
+        address = self._url.removesuffix("/v1")
+        try:
+            page = await self._client.get(f"{address}/metrics", METRICS_TIMEOUT)
+        except EndpointError:
+            return {}
+        load = read_load(page.decode(errors="replace")) if page else None
+        return {address: load} if load else {}
+
+    async def _get(self, path: str) -> bytes | None:
+        """None where the server has no such page."""
+        return await self._client.get(f"{self._url}/{path}", min(CHECK_TIMEOUT, self.settings.timeout))
+
+
+@asynccontextmanager
+async def open_endpoints(
+    models: Mapping[str, ModelSettings], *, langsmith: bool = False
+) -> AsyncIterator[dict[str, Endpoint]]:
+    """Every model of a recipe over one HTTP session; `langsmith` traces what is asked while it is open.
+
+    Raises SettingsError for keys missing in the environment.
+    """
+    for name, model in models.items():
+        if not model.addresses:
+            raise SettingsError(
+                f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
+            )
+    secrets = read_secrets(models)
+    urls = [url for model in models.values() for url in model.addresses]
+    async with open_session(urls) as session, langsmith_tracing(langsmith):
+        opened = {}
+        for name, model in models.items():
+            ranks = range(model.data_parallel) if model.data_parallel > 1 else [None]
+            first, *others = (
+                Endpoint(name, model, secrets[name], url=url, rank=rank, session=session)
+                for url in model.addresses
+                for rank in ranks
+            )
+            opened[name] = first.beside(others)
+        yield opened
+
+
+def split_reasoning(text: str, marks: Sequence[str]) -> tuple[str, str]:
+    """(reasoning, answer) of a text with inline marks; the opening one may be missing, unclosed it takes all."""
+    opening, closing = marks
+    head, closed, tail = text.partition(closing)
+    if closed:
+        return head.strip().removeprefix(opening).strip(), tail.lstrip()
+    if text.lstrip().startswith(opening):
+        return text.strip().removeprefix(opening).strip(), ""
+    return "", text
+
+
+def _read_reply(message: AIMessage, seconds: float, marks: Sequence[str]) -> Reply:
+    text, extra, meta = str(message.content), message.additional_kwargs, message.response_metadata
+    reasoning, finish_reason, usage = extra["reasoning"], meta["finish_reason"], message.usage_metadata
+    if not reasoning:
+        reasoning, text = split_reasoning(text, marks)
+    if extra["refusal"] and not text:
+        text, finish_reason = extra["refusal"], "content_filter"
+    return Reply(
+        text=text,
+        reasoning=reasoning,
+        finish_reason=finish_reason,
+        model=meta["model_name"],
+        simulated=meta.get("system_fingerprint") == SIMULATED,
+        usage=Usage(
+            tokens_in=usage["input_tokens"],
+            tokens_out=usage["output_tokens"],
+            tokens_cached=usage["input_token_details"]["cache_read"],
+        )
+        if usage
+        else Usage(),
+        seconds=seconds,
+    )
+
+
+def _named_by(card: Mapping[str, Any], name: str) -> str:
+    """The model behind the name that it is served under, as vLLM's card has it.
+
+    A path is no name: another machine has the same weights elsewhere, and others at the same path.
+    """
+    root = card.get("root")
+    return root if isinstance(root, str) and root != name and not root.startswith(("/", ".", "~")) else ""

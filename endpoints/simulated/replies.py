@@ -1,0 +1,176 @@
+"""What each simulated role says; every sentence of substance comes from simulated.yaml."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...core.hashing import derive_seed
+from .faults import Spoken
+from .knowledge import Topic, knowledge
+from .roles import Asked, facet_of
+
+Pick = Callable[[str, Sequence[str]], str]
+"""(what for, choices) → one of them, fixed by the server's seed and the request."""
+
+
+UNKNOWN = "simulated: I cannot tell what this prompt asks"
+"""The answer to a prompt that is not recognised as any role's."""
+
+SHARES = {"strict": 0.0, "lenient": 0.75}
+"""Word in a critic's prompt → the share of answers that it passes although they could say more."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the models behave: `passing` is the share of answers that a critic passes, `long` answers fill a page."""
+
+    seed: int = 0
+    passing: float = 0.0
+    long: bool = False
+
+
+def speak(asked: Asked, manner: Manner, digest: str) -> Spoken:
+    """What the role says; a pure function of its arguments."""
+    seed = manner.seed
+
+    def pick(what: str, choices: Sequence[str]) -> str:
+        return choices[derive_seed(seed, digest, what) % len(choices)]
+
+    match asked.role:
+        case "persona":
+            spoken = Spoken(write_query(asked.attributes, pick), "I write as this person would.")
+        case "critic":
+            spoken = Spoken(
+                json.dumps(criticise(asked, manner)), "I compare the answer with what the query leaves open."
+            )
+        case "refiner":
+            spoken = Spoken(refine(asked), "I carry out the plans.")
+        case "judge":
+            spoken = Spoken(json.dumps(judge(asked)), "I look for the words that the criterion quotes.")
+        case "responder":
+            spoken = respond(asked.query, pick, long=manner.long)
+        case _:
+            spoken = Spoken(UNKNOWN if asked.schema is None else json.dumps(fill(asked.schema)))
+    return spoken if asked.thinking else Spoken(spoken.text)
+
+
+def write_query(attributes: dict[str, str], pick: Pick) -> str:
+    """The query of a persona: identity, condition and region can be read from it, the other attributes shape it."""
+    known, given = knowledge(), attributes
+    topic = known.topic(given["condition"], given["identity"], given["region"])
+    wording = known.wording
+    vagueness, style = wording.cue("vagueness", given), wording.cue("style", given)
+    complaint = topic.condition.complaint if vagueness == "specific" else topic.condition.vague
+    place = topic.region.place or given["region"]
+    query = pick("template", wording.templates[style]).format(
+        opening=pick("opening", wording.openings[vagueness]),
+        intro=topic.identity.intro,
+        subject=topic.identity.subject,
+        complaint=complaint.format(condition=given["condition"]),
+        detail=pick("detail", wording.details[wording.cue("completeness", given)]),
+        place=pick("place", wording.places).format(place=place),
+        ask=wording.asks[wording.cue("intent", given)],
+    )
+    query = " ".join(query.split())
+    return query.lower() if style == "phone typing" else query
+
+
+def respond(query: str, pick: Pick, *, long: bool = False) -> Spoken:
+    """The teacher: sound basic advice, the same for everyone, that asks nothing and warns of nothing."""
+    known = knowledge()
+    condition = known.read(query).condition
+    about = "this" if condition is known.fallback else condition.name
+    said = {"about": about, "fact": condition.fact, "advice": condition.advice, "closing": known.wording.closing}
+    answers = known.wording.long_answers if long else known.wording.answers
+    return Spoken(pick("answer", answers).format(**said), pick("reasoning", known.wording.reasoning).format(**said))
+
+
+def criticise(asked: Asked, manner: Manner) -> dict[str, str]:
+    """A critique of one facet: a plan that names the missing words, and `pass` where the answer says them already.
+
+    A share of the other answers passes too, with a plan that changes nothing. A prompt with the word strict or lenient
+    moves that share; whatever a stricter critic passes, a more lenient one passes as well.
+    """
+    facet = facet_of(asked.tail)
+    needed, plan = _plan(knowledge().read(asked.query), facet)
+    if all(text in asked.answer for text in needed):
+        return {"rationale": plan, "verdict": "pass"}
+    words = [word for word in SHARES if re.search(rf"\b{word}\b", asked.tail, re.IGNORECASE)]
+    share = SHARES[words[0]] if words else manner.passing
+    if derive_seed(manner.seed, facet, asked.query, asked.answer) < share * 2**31:
+        return {"rationale": knowledge().wording.plans["pass"], "verdict": "pass"}
+    return {"rationale": plan, "verdict": "revise"}
+
+
+def refine(asked: Asked) -> str:
+    """The answer with what the plans in the prompt ask for, and nothing else."""
+    wording, answer = knowledge().wording, asked.answer
+    topic = knowledge().read(asked.query)
+    if topic.steps in asked.tail:
+        answer = answer.replace(topic.condition.advice, topic.steps)
+
+    def planned(*sentences: str) -> list[str]:
+        return [text for text in sentences if text in asked.tail and text not in answer]
+
+    before = planned(topic.identity.salute, wording.empathy, topic.condition.question)
+    after = planned(topic.warning)
+    if topic.condition.urgent:
+        before, after = after + before, []
+    if before or after:
+        # What was said to everyone makes room for what is said to this asker.
+        answer = re.sub(rf"\s+{re.escape(wording.closing)}", "", answer)
+    return ("\n\n" if "\n" in answer else " ").join([*before, answer, *after])
+
+
+def judge(asked: Asked) -> dict[str, Any]:
+    """Looks in the last answer for what the criterion quotes; without a quotation, for its longer words."""
+    text, criterion = _plain(asked.answer), asked.criterion
+    if limit := re.search(r"at most (\d+) words", criterion):
+        count = len(text.split())
+        return {"explanation": f"The answer has {count} words.", "criteria_met": 0 < count <= int(limit[1])}
+    if quoted := re.findall(r'["“]([^"”]+)["”]', criterion):
+        missing = [phrase for phrase in quoted if _plain(phrase) not in text]
+        explanation = f"The answer does not say: {missing[0]}" if missing else "The answer says so."
+        return {"explanation": explanation, "criteria_met": not missing}
+    wanted = set(re.findall(r"[a-z]{5,}", _plain(criterion)))
+    held = sum(word in text for word in wanted)
+    explanation = f"{held} of the criterion's {len(wanted)} longer words are in the answer."
+    return {"explanation": explanation, "criteria_met": bool(wanted) and 2 * held >= len(wanted)}
+
+
+def fill(schema: dict[str, Any]) -> Any:
+    """The smallest value of a JSON schema that no role asks for."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "object":
+            properties = schema.get("properties", {})
+            return {key: fill(properties.get(key, {})) for key in schema.get("required", properties)}
+        case "array":
+            return [fill(schema.get("items", {}))] * int(schema.get("minItems", 0))
+        case "boolean":
+            return False
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+    return UNKNOWN
+
+
+def _plan(topic: Topic, facet: str) -> tuple[list[str], str]:
+    """(the sentences that the facet needs, the first-person plan that asks for them)."""
+    wording = knowledge().wording
+    if "decision" in facet:
+        return [topic.condition.question], wording.plans["decision"].format(question=topic.condition.question)
+    if "safety" in facet:
+        return [topic.warning], wording.plans["safety"].format(warning=topic.warning)
+    if "communication" in facet:
+        register, salute = topic.identity.register, topic.identity.salute
+        needed = [salute, topic.steps] if register == "professional" else [salute]
+        who = topic.identity.name
+        return needed, wording.plans[register].format(who=who, salute=salute, steps=topic.steps)
+    return [wording.empathy], wording.plans["other"].format(who=topic.identity.name, empathy=wording.empathy)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()

@@ -1,0 +1,1 @@
+"""What is tried and estimated before a run: the probe, the trial run, cost."""

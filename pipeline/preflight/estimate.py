@@ -1,0 +1,135 @@
+"""What a whole recipe will cost, from a few of its samples: means with bootstrap intervals, hours as a range."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from random import Random
+from typing import Any
+
+from ...core.recipe import Recipe
+from ...store.file.database import Store
+from ...store.records.ledger import calls_of
+from ...store.records.samples import get_trace
+
+RESAMPLES = 1000
+WITHIN = 0.95
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one sample took; `seconds` from its start to its end."""
+
+    calls: int
+    tokens_in: int
+    tokens_cached: int
+    tokens_out: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, and where 95 of 100 such estimates lie."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of `samples` samples, judged by `tried` of them.
+
+    The hours lie between `hours_least`, if as many samples in flight as the recipe allows took no longer than those
+    that were tried, and `hours_most`, if more in flight than were tried brought no throughput. GPU-hours are hours
+    times `gpus`.
+    """
+
+    samples: int
+    tried: int
+    calls: Interval
+    tokens_in: Interval
+    tokens_cached: Interval
+    tokens_out: Interval
+    hours_least: Interval
+    hours_most: Interval
+    gpus: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The estimate as JSON values."""
+        return asdict(self)
+
+
+def costs_of(store: Store, samples: Sequence[str]) -> list[Cost]:
+    """The cost of those samples that are done."""
+    costs = []
+    for sample in samples:
+        trace, calls = get_trace(store, sample), calls_of(store, sample)
+        if trace.status == "done":
+            usages = [call.reply.usage for call in calls]
+            costs.append(
+                Cost(
+                    calls=len(calls),
+                    tokens_in=sum(usage.tokens_in for usage in usages),
+                    tokens_cached=sum(usage.tokens_cached for usage in usages),
+                    tokens_out=sum(usage.tokens_out for usage in usages),
+                    seconds=trace.seconds or 0.0,
+                )
+            )
+    return costs
+
+
+def estimate_cost(
+    groups: Sequence[tuple[int, Sequence[Cost]]], *, seconds: float, in_flight: int, gpus: int, seed: int = 0
+) -> Estimate | None:
+    """The cost of all samples; None where a group was not tried. A pure function.
+
+    `groups`: how many samples there are of a kind, and what those that were tried cost. `seconds` is what the trial
+    took, with all of them in flight; `in_flight` is what the recipe allows.
+    """
+    kinds = [(total, costs) for total, costs in groups if total]
+    if not kinds or not all(costs for _, costs in kinds):
+        return None
+    random = Random(seed)
+    drawn = [[random.choices(costs, k=len(costs)) for _, costs in kinds] for _ in range(RESAMPLES)]
+
+    def interval(measure: Callable[[Cost], float]) -> Interval:
+        def total(costs: Sequence[Sequence[Cost]]) -> float:
+            return sum(
+                number * sum(map(measure, each)) / len(each) for (number, _), each in zip(kinds, costs, strict=True)
+            )
+
+        totals = sorted(total(each) for each in drawn)
+        edge = int(RESAMPLES * (1 - WITHIN) / 2)
+        return Interval(total([costs for _, costs in kinds]), totals[edge], totals[-1 - edge])
+
+    samples, tried = sum(total for total, _ in kinds), sum(len(costs) for _, costs in kinds)
+    # Of the trial's own time, for each second that a sample was in flight.
+    share = seconds / (sum(cost.seconds for _, costs in kinds for cost in costs) or 1.0)
+    side_by_side = min(in_flight, samples)
+    return Estimate(
+        samples=samples,
+        tried=tried,
+        calls=interval(lambda cost: cost.calls),
+        tokens_in=interval(lambda cost: cost.tokens_in),
+        tokens_cached=interval(lambda cost: cost.tokens_cached),
+        tokens_out=interval(lambda cost: cost.tokens_out),
+        hours_least=interval(lambda cost: cost.seconds / side_by_side / 3600),
+        hours_most=interval(lambda cost: cost.seconds * share / 3600),
+        gpus=gpus,
+    )
+
+
+def count_gpus(recipe: Recipe, roles: Sequence[str]) -> int:
+    """GPUs of the servers that a run asks: as their serve options say, else one for each address."""
+    names = dict.fromkeys(recipe.role(role).name for role in roles)
+    return sum(_gpus_of(recipe, name) for name in names)
+
+
+def _gpus_of(recipe: Recipe, name: str) -> int:
+    model = recipe.models[name]
+    options: Mapping[str, Any] = model.serve.options if model.serve else {}
+    plain = {key.replace("_", "-"): value for key, value in options.items()}
+    product = 1
+    for kind in ("tensor", "pipeline", "data"):
+        size = plain.get(f"{kind}-parallel-size")
+        product *= size if isinstance(size, int) else 1
+    return product * max(len(model.addresses), 1)

@@ -1,0 +1,146 @@
+"""Is everything there that a recipe's run will need? Asks every model, and tries a few samples on the way.
+
+Each role is looked at for what it needs: that its server can be reached and serves the model, that prompt and reply fit
+its context, that it keeps to a schema (by one that no plain text would meet), that reasoning comes back, and that
+cached tokens are told. What is wrong is a `Finding` with what to do about it, never an exception.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from ...agents.replies import classify
+from ...core.errors import MissingModel, MuserError
+from ...core.recipe import Recipe, RoleSettings
+from ...core.types import Message, Request
+from ...endpoints.client.chat import Endpoint, open_endpoints
+from ...store.file.database import Store
+from ..models import locate
+from ..servers import serving
+from .estimate import Estimate
+from .trial_run import Finding, Level, try_samples
+
+WORD = "orchid-7413"
+# A server that keeps to it can answer with nothing else; one that ignores it greets.
+SCHEMA: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "enum": [WORD]}, "count": {"type": "integer", "enum": [3]}},
+    "required": ["word", "count"],
+    "additionalProperties": False,
+}
+GREETING = Message(role="user", content="Greet me in one short sentence.")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """All that was found; `estimate` is None where too little worked to tell."""
+
+    findings: tuple[Finding, ...]
+    estimate: Estimate | None = None
+
+    @property
+    def problems(self) -> int:
+        """How many findings keep the recipe from running well."""
+        return sum(finding.level == "problem" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The probe as JSON values."""
+        return {
+            "findings": [asdict(finding) for finding in self.findings],
+            "estimate": self.estimate.to_dict() if self.estimate else None,
+        }
+
+
+async def probe_recipe(
+    recipe: Recipe,
+    store: Store,
+    *,
+    tries: int = 4,
+    gpus: int | None = None,
+    on_start: Callable[[str, str], None] | None = None,
+) -> Probe:
+    """Looks at every role, then tries `tries` samples. `store` says where trained stages are and is only read.
+
+    Models without an address are served meanwhile; `on_start` is told of each. Raises ServerError where one does not
+    start, SettingsError for keys that are not in the environment.
+    """
+    roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
+    findings, ready = [], []
+    for role in roles:
+        try:
+            locate(recipe, store, recipe.role(role).model)
+            ready.append(role)
+        except MissingModel as error:
+            findings.append(Finding("model", (role,), "problem", error.what, error.todo))
+    async with AsyncExitStack() as stack:
+        up = await stack.enter_async_context(serving(recipe, store, ready, on_start=on_start))
+        endpoints = await stack.enter_async_context(open_endpoints(up.models))
+        by_model = {name: tuple(r for r in ready if recipe.role(r).model == name) for name in up.models}
+        findings += await asyncio.gather(*(_reach(endpoints[name], by_model[name]) for name in up.models))
+        engines = await asyncio.gather(*(_engines(endpoints[name], by_model[name]) for name in up.models))
+        findings += [finding for finding in engines if finding]
+        dead = {role for finding in findings if finding.level == "problem" for role in finding.roles}
+        findings += await _structured(recipe, endpoints, [role for role in ready if role not in dead])
+        if dead:
+            return Probe(tuple(findings))
+        trial = await try_samples(recipe, up.models, up.revisions, tries)
+        findings += trial.findings(recipe)
+        for name in up.models:
+            findings += trial.fit(recipe, await endpoints[name].context(), by_model[name])
+        return Probe(tuple(findings), trial.estimate(recipe, gpus))
+
+
+async def _reach(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding:
+    try:
+        await endpoint.check()
+    except MuserError as error:
+        return Finding("server", roles, "problem", f"{error.what} ({error.where})", error.todo)
+    return Finding("server", roles, "good", f"{endpoint.where} serves {endpoint.settings.model}")
+
+
+async def _engines(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding | None:
+    """None where the recipe says how many engines, each with a prefix cache of its own, are behind an address."""
+    known = endpoint.settings.data_parallel
+    told = {load.engines for load in (await endpoint.loads()).values()}
+    if told <= {known}:
+        return None
+    there = min(told)
+    seen = f"{endpoint.where} has {there} engine{'s' * (there > 1)}, and the recipe says {known}"
+    todo = f"set models.{endpoint.name.partition('@')[0]}.data_parallel: {there}"
+    # A server refuses a rank that it does not have.
+    return Finding("engines", roles, "problem" if there < known else "hint", seen, todo)
+
+
+async def _structured(recipe: Recipe, endpoints: Mapping[str, Endpoint], ready: Iterable[str]) -> list[Finding]:
+    """One finding for each way in which roles that need JSON ask a model."""
+    ways: dict[RoleSettings, list[str]] = {}
+    for role in ready:
+        if role.startswith("critics.") or role == "judge":
+            ways.setdefault(recipe.role(role), []).append(role)
+    return [await _keeps_to_schema(endpoints[bound.model], bound, tuple(roles)) for bound, roles in ways.items()]
+
+
+async def _keeps_to_schema(endpoint: Endpoint, bound: RoleSettings, roles: tuple[str, ...]) -> Finding:
+    request, in_prompt = Request(messages=(GREETING,), output_schema=SCHEMA), endpoint.settings.structured == "prompt"
+    try:
+        reply = await endpoint.complete(request, bound, seed=1)
+    except MuserError as error:
+        todo = f"set models.{endpoint.name}.structured: prompt, if the server knows no response_format"
+        return Finding("structured output", roles, "problem", error.what, error.todo if in_prompt else todo)
+    outcome = classify(reply, SCHEMA)
+    if outcome == "ok":
+        return Finding("structured output", roles, "good", "the reply keeps to the schema")
+    seen = f"the schema is not kept to: {outcome.replace('_', ' ')} ({json.dumps(reply.text[:60], ensure_ascii=False)})"
+    if in_prompt:
+        level: Level = "hint" if outcome == "prose" else "problem"
+        return Finding("structured output", roles, level, seen, "a larger model for these roles; repairs may do")
+    if outcome in ("truncated", "whitespace", "unclosed_reasoning", "empty"):
+        todo = "set the roles' reasoning: off, raise max_tokens, or serve with disable_any_whitespace"
+        return Finding("structured output", roles, "problem", seen, todo)
+    todo = f"set models.{endpoint.name}.structured: prompt, or use a server that honours json_schema, as vLLM does"
+    return Finding("structured output", roles, "problem", seen, todo)

@@ -1,0 +1,1 @@
+"""The report of a pipeline: its numbers, and the pages that show them."""

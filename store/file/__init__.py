@@ -1,0 +1,1 @@
+"""How the SQLite file is opened, written and laid out."""

@@ -1,0 +1,113 @@
+"""The store: one SQLite file, read from any thread and written by one."""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ...core.errors import StoreError
+from .connections import connect_reader, prepare, translated
+from .writer import Writer
+
+T = TypeVar("T")
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+PAGE = 500
+"""Rows fetched at a time where a result may be long."""
+
+
+def now(ago: float = 0.0) -> str:
+    """This moment, or one so many seconds ago, as every time column has it: UTC, ISO 8601, milliseconds."""
+    return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+class Store:
+    """An open store; `with Store.open(path) as store`. All methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self._gate = threading.Lock()
+        self._writer: Writer | None = None
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: str | Path, create: bool = True) -> Self:
+        """Open, create or migrate the file; a StoreError says why that fails, and then the file is as it was."""
+        prepare(Path(path), create)
+        return cls(Path(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is queued and close every connection that is not in use."""
+        with self._gate:
+            self._closed = True
+            writer = self._writer
+        if writer is not None:
+            writer.close()
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that cannot write; rows are `sqlite3.Row`. Threads never share one at the same time."""
+        if self._closed:
+            raise StoreError("The store is closed.", where=str(self.path))
+        with translated(self.path):
+            try:
+                db = self._idle.get_nowait()
+            except queue.Empty:
+                db = connect_reader(self.path)
+            try:
+                yield db
+            finally:
+                if self._closed:
+                    db.close()
+                else:
+                    self._idle.put(db)
+
+    def read(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """All rows of a query as dicts; for a result that may be long use `stream`."""
+        with self.reader() as db:
+            return [dict(row) for row in db.execute(sql, parameters)]
+
+    def stream(self, sql: str, parameters: Parameters = ()) -> Generator[sqlite3.Row, None, None]:
+        """The rows as of the start, a page in memory at a time. Close it soon: it keeps the log from shrinking."""
+        with self.reader() as db:
+            cursor = db.execute(sql, parameters)
+            try:
+                while page := cursor.fetchmany(PAGE):
+                    yield from page
+            finally:
+                cursor.close()
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` in the next group commit; returns after the commit. Cancelling the caller does not undo it."""
+        return await self._open_writer().submit_from_loop(change)
+
+    def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """The same for code that is not on an event loop: blocks until the commit."""
+        return self._open_writer().submit(change).result()
+
+    def _open_writer(self) -> Writer:
+        with self._gate:
+            if self._closed:
+                raise StoreError("The store is closed.", where=str(self.path))
+            if self._writer is None:
+                self._writer = Writer(self.path)
+            return self._writer

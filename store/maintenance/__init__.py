@@ -1,0 +1,1 @@
+"""Care for the file: health, space, consistency."""

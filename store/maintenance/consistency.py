@@ -1,0 +1,151 @@
+"""What SQLite accepts in a store and muser does not: altered texts and steps, missing references, wrong sums."""
+
+import sqlite3
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import get_args
+
+import ormsgpack
+
+from ...core.errors import MuserError
+from ...core.types import Outcome, SampleStatus, Stage, Verdict
+from ..file.packing import unpack_state, unpack_value, value_digest
+from ..file.texts import STORED, is_altered, rope_ids
+from ..records.artifacts import ArtifactKind
+from ..records.history import references
+from ..records.runs import RunKind, RunStatus
+
+MOST = 20
+"""Complaints of one kind in a report."""
+
+
+def contradictions(db: sqlite3.Connection) -> Iterator[str]:
+    """All of them, a line each, as of the snapshot that `db` reads."""
+    for find in (_foreign, _words, _texts, _references, _steps, _accounts):
+        try:
+            yield from find(db)
+        except sqlite3.Error as error:
+            yield f"what SQLite cannot compare: {error}"
+
+
+def _foreign(db: sqlite3.Connection) -> Iterator[str]:
+    found = Counter((table, parent) for table, _, parent, _ in db.execute("PRAGMA foreign_key_check"))
+    for (table, parent), rows in found.items():
+        yield f"{rows} rows of {table} refer to {parent} that are missing"
+
+
+def _words(db: sqlite3.Connection) -> Iterator[str]:
+    """Columns that can have only some values, or only JSON."""
+    for table, column, words in WORDS:
+        for word, rows in db.execute(f"SELECT {column}, count(*) FROM {table} GROUP BY 1"):  # noqa: S608
+            if word is not None and word not in words:
+                yield f"{rows} rows of {table} have the {column} {word!r}, which does not exist"
+    for table, column in JSONS:
+        rows = db.execute(f"SELECT count(*) FROM {table} WHERE NOT json_valid({column})").fetchone()[0]  # noqa: S608
+        if rows:
+            yield f"{rows} rows of {table} have {column} that cannot be read"
+
+
+WORDS = (
+    ("runs", "kind", get_args(RunKind)),
+    ("runs", "status", get_args(RunStatus)),
+    ("samples", "status", get_args(SampleStatus)),
+    ("critiques", "verdict", get_args(Verdict)),
+    ("calls", "outcome", get_args(Outcome)),
+    ("artifacts", "kind", get_args(ArtifactKind)),
+    ("artifacts", "stage", get_args(Stage)),
+)
+JSONS = (
+    *(("runs", column) for column in ("identity", "prompts", "versions", "changes")),
+    ("artifacts", "meta"),
+    ("checkpoints", "metadata"),
+)
+
+
+def _texts(db: sqlite3.Connection) -> Iterator[str]:
+    rows = db.execute(f"SELECT {STORED} FROM texts")  # noqa: S608
+    return _first(f"text {i} was altered: it does not match its hash" for i, *stored in rows if is_altered(*stored))
+
+
+def _references(db: sqlite3.Connection) -> Iterator[str]:
+    """The ids in ropes are no foreign keys of SQLite's."""
+    there = array("q", (i for (i,) in db.execute("SELECT id FROM texts ORDER BY id")))
+
+    def is_there(i: int) -> bool:
+        place = bisect_left(there, i)
+        return place < len(there) and there[place] == i
+
+    wrong: Counter[str] = Counter()
+    for table, ids, ropes in references(db):
+        try:
+            if not all(map(is_there, chain(ids, *map(rope_ids, ropes)))):
+                wrong[f"rows of {table} quote texts that are missing"] += 1
+        except MuserError:
+            wrong[f"rows of {table} have a list of texts that cannot be read"] += 1
+    return (f"{rows} {what}" for what, rows in wrong.items())
+
+
+def _steps(db: sqlite3.Connection) -> Iterator[str]:
+    """What checkpoints are made of: values have a digest, states a checksum of zlib's."""
+    values = db.execute("SELECT name, digest, data, texts FROM checkpoint_values JOIN threads ON threads.id = thread")
+    yield from _first(
+        f"a value in the steps of {name} was altered or cannot be read"
+        for name, digest, data, texts in values
+        if not _is_value(db, digest, data, texts)
+    )
+    states = db.execute("SELECT name, state FROM checkpoints JOIN threads ON threads.id = thread")
+    yield from _first(f"a step of {name} cannot be read" for name, state in states if not _is_state(state))
+    writes = db.execute("SELECT name, value FROM writes JOIN threads ON threads.id = thread")
+    yield from _first(f"a write of {name} cannot be read" for name, value in writes if not _is_entry(value))
+
+
+UNREADABLE = (MuserError, ValueError, TypeError, AttributeError)
+"""What unpacking raises, from whichever layer, where bytes were altered."""
+
+
+def _is_value(db: sqlite3.Connection, digest: bytes, data: bytes, texts: str | None) -> bool:
+    try:
+        return value_digest(unpack_value(db, data, texts)) == digest
+    except UNREADABLE:
+        return False
+
+
+def _is_state(state: bytes) -> bool:
+    try:
+        _, _, entries = ormsgpack.unpackb(unpack_state(state))
+        return all(len(entry) in (2, 3) for entry in entries.values())
+    except UNREADABLE:
+        return False
+
+
+def _is_entry(value: bytes) -> bool:
+    try:
+        return len(ormsgpack.unpackb(value)) in (2, 3)
+    except UNREADABLE:
+        return False
+
+
+def _accounts(db: sqlite3.Connection) -> Iterator[str]:
+    for (run,) in db.execute(DIFFERENT):
+        yield f"the accounts of run {run} are not the sums of its calls"
+
+
+DIFFERENT = """
+    WITH made AS (
+        SELECT run_id, role, outcome, sum(reused_from IS NULL) calls, sum((reused_from IS NULL) * tokens_in) tokens_in,
+            sum((reused_from IS NULL) * tokens_out) tokens_out
+        FROM calls JOIN samples ON samples.id = sample_id GROUP BY run_id, role, outcome)
+    SELECT DISTINCT made.run_id FROM made LEFT JOIN accounts USING (run_id, role, outcome)
+    WHERE accounts.calls IS NOT made.calls OR accounts.tokens_in IS NOT made.tokens_in
+        OR accounts.tokens_out IS NOT made.tokens_out"""
+
+
+def _first(lines: Iterable[str]) -> Iterator[str]:
+    """Some of the lines, and how many more there are."""
+    rest = iter(lines)
+    yield from islice(rest, MOST)
+    if more := sum(1 for _ in rest):
+        yield f"and {more:,} more"

@@ -1,0 +1,257 @@
+"""The language of `--where`: read by a small parser into SQL whose every value is a bound parameter.
+
+    filter     = all {"or" all}
+    all        = one {"and" one}
+    one        = "not" one | "(" filter ")" | "has" name | name sign value
+    sign       = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~"
+    value      = a word, or a text in single or double quotes, in which \\ takes the next character as it is
+
+`~` finds a part of a value, in texts whole words and phrases (a last * stands for any ending). A value that a sample
+lacks equals nothing and is neither less nor greater, so `not tokens>9` and `x!=y` hold for it.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, NoReturn
+
+from ...core.errors import InputError
+from ...core.problems import suggestion
+from ..file.texts import readable
+from ..records.samples import PERSONA, STATUSES
+
+LONGEST = 4000
+"""Characters of a filter, or of a search."""
+
+DEEPEST = 50
+"""Brackets and negations around a comparison; SQLite refuses expressions of a depth of 1,000."""
+
+MOST = 200
+"""Comparisons in a filter."""
+
+MOST_WORDS = 20
+"""Words and phrases of a search."""
+
+
+class Name(NamedTuple):
+    """What can be asked of a sample `s`: its expression (or the columns that refer to its texts), and known values."""
+
+    sql: tuple[str, ...]
+    kind: Literal["word", "number", "text"] = "word"
+    values: tuple[str, ...] = ()
+
+
+NAMES = {
+    **{name: Name((f"s.{column}",)) for name, column in (("run", "run_id"), ("key", "key"))},
+    "status": Name(("s.status",), values=STATUSES),
+    **{name: Name((f"s.{name}",), "number") for name in ("score", "seconds", "rounds", "tries", "tokens")},
+    "cause": Name(("s.cause_kind",)),
+    "node": Name(("s.failed_node",)),
+    **{name: Name((f"s.{name}",)) for name in PERSONA},
+    "origin": Name(("s.origin",)),
+    "started": Name(("s.started_at",)),
+    "finished": Name(("s.finished_at",)),
+    "pruned": Name(("s.pruned_at",)),
+    "query": Name(("s.query_id",), "text"),
+    "response": Name(("s.answer_id",), "text"),
+    "refinement": Name(("s.refined_answer_id",), "text"),
+    "text": Name(("s.query_id", "s.answer_id", "s.refined_answer_id"), "text"),
+}
+"""By these names; `verdict.CRITIC` is what a critic said in its last round."""
+
+VERDICTS = ("pass", "revise")
+VERDICT = "(SELECT verdict FROM critiques WHERE sample_id = s.id AND critic = ? ORDER BY round DESC LIMIT 1)"
+FOUND = "(SELECT rowid FROM texts_search WHERE texts_search MATCH ?)"
+SIGNS = {"=": "IS", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?")
+TOKEN = re.compile(
+    r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign>!=|<=|>=|[=<>~()])|(?P<word>[^\s()=<>~!"']+))""",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A condition on a sample `s` with its parameters; `searches`: it needs the index of store/records/search.py."""
+
+    sql: str = "true"
+    parameters: tuple[str | float, ...] = ()
+    searches: bool = False
+
+
+class _Token(NamedTuple):
+    kind: Literal["quoted", "sign", "word", "end"]
+    text: str
+    start: int
+    end: int
+
+
+def parse_filter(text: str, critics: Collection[str] | None = None) -> Filter:
+    """Read a filter; an empty one holds for every sample. InputError marks the place and offers the nearest name.
+
+    Where `critics` are given, no other may be asked for.
+    """
+    cleaned = readable(text)
+    return _Parser(cleaned, critics).read() if cleaned.strip() else Filter()
+
+
+def phrase(text: str) -> str:
+    """These words in this order, in FTS5's language; a last * stands for any ending."""
+    start, star = (text[:-1], "*") if text.endswith("*") else (text, "")
+    return '"' + readable(start).replace('"', '""') + '"' + star
+
+
+def parse_search(text: str) -> Filter:
+    """What a search means: `text~` for each of its words, and for what stands in double quotes. Raises InputError."""
+    terms = [phrase(quoted or word) for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
+    if len(terms) > MOST_WORDS or len(text) > LONGEST:
+        raise InputError(f"A search has at most {MOST_WORDS} words and phrases, and {LONGEST:,} characters.")
+    if not terms:
+        return Filter()
+    columns = NAMES["text"].sql
+    sql = " AND ".join([_found_in(columns)] * len(terms))
+    return Filter(sql, tuple(term for term in terms for _ in columns), searches=True)
+
+
+def _found_in(columns: Sequence[str]) -> str:
+    return f"({' OR '.join(f'{column} IN {FOUND}' for column in columns)})"
+
+
+class _Parser:
+    """Reads one filter from left to right; each rule of the grammar is a method."""
+
+    def __init__(self, text: str, critics: Collection[str] | None) -> None:
+        self.text, self.critics = text, critics
+        self.parameters: list[str | float] = []
+        self.searches = False
+        self.comparisons = self.depth = 0
+        if len(text) > LONGEST:
+            self.fail(f"it is longer than {LONGEST:,} characters", _Token("end", "", LONGEST, len(text)))
+        self.next = self.token(0)
+
+    def read(self) -> Filter:
+        sql = self.any_of()
+        if self.next.kind != "end":
+            self.fail("here 'and', 'or' or the end is expected", self.next)
+        return Filter(sql, tuple(self.parameters), self.searches)
+
+    def any_of(self) -> str:
+        parts = [self.all_of()]
+        while self.take_word("or"):
+            parts.append(self.all_of())
+        return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
+
+    def all_of(self) -> str:
+        parts = [self.one()]
+        while self.take_word("and"):
+            parts.append(self.one())
+        return parts[0] if len(parts) == 1 else f"({' AND '.join(parts)})"
+
+    def one(self) -> str:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            self.fail(f"more than {DEEPEST} brackets and negations stand around this", self.next)
+        if self.take_word("not"):
+            # What is unknown does not hold, and its negation does.
+            sql = f"NOT coalesce({self.one()}, false)"
+        elif self.next.text == "(" and self.next.kind == "sign":
+            opened = self.take()
+            sql = self.any_of()
+            closing = self.take()
+            if closing.kind == "end":
+                self.fail("this bracket is never closed", opened)
+            if closing.kind != "sign" or closing.text != ")":
+                self.fail("')' is expected here", closing)
+        else:
+            sql = self.comparison()
+        self.depth -= 1
+        return sql
+
+    def comparison(self) -> str:
+        self.comparisons += 1
+        if self.comparisons > MOST:
+            self.fail(f"these are more than {MOST} comparisons", self.next)
+        if self.take_word("has"):
+            asked, _ = self.name()
+            return f"({' OR '.join(f'{sql} IS NOT NULL' for sql in asked.sql)})"
+        asked, named = self.name()
+        sign = self.take()
+        if sign.kind != "sign" or sign.text in "()":
+            self.fail(f"after {named.text} one of {' '.join(SIGNS)} ~ is expected", sign)
+        value = self.take()
+        if value.kind not in ("word", "quoted"):
+            self.fail("a value is expected here; one of several words stands in quotes", value)
+        if asked.kind == "text":
+            return self.search(asked, named, sign, value)
+        if sign.text == "~":
+            escaped = re.sub(r"([\\%_])", r"\\\1", value.text)
+            self.parameters.append(f"%{escaped}%")
+            return rf"{asked.sql[0]} LIKE ? ESCAPE '\'"
+        self.parameters.append(self.value(asked, named, value))
+        return f"{asked.sql[0]} {SIGNS[sign.text]} ?"
+
+    def search(self, asked: Name, named: _Token, sign: _Token, value: _Token) -> str:
+        if sign.text != "~":
+            self.fail(f"a text is searched with ~, as in {named.text}~fever, or asked for: has {named.text}", sign)
+        self.searches = True
+        self.parameters += [phrase(value.text)] * len(asked.sql)
+        return _found_in(asked.sql)
+
+    def value(self, asked: Name, named: _Token, value: _Token) -> str | float:
+        if asked.kind == "number":
+            if not NUMBER.fullmatch(value.text):
+                self.fail(f"{named.text} is compared with a number", value)
+            return float(value.text)
+        if asked.values and value.text not in asked.values:
+            self.fail(f"{named.text} is never {value.text!r}{suggestion(value.text, asked.values)}", value)
+        return value.text
+
+    def name(self) -> tuple[Name, _Token]:
+        token = self.take()
+        if token.kind == "end":
+            self.fail("a comparison such as status=failed is expected here", token)
+        if token.kind == "word" and token.text in NAMES:
+            return NAMES[token.text], token
+        first, _, critic = token.text.partition(".")
+        if token.kind != "word" or first != "verdict" or not critic:
+            known = [*NAMES, *(f"verdict.{name}" for name in self.critics or (critic or "CRITIC",))]
+            self.fail(f"{token.text!r} cannot be asked for{suggestion(token.text, known)}", token)
+        if self.critics is not None and critic not in self.critics:
+            self.fail(f"there is no critic {critic!r}{suggestion(critic, self.critics)}", token)
+        self.parameters.append(critic)
+        return Name((VERDICT,), values=VERDICTS), token
+
+    def take(self) -> _Token:
+        taken, self.next = self.next, self.token(self.next.end)
+        return taken
+
+    def take_word(self, word: str) -> bool:
+        found = self.next.kind == "word" and self.next.text.lower() == word
+        if found:
+            self.take()
+        return found
+
+    def token(self, start: int) -> _Token:
+        found = TOKEN.match(self.text, start)
+        if found is None:
+            rest = self.text[start:]
+            begin = start + len(rest) - len(rest.lstrip())
+            if begin == len(self.text):
+                return _Token("end", "", begin, begin)
+            odd = _Token("sign", self.text[begin], begin, begin + 1)
+            self.fail("this quote is never closed" if odd.text in "\"'" else "this sign means nothing here", odd)
+        kind = found.lastgroup or "word"
+        text = found[kind]
+        if kind == "quoted":
+            text = re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
+        return _Token(kind, text, found.start(kind), found.end())  # type: ignore[arg-type]
+
+    def fail(self, what: str, token: _Token) -> NoReturn:
+        # One line, however the filter was typed, so that the mark stands under its place.
+        shown = re.sub(r"\s", " ", self.text[:LONGEST])
+        mark = " " * (len("  where: ") + token.start) + "^" * max(min(token.end, LONGEST) - token.start, 1)
+        raise InputError(
+            f"The filter cannot be read: {what}{'' if what.endswith('?') else '.'}",
+            where=f"{shown}\n{mark}",
+            todo='a filter reads like: status=done and verdict.safety=revise and text~"chest pain"',
+        )

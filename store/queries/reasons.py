@@ -1,0 +1,239 @@
+"""Why a sample ended as it did: the shortest true answer, and what shows it, from its rows alone."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from ...core.documents import parse_document
+from ...core.types import Critique, Value
+from ...core.word_diff import word_diff
+from ..file.database import Store
+from ..records.ledger import Call, calls_of, tokens_spent
+from ..records.runs import Run, find_run
+from ..records.samples import Trace, get_trace
+from ..records.workers import workers_of
+
+ROLES = {"persona": "persona", "respond": "responder", "refine": "refiner", "grade": "judge"}
+"""The role of each node; any other node is a critic's."""
+
+LONGEST = 240
+"""Characters of a quotation."""
+
+MOST = 3
+"""Changes of the refiner, and criteria of a grade, that are quoted."""
+
+
+class Evidence(Value):
+    """What shows it, in muser's words; `quote` is a model's, said in the sample's call of this number, from 1."""
+
+    what: str
+    quote: str = ""
+    call: int | None = None
+
+
+class Reason(Value):
+    """Why a sample stands as it does. `facts` are what else has to be known of how it came about."""
+
+    sample: str
+    status: str
+    answer: str
+    evidence: tuple[Evidence, ...] = ()
+    facts: tuple[str, ...] = ()
+
+
+def explain(store: Store, sample_id: str) -> Reason:
+    """Why the sample stands as it does; InputError if there is none."""
+    trace, calls = get_trace(store, sample_id), calls_of(store, sample_id)
+    # The sample's row refers to it.
+    run = cast("Run", find_run(store, trace.run_id))
+    if trace.status == "failed":
+        answer, evidence = _failed(trace, calls)
+    elif trace.status == "running":
+        answer, evidence = _running(store, trace, calls)
+    elif trace.status == "pending":
+        answer, evidence = _pending(store, trace, calls, run)
+    else:
+        answer, evidence = _graded(trace) if trace.grades else _done(trace, calls, run)
+    facts = tuple(_facts(store, trace, calls, run))
+    return Reason(sample=trace.id, status=trace.status, answer=answer, evidence=tuple(evidence), facts=facts)
+
+
+def _done(trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[Evidence]]:
+    if not trace.critiques:
+        return "It ended with the response: the recipe has no critics.", iter(())
+    last = max(c.round for c in trace.critiques)
+    spoke = [c for c in trace.critiques if c.round == last]
+    revising = [c for c in spoke if c.verdict == "revise"]
+    always = run.identity.get("refine_when") != "any_revise"
+    if trace.refinement is None:
+        answer = "Not refined: every critic let the response pass (refine_when: any_revise)."
+    elif last > 1 and not revising and not always:
+        answer = f"Refined until every critic let it pass, in round {last}."
+        revising = [c for c in trace.critiques if c.round == last - 1 and c.verdict == "revise"]
+    elif revising:
+        passing = [c.critic for c in spoke if c.verdict == "pass"]
+        let = f", {_names(passing)} let it pass" if passing else ""
+        who = _names([c.critic for c in revising]) if passing or len(revising) == 1 else "every critic"
+        answer = f"Refined: {who} asked for a revision{let}" + (f", still in round {last}." if last > 1 else ".")
+    else:
+        answer = "Refined though every critic let it pass (refine_when: always)."
+    return " ".join([answer, *_change(trace)]), _critics_and_refiner(trace, calls, revising or spoke)
+
+
+def _critics_and_refiner(trace: Trace, calls: Sequence[Call], critiques: Sequence[Critique]) -> Iterator[Evidence]:
+    for c in critiques:
+        number = _number(calls, f"critics.{c.critic}", c.round)
+        yield Evidence(what=f"critic {c.critic}, {c.verdict}", quote=_sentence(c.rationale), call=number)
+    if trace.response and trace.refinement:
+        changed = [step for step in word_diff(trace.response.answer, trace.refinement.answer) if step[0] != "same"]
+        largest = sorted(changed, key=lambda step: -len(step[1]))[:MOST]
+        for change, words in [step for step in changed if step in largest]:
+            what = "the refiner put in" if change == "in" else "the refiner took out"
+            yield Evidence(what=what, quote=_shortened(words), call=_number(calls, "refiner"))
+
+
+def _change(trace: Trace) -> Iterator[str]:
+    """How much the refiner changed, in words."""
+    if trace.response and trace.refinement:
+        count = {"same": 0, "in": 0, "out": 0}
+        for change, words in word_diff(trace.response.answer, trace.refinement.answer):
+            count[change] += len(words.split())
+        whole = count["same"] + count["out"]
+        if count["in"] + count["out"]:
+            yield f"Of {whole} words {count['same']} stay, {count['in']} are new."
+        else:
+            yield "The refiner changed no word."
+
+
+def _graded(trace: Trace) -> tuple[str, Iterator[Evidence]]:
+    failed = [g for g in trace.grades if g.met is None]
+    met = [g for g in trace.grades if g.met]
+    if failed:
+        answer = f"No score: the judge failed on {len(failed)} of {len(trace.grades)} criteria."
+    else:
+        possible = sum(g.points for g in trace.grades if g.points > 0)
+        answer = f"Scored {trace.score:.3g}: {sum(g.points for g in met):g} of {possible:g} points."
+    lost = [g for g in trace.grades if g.met is not None and g.met is (g.points < 0)]
+    costly = failed or sorted(lost, key=lambda g: -abs(g.points))[:MOST]
+    said = {True: "met", False: "not met", None: "the judge failed"}
+    return answer, (
+        Evidence(what=f"criterion {g.item}, {g.points:+g} points: {said[g.met]}", quote=_shortened(g.explanation))
+        for g in costly
+    )
+
+
+def _failed(trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence]]:
+    node, (kind, _, outcome) = trace.failed_node or "", (trace.cause_kind or "").partition(".")
+    role = ROLES.get(node, f"critics.{node}")
+    first, *rest = (trace.cause or "no cause was recorded").splitlines()
+    in_the_end = {call.round for call in calls if call.role == role and call.outcome in ("ok", "prose")}
+    useless = [
+        (number, call)
+        for number, call in enumerate(calls, 1)
+        if call.role == role and call.round not in in_the_end and not call.superseded
+    ]
+
+    def evidence() -> Iterator[Evidence]:
+        for number, call in useless:
+            ended = f"finish reason {call.reply.finish_reason}" if call.reply.finish_reason else "no finish reason"
+            what = f"{role}, attempt {call.attempt}: {_words(call.outcome)}, {ended}"
+            yield Evidence(what=what, quote=_shortened(call.reply.text or call.reply.reasoning), call=number)
+        if kind.startswith("Endpoint"):
+            yield Evidence(what=f"{role} has no reply: the call did not come back")
+        yield from (Evidence(what=line.strip()) for line in rest)
+
+    where = f" at {node}" if node else ""
+    if kind == "ReplyError" and useless:
+        repairs = len(useless) - 1
+        after = f" after {repairs} repair{'s' * (repairs > 1)}" if repairs else ", and no repair was allowed"
+        if outcome == "refusal":
+            after = ": the server's filter ended it, which is not repaired"
+        return f"Failed{where}: {role} gave no reply of use, {_words(outcome)}{after}.", evidence()
+    return f"Failed{where}: {kind or 'an error'}: {first}", evidence()
+
+
+def _running(store: Store, trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence]]:
+    at_work = [worker for worker in workers_of(store, trace.run_id) if worker.id == trace.worker]
+    if at_work:
+        return f"Process {at_work[0].pid} has been at work on it since {trace.started_at}.", _so_far(calls)
+    return "The process that had it was killed; the run takes it up where it was when it goes on.", _so_far(calls)
+
+
+def _pending(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[Evidence]]:
+    limits = parse_document(run.recipe, "recipe").data.get("limits") or {}
+    spent, allowed = tokens_spent(store, run.id), limits.get("tokens")
+    begun = "It was begun and waits" if trace.started_at else "It waits and was never begun"
+    if trace.tries:
+        begun = "It failed and waits to be tried again"
+    if workers_of(store, run.id):
+        return f"{begun}: the run is at work.", _so_far(calls)
+    if allowed and spent >= allowed:
+        return f"{begun}: the run has used {spent:,} tokens, its limit is {allowed:,}.", _so_far(calls)
+    why = ": the run was stopped, or its endpoint went away" if run.finished_at else ""
+    return f"{begun}{why}. The same command goes on with it.", _so_far(calls)
+
+
+def _so_far(calls: Sequence[Call]) -> Iterator[Evidence]:
+    if calls:
+        last = calls[-1]
+        yield Evidence(
+            what=f"calls so far: {len(calls)}, the last of {last.role}: {_words(last.outcome)}", call=len(calls)
+        )
+    else:
+        yield Evidence(what="no call so far")
+
+
+def _facts(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> Iterator[str]:
+    if run.parent and run.node:
+        changes = "; ".join(run.changes) or "nothing changed"
+        yield f"a fork of {trace.origin}, from {run.node} on: {changes}"
+    elif trace.origin:
+        yield f"made from {trace.origin}"
+    if trace.tries and not run.parent:
+        before = sum(call.superseded > 0 for call in calls)
+        yield f"tried again {trace.tries} ×; replies of no use in earlier tries: {before}"
+    if trace.status == "done":
+        spoilt = Counter(call.role for call in calls if call.outcome not in ("ok", "prose") and not call.superseded)
+        if spoilt:
+            yield f"repaired on the way: {', '.join(f'{role} {count} ×' for role, count in spoilt.items())}"
+    reused = [call.reused_from for call in calls if call.reused_from is not None]
+    if reused:
+        runs = {row["run_id"] for row in store.read(SOURCES, (str(reused),))}
+        yield f"calls that were reused from {_names(sorted(runs))}: {len(reused)} of {len(calls)}"
+    if trace.pruned_at:
+        yield f"its steps were dropped on {trace.pruned_at[:10]}, so it cannot be replayed"
+
+
+SOURCES = """
+    SELECT DISTINCT run_id FROM calls JOIN samples ON samples.id = sample_id
+    WHERE calls.id IN (SELECT value FROM json_each(?))"""
+
+
+def _number(calls: Sequence[Call], role: str, round: int | None = None) -> int | None:
+    """The last call of use that the role made, as `muser show --calls` numbers it."""
+    found = [
+        number
+        for number, call in enumerate(calls, 1)
+        if call.role == role and call.outcome in ("ok", "prose") and round in (None, call.round)
+    ]
+    return found[-1] if found else None
+
+
+def _sentence(text: str) -> str:
+    """The first sentence; a plan begins with what it is about."""
+    return _shortened(re.split(r"(?<=[.!?])\s+(?=\S)", text.strip(), maxsplit=1)[0])
+
+
+def _shortened(text: str) -> str:
+    joined = " ".join(text.split())
+    return joined if len(joined) <= LONGEST else joined[: LONGEST - 1].rstrip() + "…"
+
+
+def _words(outcome: str) -> str:
+    return outcome.replace("_", " ")
+
+
+def _names(names: Sequence[str]) -> str:
+    *rest, last = names
+    return f"{', '.join(rest)} and {last}" if rest else last

@@ -1,0 +1,1 @@
+"""One module a kind of record: runs, samples, calls, checkpoints, artifacts, workers."""

@@ -1,0 +1,303 @@
+"""The call ledger: a call is finished when its row is committed, and no finished call is made again."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from sqlite3 import Connection
+from typing import Any
+
+from pydantic import JsonValue
+
+from ...core.hashing import digest
+from ...core.types import Message, Outcome, Reply, Usage, Value
+from ..file.database import Store, now
+from ..file.texts import (
+    build_messages,
+    build_rope,
+    cut,
+    get_texts,
+    put_texts,
+    readable,
+    rope_ids,
+    tie,
+    tie_messages,
+    worth_sharing,
+)
+from .samples import NEXT_TRY, row_id
+
+
+class Call(Value):
+    """One request to a model and what came back. `role` is persona, responder, critics.NAME, refiner or judge.
+
+    `model` is the recipe's name for the model; the name that the endpoint gave is in the reply. `id`, `superseded`
+    and `created_at` are the store's: above 0, `superseded` is the try of the sample that asked again.
+    """
+
+    id: int | None = None
+    sample_id: str
+    role: str
+    round: int = 1
+    attempt: int = 1
+    request_hash: str
+    model: str
+    messages: tuple[Message, ...]
+    parameters: dict[str, JsonValue]
+    reply: Reply
+    outcome: Outcome
+    reused_from: int | None = None
+    superseded: int = 0
+    created_at: str = ""
+
+
+class RoleUsage(Value):
+    """What a role has cost in a run. All but `reused` counts only calls that were made, also those of no use."""
+
+    role: str
+    calls: int
+    reused: int
+    repairs: int
+    outcomes: dict[Outcome, int]
+    tokens_in: int
+    tokens_out: int
+    tokens_cached: int
+    seconds: float
+
+    @property
+    def cached_share(self) -> float:
+        """The part of prompt tokens that the endpoint had in its prefix cache."""
+        return self.tokens_cached / self.tokens_in if self.tokens_in else 0.0
+
+
+def request_hash(messages: Sequence[Message], parameters: dict[str, JsonValue], model_identity: JsonValue) -> str:
+    """What makes two requests the same: messages, parameters and the model's identity (hex SHA-256)."""
+    return digest([[[m.role, digest(m.content)] for m in messages], parameters, model_identity])
+
+
+async def find_call(
+    store: Store,
+    sample_id: str,
+    role: str,
+    round: int,
+    attempt: int,
+    request_hash: str,
+    *,
+    others: bool = True,
+) -> Reply | None:
+    """The reply that this request already had: in this sample, else a usable one of the same key in another run.
+
+    In the second case, which `others` allows, the reply is recorded in this sample too, as reused. None: the request
+    has to be made.
+    """
+    place = {"role": role, "round": round, "attempt": attempt, "hash": bytes.fromhex(request_hash)}
+    with store.reader() as db:
+        sample = row_id(db, sample_id)
+        found = db.execute(FIND if others else OWN, place | {"sample": sample}).fetchone()
+        other = found if found and found["sample_id"] != sample else None
+        reply = (
+            None
+            if found is None
+            else _reply(dict(found), get_texts(db, (*rope_ids(found["reply"]), found["reasoning_id"])))
+        )
+    if other is not None:
+        source = other["id"]
+        await store.write(lambda db: db.execute(REUSE, (sample, now(), source)).rowcount)
+    return reply
+
+
+OWN = """
+    SELECT * FROM calls WHERE superseded = 0
+    AND sample_id = :sample AND role = :role AND round = :round AND attempt = :attempt AND request_hash = :hash"""
+
+OTHER = """
+    SELECT calls.* FROM samples mine
+    JOIN calls ON calls.request_hash = :hash AND calls.role = :role AND calls.round = :round
+        AND calls.attempt = :attempt AND calls.reused_from IS NULL AND calls.superseded = 0
+    JOIN samples theirs ON theirs.id = calls.sample_id AND theirs.key = mine.key
+    WHERE mine.id = :sample AND calls.outcome IN ('ok', 'prose')
+    ORDER BY calls.id LIMIT 1"""
+
+FIND = f"SELECT * FROM ({OWN}) UNION ALL SELECT * FROM ({OTHER}) LIMIT 1"  # noqa: S608 - of constants
+
+REUSE = """
+    INSERT INTO calls (sample_id, reused_from, created_at, role, round, attempt, request_hash, model, messages,
+        parameters_id, seed, reply, reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out,
+        tokens_cached, seconds, simulated)
+    SELECT ?, id, ?, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply, reasoning_id,
+        outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, simulated FROM calls WHERE id = ?
+    ON CONFLICT DO NOTHING"""
+
+
+async def record_call(store: Store, call: Call, *, again: bool = False) -> int:
+    """Commit a call and return its row's id. The first row for a place and request stays; a second changes nothing.
+
+    `again`: the call was made although it had a row, which this one supersedes.
+    """
+    return await store.write(lambda db: _record(db, call, again=again))
+
+
+def calls_of(store: Store, sample_id: str) -> list[Call]:
+    """A sample's calls in the order in which they were recorded, the superseded ones included."""
+    with store.reader() as db:
+        rows = [dict(row) for row in db.execute(ALL, (row_id(db, sample_id),))]
+        ids = [row[name] for row in rows for name in ("parameters_id", "reasoning_id")]
+        ropes = [row[name] for row in rows for name in ("messages", "reply")]
+        texts = get_texts(db, [*ids, *(i for rope in ropes for i in rope_ids(rope))])
+    return [_call(sample_id, row, texts) for row in rows]
+
+
+ALL = "SELECT * FROM calls WHERE sample_id = ? ORDER BY id"
+
+
+def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
+    """What the run has cost, a line for each role, in the order in which roles were first called."""
+    lines: dict[str, dict[str, Any]] = {}
+    sums = ("calls", "reused", "repairs", "tokens_in", "tokens_out", "tokens_cached", "seconds")
+    for row in store.read(USAGE, (run_id,)):
+        line = lines.setdefault(row["role"], {"role": row["role"], "outcomes": {}} | dict.fromkeys(sums, 0))
+        for name in sums:
+            line[name] += row[name]
+        if row["outcome"] != "ok" and row["calls"]:
+            line["outcomes"][row["outcome"]] = row["calls"]
+    return [RoleUsage(**line) for line in lines.values()]
+
+
+def reused_from(store: Store, run_id: str) -> dict[str, int]:
+    """Run → how many of this run's calls were reused from it, most first."""
+    return {row["run_id"]: row["n"] for row in store.read(REUSED, (run_id,))}
+
+
+REUSED = """
+    SELECT theirs.run_id, count(*) AS n FROM samples mine
+    JOIN calls ON calls.sample_id = mine.id AND calls.reused_from IS NOT NULL
+    JOIN calls source ON source.id = calls.reused_from JOIN samples theirs ON theirs.id = source.sample_id
+    WHERE mine.run_id = ? GROUP BY theirs.run_id ORDER BY n DESC, theirs.run_id"""
+
+USAGE = "SELECT * FROM accounts WHERE run_id = ? ORDER BY rowid"
+
+
+def tokens_spent(store: Store, run_id: str) -> int:
+    """Prompt and completion tokens that the run has paid for so far, by whichever process."""
+    sql = "SELECT coalesce(sum(tokens_in + tokens_out), 0) AS n FROM accounts WHERE run_id = ?"
+    return int(store.read(sql, (run_id,))[0]["n"])
+
+
+def _record(db: Connection, call: Call, *, again: bool) -> int:
+    sample = row_id(db, call.sample_id)
+    place = {"role": call.role, "round": call.round, "attempt": call.attempt, "hash": bytes.fromhex(call.request_hash)}
+    if found := db.execute(OWN, place | {"sample": sample}).fetchone():
+        if not again:
+            return int(found[0])
+        db.execute(f"UPDATE calls SET superseded = {NEXT_TRY} WHERE id = ?", (found[0],))  # noqa: S608
+    seed = call.parameters.get("seed")
+    apart = type(seed) is int
+    parameters = {k: v for k, v in call.parameters.items() if not (apart and k == "seed")}
+    reply, usage = call.reply, call.reply.usage
+    known = worth_sharing(_quotable(db, sample))
+    messages = [(message.role, cut(message.content, known)) for message in call.messages]
+    said = cut(reply.text, worth_sharing(_strings(reply.text)))
+    asked = json.dumps(parameters, ensure_ascii=False, sort_keys=True)
+    thought = [reply.reasoning] if reply.reasoning else []
+    ids = put_texts(db, [*(piece for _, pieces in messages for piece in pieces), *said, asked, *thought])
+    row = {
+        "sample_id": sample,
+        "role": call.role,
+        "round": call.round,
+        "attempt": call.attempt,
+        "request_hash": place["hash"],
+        "model": call.model,
+        "messages": tie_messages(messages, ids),
+        "parameters_id": ids[asked],
+        "seed": seed if apart else None,
+        "reply": tie(said, ids),
+        "reasoning_id": ids[reply.reasoning] if reply.reasoning else None,
+        "outcome": call.outcome,
+        "finish_reason": readable(reply.finish_reason),
+        "served": readable(reply.model),
+        "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
+        "tokens_cached": usage.tokens_cached,
+        "seconds": reply.seconds,
+        "simulated": reply.simulated,
+        "reused_from": call.reused_from,
+        "created_at": now(),
+    }
+    return int(db.execute(RECORD, row).fetchone()[0])
+
+
+RECORD = """
+    INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id, seed, reply,
+        reasoning_id, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, simulated,
+        reused_from, created_at)
+    VALUES (:sample_id, :role, :round, :attempt, :request_hash, :model, :messages, :parameters_id, :seed, :reply,
+        :reasoning_id, :outcome, :finish_reason, :served, :tokens_in, :tokens_out, :tokens_cached, :seconds,
+        :simulated, :reused_from, :created_at)
+    RETURNING id"""
+
+
+def _quotable(db: Connection, sample: int) -> Iterator[str]:
+    """Texts of this sample that its messages are likely to quote.
+
+    Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a
+    prompt of several thousand characters costs a few bytes a call.
+    """
+    *started, history = db.execute(STARTED, (sample,)).fetchone()
+    started += rope_ids(history)
+    calls = db.execute(QUOTABLE, (sample,)).fetchall()
+    ropes = [rope_ids(call["reply"]) for call in calls]
+    texts = get_texts(db, [*started, *(call["reasoning_id"] for call in calls), *(i for rope in ropes for i in rope)])
+    yield from (texts[i].strip() for i in (*started, *(call["reasoning_id"] for call in calls)) if i is not None)
+    for rope in ropes:
+        reply = "".join(texts[i] for i in rope)
+        yield reply.strip()
+        yield from _strings(reply)
+
+
+STARTED = "SELECT query_id, reasoning_id, answer_id, history FROM samples WHERE id = ?"
+
+QUOTABLE = "SELECT reply, reasoning_id FROM calls WHERE sample_id = ? AND outcome = 'ok' AND role <> 'judge'"
+
+
+def _strings(reply: str) -> list[str]:
+    """The strings in a reply that is a JSON object: what is taken from it, and quoted elsewhere."""
+    if reply.lstrip().startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return [value.strip() for value in json.loads(reply).values() if isinstance(value, str)]
+    return []
+
+
+def _reply(row: dict[str, Any], texts: dict[int, str]) -> Reply:
+    usage = Usage(tokens_in=row["tokens_in"], tokens_out=row["tokens_out"], tokens_cached=row["tokens_cached"])
+    return Reply(
+        text=build_rope(row["reply"], texts),
+        reasoning="" if row["reasoning_id"] is None else texts[row["reasoning_id"]],
+        finish_reason=row["finish_reason"],
+        model=row["served"],
+        usage=usage,
+        seconds=row["seconds"],
+        simulated=bool(row["simulated"]),
+    )
+
+
+def _call(sample_id: str, row: dict[str, Any], texts: dict[int, str]) -> Call:
+    parameters = json.loads(texts[row["parameters_id"]])
+    return Call(
+        **{
+            name: row[name]
+            for name in (
+                "id",
+                "role",
+                "round",
+                "attempt",
+                "model",
+                "outcome",
+                "reused_from",
+                "superseded",
+                "created_at",
+            )
+        },
+        sample_id=sample_id,
+        request_hash=row["request_hash"].hex(),
+        messages=build_messages(row["messages"], texts),
+        parameters=parameters if row["seed"] is None else parameters | {"seed": row["seed"]},
+        reply=_reply(row, texts),
+    )

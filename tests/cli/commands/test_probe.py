@@ -1,0 +1,44 @@
+"""`muser check --probe`: what was found, what to do about it, what a run costs, and an exit code by it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ..conftest import Muser, write_recipe
+
+Simulate = Callable[..., str]
+
+
+def test_a_good_server_is_good_in_every_respect_and_a_cost_is_told(muser: Muser, recipe: Path, tmp_path: Path) -> None:
+    ended = muser("check", recipe, "--probe", "--tries", 2)
+    assert ended.code == 0
+    assert "good     structured output, critics: the reply keeps to the schema" in ended.out
+    assert "what 4 samples will cost" in ended.out
+    assert "GPU-hours" in ended.out
+    assert "problem" not in ended.out
+    assert all(len(line) <= 80 for line in ended.out.splitlines() if "/" not in line)
+    assert not (tmp_path / "muser.db").exists()
+
+
+def test_a_problem_comes_with_what_to_do_and_exit_code_1(muser: Muser, tmp_path: Path, simulate: Simulate) -> None:
+    ended = muser("check", write_recipe(tmp_path, simulate(lacks={"schema"})), "--probe", "--tries", 2)
+    assert ended.code == 1
+    assert "problem  structured output, critics" in ended.out
+    assert "→ set models.main.structured: prompt" in ended.out
+    assert "cannot be told before" in ended.out
+
+
+def test_json_holds_the_facts_the_findings_and_the_estimate(muser: Muser, recipe: Path) -> None:
+    told = muser("check", recipe, "--probe", "--tries", 2, "--gpus", 8, "--json").json()
+    assert told["name"] == "small"
+    assert {finding["level"] for finding in told["findings"]} == {"good"}
+    assert told["estimate"]["gpus"] == 8
+    assert told["estimate"]["calls"]["low"] <= told["estimate"]["calls"]["high"]
+
+
+def test_a_prompt_that_the_simulated_endpoint_cannot_place_is_warned_of(
+    muser: Muser, recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "persona.md").write_text("Role: {{ identity }}\nRegion: {{ region }}\nCondition: {{ condition }}\nAsk.")
+    ended = muser("check", recipe, "--probe", "--tries", 2)
+    assert ended.code == 0
+    assert "hint     simulation, persona: the simulated endpoint cannot tell" in ended.out

@@ -1,0 +1,102 @@
+"""Who may see a page and who may change anything: a token always, this machine's own names, and no foreign origin.
+
+A browser that opens the address with its token gets a cookie for it, as Jupyter does. Host is checked against names
+that others could point here (DNS rebinding), Origin and a second token against forms on other sites.
+"""
+
+import hmac
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, quote, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Under no-referrer a browser gives its own forms the origin "null".
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+ASK = "Open the address that `muser view` printed: it has the token that this page asks for."
+SAFE = {"GET", "HEAD"}
+
+
+class AccessMiddleware:
+    """Lets through what carries the token; `hosts` are the host:port names under which the server may be asked."""
+
+    def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
+        self.app, self.token, self.hosts = app, token, frozenset(hosts)
+        # Browsers send a cookie to every port of a host: servers side by side must not overwrite each other's.
+        self.cookie = "muser-" + hmac.new(token.encode(), b"name", "sha256").hexdigest()[:12]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (refusal or self.app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, is_change = Headers(scope=scope), scope["method"] not in SAFE
+        if headers.get("host", "").lower() not in self.hosts:
+            return PlainTextResponse("This name is not one of this server's.", 421)
+        origin = headers.get("origin")
+        if (origin is not None or is_change) and origin not in {f"http://{host}" for host in self.hosts}:
+            return PlainTextResponse("Asked for by another site.", 403)
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        given = dict(query).get("token")
+        if given is not None and not is_change:
+            return self._let_in(scope, given, [(name, value) for name, value in query if name != "token"])
+        if not _equal(_cookies(headers).get(self.cookie, ""), self.token):
+            return PlainTextResponse(ASK, 403)
+        return None
+
+    def _let_in(self, scope: Scope, given: str, rest: list[tuple[str, str]]) -> Response:
+        if not _equal(given, self.token):
+            return PlainTextResponse(ASK, 403)
+        # One slash only: two would name another host.
+        path = "/" + quote(scope["path"].lstrip("/\\"))
+        response = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
+        # Under "strict" it would not come back with this redirect when a file led the browser here. What "lax" sends
+        # it along with are other sites' links, which read: changes need an Origin and a token of their own.
+        response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax", path="/")
+        return response
+
+
+def form_token(token: str) -> str:
+    """What a form must send along: made of the token, which itself stands on no page."""
+    return hmac.new(token.encode(), b"form", "sha256").hexdigest()
+
+
+def is_form_token(given: str, token: str) -> bool:
+    """Whether a form was one of ours."""
+    return _equal(given, form_token(token))
+
+
+def _equal(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), wanted.encode())
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
+    except CookieError:
+        return {}
