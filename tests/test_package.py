@@ -44,6 +44,12 @@ def scripts(wheel: Path) -> Path:
     return venv / "bin"
 
 
+def test_the_lock_has_a_hash_for_every_package() -> None:
+    entries = re.split(r"^(?=[a-z0-9])", (ROOT / "requirements" / "lock.txt").read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) > 100
+    assert [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
     source = wheel.parent / "source"
     folders = [source / "recipes", *(path.parent for path in source.glob("*/__init__.py"))]
