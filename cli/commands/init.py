@@ -14,7 +14,7 @@ from ...core.recipe import ModelSettings
 from ...endpoints.client.chat import open_endpoints
 from ..printing.console import command
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 FIRST_LINE = re.compile(r"# muser (run|pipeline) \S+\n")
 """What a recipe begins with: the command that runs it."""
 
