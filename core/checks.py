@@ -1,4 +1,4 @@
-"""What must agree between a recipe's parts, checked on its plain data so that one broken key hides no other problem."""
+"""Checks across the parts of a recipe, made on its plain data so that one invalid key does not hide other problems."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -12,17 +12,17 @@ from .secrets import secret_places
 from .types import Stage
 
 Finding = tuple[Keys, str]
-"""(where, what is wrong)."""
+"""(location, problem)."""
 
 Need = Literal["inputs", "critics", "training", "evaluation"]
-"""What a command cannot do without: samples or queries, a critic, the section of this name."""
+"""What a command requires: `inputs` (samples or queries), at least one critic, or the section of this name."""
 
 ROLES = ("persona", "responder", "critic", "refiner", "judge")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def cross_check(data: dict[str, Any], folder: Path, needs: Collection[Need] = ()) -> Iterator[Finding]:
-    """Every disagreement. Parts of the wrong shape are passed over: the field rules report them."""
+    """Every inconsistency. Parts of the wrong type are skipped; the field rules report them."""
     yield from _names(data)
     yield from _models(data)
     yield from _secrets(data)
@@ -33,7 +33,7 @@ def cross_check(data: dict[str, Any], folder: Path, needs: Collection[Need] = ()
 
 
 def _at(data: Any, *keys: str) -> dict[str, Any]:
-    """The mapping at a place, empty where there is none."""
+    """The mapping under these keys; empty if there is none."""
     for key in keys:
         data = data.get(key) if isinstance(data, dict) else None
     return data if isinstance(data, dict) else {}
@@ -48,9 +48,9 @@ def _names(data: dict[str, Any]) -> Iterator[Finding]:
     for part in ("models", "critics"):
         for name in _at(data, part):
             if not re.fullmatch(NAME, name):
-                yield (part, name), "a name starts with a letter and holds only letters, digits, - and _"
+                yield (part, name), "a name must start with a letter and contain only letters, digits, - and _"
     for name in RESERVED_CRITICS.intersection(_at(data, "critics")):
-        yield ("critics", name), f"a critic cannot be called {name}: the graph has a node of that name"
+        yield ("critics", name), f"a critic cannot be named {name}: the graph already has a node with that name"
 
 
 def _models(data: dict[str, Any]) -> Iterator[Finding]:
@@ -59,29 +59,30 @@ def _models(data: dict[str, Any]) -> Iterator[Finding]:
         yield ("training", "model"), f"there is no model {trained}{suggestion(trained, models)}"
     for name, model in models.items():
         if isinstance(model, dict) and not (model.get("base_url") or "serve" in model or name == trained):
-            yield ("models", name), "give base_url, or serve to have muser start it"
+            yield ("models", name), "set base_url, or serve to have muser start a server"
         if _text(model, "serve", "weights") == "adapter" and (
             name != trained or _text(data, "training", "method") == "full"
         ):
-            what = "only a model that is trained with method: lora has adapters"
+            what = "adapter requires the trained model (training.model) and method: lora"
             yield ("models", name, "serve", "weights"), what
 
 
 def _secrets(data: dict[str, Any]) -> Iterator[Finding]:
-    """Recipes are stored, shown and shared. What looks like a key is refused, and never repeated in a message."""
+    """Recipes are stored, shown and shared: what looks like a key is rejected and never repeated in a message."""
     for name, model in _at(data, "models").items():
         given = model if isinstance(model, dict) else {}
         variables: dict[tuple[str, ...], Any] = {("api_key_env",): given.get("api_key_env")}
         variables |= {("headers_env", header): value for header, value in _at(model, "headers_env").items()}
         for part, variable in variables.items():
             if isinstance(variable, str) and _is_key(variable):
-                what = "this is not the name of an environment variable; if it is the key itself, put it into one"
+                what = "not the name of an environment variable; if this is the key itself, put it into a variable"
                 yield ("models", name, *part), what
     for keys in secret_places(data):
-        yield keys, "a secret cannot stand in a recipe; set it in the environment that muser is started from"
+        yield keys, "a recipe must not contain secrets; set this one as an environment variable before starting muser"
 
 
 def _is_key(variable: str) -> bool:
+    # Generated keys mix lower case and digits; names of environment variables seldom do at this length.
     mixed = len(variable) >= 24 and re.search("[a-z]", variable) and re.search("[0-9]", variable)
     return bool(mixed or not ENVIRONMENT_NAME.fullmatch(variable))
 
@@ -108,7 +109,7 @@ def _bound(data: dict[str, Any], models: dict[str, Any], bound: str | None) -> I
     if stage not in get_args(Stage):
         yield f"there is no stage {stage}{suggestion(stage, get_args(Stage))}"
     if model in models and model != _text(data, "training", "model"):
-        yield f"only the model that is trained has stages, and training.model is not {model}"
+        yield f"only the trained model has stages, and training.model is not {model}"
 
 
 def _unbound(data: dict[str, Any]) -> Iterator[Finding]:
@@ -122,7 +123,7 @@ def _unbound(data: dict[str, Any]) -> Iterator[Finding]:
     if alone and roles.get("critic") is None:
         free += [("roles", "critic")] if len(alone) == len(critics) else [("roles", "critics", name) for name in alone]
     for keys in free:
-        yield keys, f"is not given, and there are several models to choose from: {', '.join(models)}"
+        yield keys, f"is required because the recipe has several models; choose one of {', '.join(models)}"
 
 
 def _files(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
@@ -141,15 +142,15 @@ def _files(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
 def _packaged(keys: Keys, name: str | None, folder: Path, kind: str, ending: str) -> Iterator[Finding]:
     if name is not None and find_file(name, folder) is None:
         own = sorted(file.name for file in PACKAGED.glob(f"*{ending}"))
-        yield keys, f"there is no file {folder / name}, and no {kind} {name} in muser{suggestion(name, own)}"
+        yield keys, f"there is no file {folder / name}, and muser ships no {kind} {name}{suggestion(name, own)}"
 
 
 def _missing(data: dict[str, Any], needs: Collection[Need]) -> Iterator[Finding]:
     if "inputs" in needs and not data.get("samples") and not data.get("queries"):
-        yield ("samples",), "nothing to run: give samples (how many to simulate) or queries (a JSONL file)"
+        yield ("samples",), "nothing to run: set samples (how many to simulate) or queries (a JSONL file)"
     if "critics" in needs and not data.get("critics"):
-        yield ("critics",), "at least one critic is needed"
+        yield ("critics",), "at least one critic is required"
     if "training" in needs and not data.get("training"):
-        yield ("training",), "is needed: at least training: {model: NAME}"
+        yield ("training",), "is required, with at least training: {model: NAME}"
     if "evaluation" in needs and not data.get("evaluation"):
-        yield ("evaluation",), "is needed: at least evaluation: {file: FILE}"
+        yield ("evaluation",), "is required, with at least evaluation: {file: FILE}"

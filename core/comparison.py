@@ -1,4 +1,4 @@
-"""Two runs side by side: what became of the samples that match, and whether what changed is more than chance."""
+"""Two runs compared: how their matching samples differ, and whether the differences exceed chance."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Direction = Literal["higher", "lower", "no difference shown"]
 
 
 class Difference(Value):
-    """Second minus first over pairs, with a 95 % interval and a two-sided p; `left_out` keys lack a pair or a value."""
+    """Second minus first over pairs, with a 95 % interval and a two-sided p; `left_out` counts keys without a pair."""
 
     n: int
     left_out: int
@@ -41,10 +41,10 @@ class Flip(Value):
 
 
 class Pair(Value):
-    """Two samples that match, by their ids. `length` is of their final answers, in characters.
+    """Two matching samples, by their ids. `length` is the length of each final answer in characters.
 
-    `changed` is the share of both answers' words that the other one lacks, wherever they stand: 0 the same, 1 no word
-    in common.
+    `changed` is the share of both answers' words that the other answer lacks, regardless of position: 0 means the same
+    words, 1 no word in common.
     """
 
     first: str
@@ -57,11 +57,11 @@ class Pair(Value):
 class Comparison(Value):
     """What differs between two runs.
 
-    `changes` are the differences of their recipes. Of the `matched` samples, those done in both are `compared`: on all
-    of them `same_query`, `same_answer` and `verdicts` (true is pass) count, while `length` (characters of the final
-    answer), `tokens` (of the roles that both called, reused calls included) and `changed` (the mean, as in Pair) are
-    taken from `measured` of them, drawn evenly. `look_first` has the pairs with the most flips, then those whose words
-    changed most.
+    `changes` lists the differences between their recipes. Of the `matched` samples, those done in both runs are
+    `compared`. `same_query`, `same_answer` and `verdicts` (true means pass) cover all of them. `length` (characters of
+    the final answer), `tokens` (of the roles that both runs called, reused calls included) and `changed` (the mean, as
+    in Pair) cover `measured` of them, evenly spaced. `look_first` lists the pairs with the most flips, then those
+    whose words changed most.
     """
 
     first: str

@@ -1,7 +1,7 @@
-"""YAML files as plain data that knows the line of each of its keys.
+"""YAML files as plain data, with the line of every key.
 
-Scalars are read as YAML 1.2's core schema says, with decimal numbers only: `on`, `2026-01-01` and `0123` are text and
-`1e-4` is a number, which is what people expect and not what PyYAML does by itself.
+Scalars follow YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3), with decimal numbers only: `on`, `2026-01-01`
+and `0123` are text, and `1e-4` is a number. PyYAML implements YAML 1.1, which reads all four differently.
 """
 
 import re
@@ -17,10 +17,10 @@ from .errors import SettingsError
 from .problems import Problem
 
 Keys = tuple[str | int, ...]
-"""Where a value stands: the keys and list positions that lead to it."""
+"""A value's location: the keys and list positions that lead to it."""
 
 REPEATED = 100_000
-"""How much a file's aliases may repeat: a node counts 1, a scalar its characters as well."""
+"""Limit on what a file's aliases may repeat, against exponential expansion: 1 a node, plus a scalar's characters."""
 
 PACKAGED = Path(__file__).parents[1] / "prompts"
 MERGE = "tag:yaml.org,2002:merge"
@@ -42,13 +42,14 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes so that YAML 1.1 and 1.2 readers agree: what either takes for more than text is quoted."""
+    """Quotes every string that a YAML 1.1 or a YAML 1.2 reader would take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        # People read stored recipes: repeated values are written out.
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # PyYAML writes these as they are and reads them back as line breaks.
+        # PyYAML writes these characters unescaped and reads them back as line breaks.
         style = '"' if set(data) & set("\x85\u2028\u2029\ufeff") else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
@@ -63,7 +64,7 @@ for _name, (_pattern, _first) in CORE.items():
 
 @dataclass
 class Document:
-    """A YAML file: its data, the line of every key and list item, and what cannot be taken from it as plain data."""
+    """A YAML file: its data, the line of every key and list item, and the problems found while reading it."""
 
     source: str
     data: Any = None
@@ -71,12 +72,12 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, keys: Keys) -> int:
-        """The line of a key, or of the nearest one above it that the file has."""
+        """The line of a key, or of its nearest parent in the file."""
         return next((self.lines[keys[:end]] for end in range(len(keys), -1, -1) if keys[:end] in self.lines), 1)
 
 
 def read_document(path: Path, thing: str = "file") -> Document:
-    """Raises SettingsError where the file cannot be read or is no YAML. `thing` is what to call it."""
+    """Raises SettingsError if the file cannot be read or is not YAML; messages call it `thing`."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -90,7 +91,7 @@ def read_document(path: Path, thing: str = "file") -> Document:
 
 
 def parse_document(text: str, source: str) -> Document:
-    """As `read_document`, for text from `source`."""
+    """Like `read_document`, for text; messages name `source` as the file."""
     document = Document(source)
     try:
         loader = _Loader(text)
@@ -101,16 +102,16 @@ def parse_document(text: str, source: str) -> Document:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, int(error.position)) + 1
         character = f"U+{ord(text[error.position]):04X}"
-        raise SettingsError(f"{source}:{line}: holds the control character {character}") from error
+        raise SettingsError(f"{source}:{line}: contains the control character {character}") from error
     except yaml.MarkedYAMLError as error:
-        raise SettingsError(f"{source}:{_line(error)}: not YAML: {_plainly(error)}") from error
+        raise SettingsError(f"{source}:{_line(error)}: invalid YAML: {_plainly(error)}") from error
     except RecursionError as error:
         raise SettingsError(f"{source}: nested too deeply") from error
     return document
 
 
 def find_file(name: str, folder: Path) -> Path | None:
-    """A prompt or attribute file: by its path from `folder`, else by its name among those that ship with muser."""
+    """A prompt or attribute file: the path relative to `folder`, else the file of this name that ships with muser."""
     own, packaged = folder / name, PACKAGED / name
     if own.is_file():
         return own
@@ -118,7 +119,7 @@ def find_file(name: str, folder: Path) -> Path | None:
 
 
 def dump_yaml(data: Any) -> str:
-    """Plain data as YAML that `parse_document` reads back to equal data, in the given order of keys."""
+    """Plain data as YAML, in the given order of keys; `parse_document` reads it back to equal data."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -128,18 +129,18 @@ def _line(error: yaml.MarkedYAMLError) -> int:
 
 
 def _plainly(error: yaml.MarkedYAMLError) -> str:
-    said = error.problem or "the text is broken"
+    said = error.problem or "invalid syntax"
     if "'\\t'" in said:
         return "indent with spaces, not with a tab"
     if said == "mapping values are not allowed here":
-        return "a colon where none can stand: check the indentation, or quote text that holds `: `"
+        return "a colon is not allowed here: check the indentation, or quote text that contains `: `"
     if "expected a single document" in f"{error.context}":
-        return "a second document begins here (---); one file is one document"
+        return "a second document starts here (---); a file must contain only one"
     return said
 
 
 class _Builder:
-    """Turns YAML's nodes into plain data and notes lines and problems on the way."""
+    """Converts YAML nodes to plain data, and records lines and problems."""
 
     def __init__(self, loader: yaml.SafeLoader, document: Document) -> None:
         self._loader, self._document = loader, document
@@ -147,13 +148,13 @@ class _Builder:
         self._repeated = 0
 
     def build(self, node: yaml.Node, keys: Keys, inside: tuple[int, ...]) -> Any:
-        """`inside` are the nodes around this one: an alias to one of them would never end."""
+        """`inside` holds the ids of the enclosing nodes: an alias to one of them would recurse forever."""
         if id(node) in inside:
-            return self._problem(node, keys, "an alias here leads back to itself")
+            return self._problem(node, keys, "this alias refers to itself")
         self._count(node)
         if node.tag not in PLAIN_TAGS:
             tag = node.tag.replace("tag:yaml.org,2002:", "!!")
-            return self._problem(node, keys, f"the tag {tag} is not for settings")
+            return self._problem(node, keys, f"the tag {tag} is not allowed")
         inside = (*inside, id(node))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, keys, inside)
@@ -166,18 +167,18 @@ class _Builder:
         try:
             value = self._loader.construct_object(node)
         except (ValueError, yaml.YAMLError):
-            return self._problem(node, keys, f"{node.value[:40]} is not what its tag says")
+            return self._problem(node, keys, f"{node.value[:40]} does not match its tag")
         return self._problem(node, keys, "this number is too large") if value in (inf, -inf) else value
 
     def _count(self, node: yaml.Node) -> None:
-        """Raises SettingsError where aliases to aliases would fill the memory."""
+        """Raises SettingsError if aliases to aliases would exhaust memory."""
         if id(node) not in self._built:
             self._built.add(id(node))
             return
         self._repeated += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
         if self._repeated > REPEATED:
             line = node.start_mark.line + 1
-            what = f"aliases repeat more than {REPEATED:,} characters or values, among them these"
+            what = f"aliases repeat more than {REPEATED:,} characters or values, including these"
             raise SettingsError(
                 f"{self._document.source}:{line}: {what}", todo="write the values out, or use fewer aliases"
             )
@@ -193,7 +194,7 @@ class _Builder:
                 shown = f"the key {key} is not text; quote it" if isinstance(key, str) and key else "a key must be text"
                 self._problem(key_node, keys, shown)
             elif key in result:
-                self._problem(key_node, (*keys, key), f"given twice, first in line {lines[(*keys, key)]}")
+                self._problem(key_node, (*keys, key), f"duplicate key, first set in line {lines[(*keys, key)]}")
             else:
                 lines[(*keys, key)] = key_node.start_mark.line + 1
                 result[key] = self.build(value, (*keys, key), inside)
@@ -202,7 +203,7 @@ class _Builder:
         return result
 
     def _merged(self, node: yaml.MappingNode, keys: Keys, inside: tuple[int, ...]) -> Iterator[dict[str, Any]]:
-        """What `<<` brings in; the first of several wins, and the mapping's own keys win over all."""
+        """The mappings that `<<` merges in. The first of several wins, and the mapping's own keys win over all."""
         for key_node, value in node.value:
             if key_node.tag != MERGE:
                 continue
@@ -213,7 +214,7 @@ class _Builder:
                 if isinstance(merged, dict):
                     yield merged
                 else:
-                    self._problem(key_node, keys, "<< takes a mapping")
+                    self._problem(key_node, keys, "<< requires a mapping")
 
     def _problem(self, node: yaml.Node, keys: Keys, what: str) -> None:
         line = node.start_mark.line + 1
@@ -221,7 +222,7 @@ class _Builder:
 
 
 def dotted(keys: Keys) -> str:
-    """A place as people write it: `models.teacher.max_tokens`, `evaluation.stages[0]`."""
+    """A location as text: `models.teacher.max_tokens`, `evaluation.stages[0]`."""
     text = ""
     for key in keys:
         text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key

@@ -6,27 +6,27 @@
     │   ├── RunChanged         a run of this name exists under another recipe
     │   └── MissingModel       a model that training produces is named before it exists
     ├── InputError             a query file, rubric file or training row is wrong
-    ├── EndpointError          a model could not be asked
-    │   ├── EndpointUnreachable   nothing answers at the address
-    │   ├── EndpointRefused       the server does not serve this (key, model name, request), or its answer is unusable
-    │   ├── EndpointOverloaded    429, 5xx or a broken connection after every retry
-    │   └── EndpointTimeout       no answer within the model's timeout
-    ├── ReplyError             a model answered, and after every repair the reply is still of no use
+    ├── EndpointError          a request to a model failed
+    │   ├── EndpointUnreachable   no server responds at the address
+    │   ├── EndpointRefused       the server rejects the key, the model or the request, or its response is unusable
+    │   ├── EndpointOverloaded    429, 5xx or a lost connection, after all retries
+    │   └── EndpointTimeout       no response within the model's timeout
+    ├── ReplyError             a model's reply is still unusable after all repairs
     ├── CriticError            a critic named by import path raised, or returned no critique
-    ├── CallLimit              a command has made as many calls as it may
-    ├── MachineError           the graph could not finish a sample, because of a bug in muser or in its machine
-    ├── ServerError            a server that muser starts did not come up or went away
+    ├── CallLimit              a command reached its limit of calls
+    ├── MachineError           the graph could not finish a sample because of a bug in muser or LangGraph
+    ├── ServerError            a server that muser starts failed to start, or exited
     ├── StoreError             the database cannot be used
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
     │   ├── DamagedDatabase    SQLite found it corrupt
-    │   ├── StoreBusy          another process holds it
-    │   ├── RunBusy            another process is at work on the run
+    │   ├── StoreBusy          another process has locked it
+    │   ├── RunBusy            another process is running the run
     │   └── StoreFull          the disk is full or read-only
     ├── TrainingError          training cannot start, or stopped on a bad number
     └── EvaluationError        a benchmark could not be graded or scored
 
-A library's exception is translated once, in the folder that owns the library, with `from`. What is not a
-MuserError is a bug and keeps its traceback: on the screen, or in a log where it only cost one sample of a run.
+A library's exception is translated once, in the folder that owns the library, with `from`. Any other exception is a
+bug and keeps its traceback: on the screen, or in a log if it failed only one sample of a run.
 """
 
 from .types import Outcome
@@ -69,27 +69,27 @@ class InputError(MuserError):
 
 
 class EndpointError(MuserError):
-    """A model could not be asked."""
+    """A request to a model failed."""
 
 
 class EndpointUnreachable(EndpointError):
-    """Nothing answers at the address."""
+    """No server responds at the address."""
 
 
 class EndpointRefused(EndpointError):
-    """The server does not serve this (key, model name or request), or its answer is unusable."""
+    """The server rejects the key, the model or the request, or its response is unusable."""
 
 
 class EndpointOverloaded(EndpointError):
-    """429, 5xx or a broken connection after every retry, from a server that is there."""
+    """429, 5xx or a lost connection after all retries, from a server that does respond."""
 
 
 class EndpointTimeout(EndpointError):
-    """No answer within the model's timeout."""
+    """No response within the model's timeout."""
 
 
 class ReplyError(MuserError):
-    """A model answered, and after every repair the reply is still of no use. `outcome` says how the last one failed."""
+    """A model's reply is still unusable after all repairs. `outcome` says why the last one is."""
 
     def __init__(self, what: str, *, outcome: Outcome, where: str = "", todo: str = "") -> None:
         super().__init__(what, where=where, todo=todo)
@@ -101,15 +101,15 @@ class CriticError(MuserError):
 
 
 class CallLimit(MuserError):
-    """A command has made as many calls as it may."""
+    """A command reached its limit of calls."""
 
 
 class MachineError(MuserError):
-    """The graph could not finish a sample, because of a bug in muser or in its machine."""
+    """The graph could not finish a sample because of a bug in muser or LangGraph."""
 
 
 class ServerError(MuserError):
-    """A server that muser starts did not come up or went away."""
+    """A server that muser starts failed to start, or exited."""
 
 
 class StoreError(MuserError):
@@ -125,11 +125,11 @@ class DamagedDatabase(StoreError):
 
 
 class StoreBusy(StoreError):
-    """Another process holds the file."""
+    """Another process has locked the file."""
 
 
 class RunBusy(StoreError):
-    """Another process is at work on the run."""
+    """Another process is running the run."""
 
 
 class StoreFull(StoreError):

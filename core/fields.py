@@ -1,4 +1,4 @@
-"""What the recipe's field rules say about plain data, in plain words."""
+"""Checks plain data against the recipe's fields and reports pydantic's errors in plain words."""
 
 import re
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ KINDS = {
 }
 SAID = {
     "missing": "is required",
-    "string_pattern_mismatch": "must start with a letter and hold only letters, digits, - and _",
+    "string_pattern_mismatch": "must start with a letter and contain only letters, digits, - and _",
     "string_too_short": "must not be empty",
-    "too_short": "must hold at least one entry",
+    "too_short": "must contain at least one entry",
 }
 LIMITS = {
     "greater_than": "greater than {gt:.12g}",
@@ -39,7 +39,7 @@ LIMITS = {
 
 
 def field_findings(data: dict[str, Any], folder: Path, name: str | None) -> Iterator[Finding]:
-    """Every broken rule; `name` is the run's name where the data give none."""
+    """Every violated rule. `name` is the run's name if the data have none."""
     if "folder" in data:
         yield ("folder",), _unknown(("folder",))
     try:
@@ -51,13 +51,13 @@ def field_findings(data: dict[str, Any], folder: Path, name: str | None) -> Iter
     places = [_place(data, detail) for detail in details]
     kinds: dict[Keys, list[str]] = {}
     for keys, detail in zip(places, details, strict=True):
-        # A value that may be of several kinds has one error for each; one deeper inside it says more.
+        # pydantic reports a union's value once for each of its types; an error deeper inside the value says more.
         if detail["type"] in KINDS and any(len(other) > len(keys) == _common(keys, other) for other in places):
             continue
         if detail["type"] in KINDS:
             kinds.setdefault(keys, []).append(KINDS[detail["type"]])
         elif keys == ("name",) and "name" not in data:
-            yield keys, "the file's name cannot be the run's name; give name, letters, digits, - and _"
+            yield keys, "is required: the file's name is not a valid run name (letters, digits, - and _)"
         else:
             yield keys, _in_words(keys, detail)
     for keys, wanted in kinds.items():
@@ -65,14 +65,14 @@ def field_findings(data: dict[str, Any], folder: Path, name: str | None) -> Iter
 
 
 def read_fields(data: dict[str, Any], folder: Path, name: str | None) -> Recipe:
-    """The recipe of plain data. Raises pydantic's ValidationError."""
+    """The recipe from plain data. Raises pydantic's ValidationError."""
     named = data if name is None else {"name": name, **data}
-    # Strict, since a bent value is a wrong one: `samples: true` would be one sample.
+    # Strict, because pydantic would otherwise coerce values: `samples: true` would mean one sample.
     return Recipe.model_validate({**named, "folder": folder}, strict=True)
 
 
 def known_keys(keys: Keys) -> list[str]:
-    """The keys that may stand in the mapping at a place of a recipe."""
+    """The keys that a recipe's mapping at this location accepts."""
     current: Any = Recipe
     for key in keys:
         inner = get_args(current)[1] if get_origin(current) is dict else current.model_fields[key].annotation
@@ -81,7 +81,7 @@ def known_keys(keys: Keys) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """A value as a message names it."""
+    """A value as messages show it."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     if value is None:
@@ -111,7 +111,7 @@ def _unknown(keys: Keys) -> str:
 
 
 def _place(data: Any, detail: ErrorDetails) -> Keys:
-    """Where the error is in the data: without the marks that pydantic adds for the members of a union."""
+    """The error's location in the data, without the labels that pydantic adds for the members of a union."""
     keys: list[str | int] = []
     for part in detail["loc"]:
         there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)

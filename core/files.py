@@ -1,4 +1,4 @@
-"""Files that hold what patients, models or keys said: for their owner alone, whatever the umask allows."""
+"""Files that hold conversations or keys: only their owner may read them, whatever the umask."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ PRIVATE = 0o600
 
 
 def open_private(path: Path, mode: str) -> IO[Any]:
-    """Open a file in a mode that writes; one that is new is readable by its owner only, and text in it is UTF-8."""
+    """Open a file for writing. If it is new, only its owner can read it. Text is UTF-8."""
     return open(path, mode, encoding=None if "b" in mode else "utf-8", opener=_open)
 
 

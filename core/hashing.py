@@ -1,4 +1,4 @@
-"""Digests and seeds: the same value gives the same number on every machine and in every process."""
+"""Digests and seeds: equal values give equal results on every machine and in every process."""
 
 import hashlib
 import json
@@ -10,10 +10,10 @@ def digest(value: Any) -> str:
     text = value
     if not isinstance(value, str):
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    # Model text may hold lone surrogates, which UTF-8 refuses; they must not end a run.
+    # Model text may contain lone surrogates, which strict UTF-8 rejects; they must not stop a run.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A seed in [0, 2**31) that depends on all parts, so any subset of samples and calls can be repeated."""
+    """A seed in [0, 2**31) that depends on every part, so that any subset of samples and calls can be repeated."""
     return int(digest([str(part) for part in parts])[:8], 16) >> 1

@@ -1,4 +1,4 @@
-"""How this muser was installed, and the command that adds one of its optional sets of libraries to it."""
+"""How muser was installed, and the command that adds one of its extras to the same environment."""
 
 import json
 import shlex
@@ -9,21 +9,23 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 DISTRIBUTION = "muser-llm"
-"""What package indexes call muser; its package and its command are called muser."""
+"""The name on package indexes; the import and the command are `muser`."""
 
 
 def install_hint(extra: str) -> str:
-    """The command that adds an extra to the environment that this process runs in."""
+    """The command that installs an extra into the environment of this process."""
     known = metadata.distributions(name=DISTRIBUTION)
-    # A build leaves an egg-info in the clone, which says nothing of where and how muser is installed.
+    # A build leaves an egg-info in the clone, which does not say how muser was installed; only installers write
+    # INSTALLER (packaging.python.org, "Recording installed projects").
     return hint_for(extra, next((found for found in known if _read(found, "INSTALLER")), None), Path(sys.prefix))
 
 
 def hint_for(extra: str, found: metadata.Distribution | None, prefix: Path) -> str:
-    """The same for a distribution found in the environment at `prefix`; None where muser runs without being installed.
+    """The same for a distribution in the environment at `prefix`; None if muser runs without being installed.
 
-    A clone whose Makefile made the environment has its own script, which installs the locked versions.
+    In an environment that a clone's Makefile made, the command is the clone's script: it installs the locked versions.
     """
+    # direct_url.json is PEP 610's record of an installation from a folder, a repository or a file.
     origin = json.loads(_read(found, "direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         clone = Path(unquote(urlsplit(origin["url"]).path))
@@ -34,7 +36,7 @@ def hint_for(extra: str, found: metadata.Distribution | None, prefix: Path) -> s
 
 
 def _requirement(extra: str, origin: dict[str, Any]) -> str:
-    """The distribution with the extra, from where it came: an index, a repository, or a file."""
+    """The distribution with the extra, from its original source: an index, a repository, or a file."""
     named, url = f"{DISTRIBUTION}[{extra}]", origin.get("url")
     if not url:
         return named
@@ -47,7 +49,7 @@ def _read(found: metadata.Distribution | None, name: str) -> str:
 
 
 def _installer(found: metadata.Distribution | None, prefix: Path) -> str:
-    """The command of whatever installed the distribution, up to what is to be installed."""
+    """The install command of the tool that installed the distribution, without the requirement."""
     if (prefix / "pipx_metadata.json").is_file():
         return "pipx install --force"
     if (prefix / "uv-receipt.toml").is_file():

@@ -1,4 +1,4 @@
-"""JSON Lines, read one line at a time: only a line feed ends a line, and a byte order mark is no part of the first."""
+"""JSON Lines, read one line at a time: only a line feed ends a line, and a leading byte order mark is dropped."""
 
 import codecs
 import json
@@ -10,7 +10,7 @@ from .errors import InputError
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of every line that is not blank, counted from 1. Raises InputError if the file is unreadable."""
+    """(number, line) of every line that is not blank, counted from 1. Raises InputError if the file cannot be read."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
@@ -24,7 +24,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """The JSON object that a line holds. Raises ValueError that says what is wrong with it."""
+    """The JSON object in a line. Raises ValueError with what is wrong with the line."""
     try:
         value = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
@@ -32,7 +32,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - one kind of failure for whoever reads lines
+        raise ValueError("not a JSON object")  # noqa: TRY004 - callers handle one kind of error
     return value
 
 

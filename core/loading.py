@@ -1,4 +1,4 @@
-"""From a YAML file and `--set` flags to a recipe, and back. Every problem is reported at once, with its line."""
+"""Loads a recipe from a YAML file and `--set` flags, and writes it back. Reports all problems at once, with lines."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,10 @@ from .secrets import secret_places
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, needs: Collection[Need] = ()) -> Recipe:
-    """The recipe in a file. `overrides` are texts `a.b=value`. Raises SettingsError with all problems."""
+    """The recipe in a file, with `overrides` such as `models.teacher.max_tokens=4096` applied.
+
+    Raises SettingsError with all problems.
+    """
     path = Path(path)
     if not path.exists():
         close = nearest(path.name, (file.name for file in path.parent.glob("*.y*ml")))
@@ -31,25 +34,26 @@ def parse_recipe(
     source: str = "recipe",
     needs: Collection[Need] = (),
 ) -> Recipe:
-    """The recipe in a text, such as the one that a run was stored with; its input paths start at `folder`."""
+    """The recipe in a text, such as a run's stored recipe; its input paths are relative to `folder`."""
     return _build(parse_document(text, source), Path(folder), None, overrides, needs)
 
 
 def recipe_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as YAML that loads again, from the same folder, to an equal recipe.
+    """The resolved recipe as YAML; loaded from the same folder, it gives an equal recipe.
 
-    Raises SettingsError where a recipe that no file was loaded for holds what looks like a key: this text is stored.
+    Raises SettingsError if a recipe made in Python contains what looks like a key, because this text is stored.
     """
     data = _plain(recipe)
     if places := ", ".join(dotted(keys) for keys in secret_places(data)):
         raise SettingsError(
-            f"a secret cannot stand in a recipe: {places}", todo="set it in the environment that muser is started from"
+            f"a recipe must not contain secrets: {places}",
+            todo="set them as environment variables before starting muser",
         )
     return dump_yaml(data)
 
 
 def _plain(value: Any) -> Any:
-    """Settings as plain data, without optional keys that are not given and without the folder."""
+    """Settings as plain data, without unset optional keys and without the folder."""
     if isinstance(value, Settings):
         fields = type(value).model_fields.items()
         given = {name: getattr(value, name) for name, field in fields if not field.exclude}
@@ -76,31 +80,31 @@ def _build(
 
 
 class _Changes:
-    """The `--set` flags: changes a file's data, and knows which of its places they changed."""
+    """The `--set` flags: applies them to a file's data, and remembers which keys they changed."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._made: list[Keys] = []
 
     def apply(self, data: dict[str, Any], overrides: Sequence[str]) -> Iterator[Problem]:
-        """Makes every change that can be made."""
+        """Applies every valid change, and yields the problems of the others."""
         for text in overrides:
             key, given, value_text = text.partition("=")
             keys, flag = tuple(part.strip() for part in key.split(".")), f"--set {key.strip()}"
             if not given or not all(keys):
-                yield Problem(flag, 0, "", "must read KEY=VALUE, for example models.teacher.max_tokens=4096")
+                yield Problem(flag, 0, "", "must be KEY=VALUE, for example models.teacher.max_tokens=4096")
                 continue
             try:
                 value = parse_document(value_text, "")
             except SettingsError:
-                yield Problem(flag, 0, "", "the value is not YAML; quote it")
+                yield Problem(flag, 0, "", "the value is not valid YAML; quote it")
                 continue
             self._made.append(keys)
             wrong = [problem.what for problem in value.problems] or _change(data, keys, value.data)
             yield from (Problem(flag, 0, "", what) for what in wrong)
 
     def place(self, keys: Keys, what: str) -> Problem:
-        """A finding with its source: the flag that made it, else the line of the file."""
+        """A finding with its source: the flag that caused it, else the line of the file."""
         for made in reversed(self._made):
             above = made[: len(keys)] == keys and keys not in self._document.lines
             if above or keys[: len(made)] == made:
@@ -109,7 +113,7 @@ class _Changes:
 
 
 def _complete_roles(data: dict[str, Any]) -> None:
-    """A role that only changes settings keeps its model: a critic that of `critic`, any other the recipe's sole one."""
+    """Fills in the model of roles that set only other keys: a critic gets that of `critic`, others the sole model."""
     roles, models = data.get("roles"), data.get("models")
     if not isinstance(roles, dict):
         return
@@ -126,7 +130,7 @@ def _complete_roles(data: dict[str, Any]) -> None:
 
 
 def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> list[str]:
-    """Sets one value, and the mappings around it where there are none yet. Returns what is wrong."""
+    """Sets one value and creates missing parent mappings. Returns the problems."""
     if value is None and len(keys) == 2 and keys[0] == "critics":
         return _leave_out(data, keys[1])
     for depth, key in enumerate(keys[:-1]):
@@ -145,7 +149,7 @@ def _change(data: dict[str, Any], keys: tuple[str, ...], value: Any) -> list[str
 
 
 def _leave_out(data: dict[str, Any], critic: str) -> list[str]:
-    """Removes a critic, and its model's binding with it. Returns what is wrong."""
+    """Removes a critic together with its role. Returns the problems."""
     critics, roles = data.get("critics"), data.get("roles")
     if not isinstance(critics, dict) or critic not in critics:
         return [f"there is no critic {critic}{suggestion(critic, critics if isinstance(critics, dict) else ())}"]

@@ -1,4 +1,4 @@
-"""What is wrong with a file of settings: every problem with its place, raised together as one error."""
+"""Problems in a settings file, each with its location, raised together as one error."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -9,7 +9,7 @@ from .errors import SettingsError
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing to mend: the file or flag, the line (0: none), the dotted key (empty: none), and what is wrong."""
+    """One problem: the file or flag, the line (0 for none), the dotted key (empty for none), and what is wrong."""
 
     source: str
     line: int
@@ -22,7 +22,7 @@ class Problem:
 
 
 def raise_problems(problems: Collection[Problem], thing: str, error: type[SettingsError] = SettingsError) -> None:
-    """Raises one error with all problems, in the order of their lines; nothing where there are none."""
+    """Raises one error with all problems, sorted by line; does nothing if there are none."""
     lines = [str(problem) for problem in sorted(set(problems))]
     if len(lines) == 1:
         raise error(lines[0])
@@ -31,16 +31,16 @@ def raise_problems(problems: Collection[Problem], thing: str, error: type[Settin
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that `word` was probably meant to be."""
+    """The known word closest to `word`; None if none is close."""
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return by_lower[close[0]] if close else None
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown word: the nearest known one, else all of them."""
+    """The end of a message about an unknown word: the closest known word, else all of them."""
     names = list(known)
     close = nearest(word, names)
     if close is not None:
         return f"; did you mean {close}?"
-    return f"; known: {', '.join(names)}" if names else "; there is none"
+    return f"; known: {', '.join(names)}" if names else "; none exist"

@@ -1,4 +1,4 @@
-"""What looks like a key: recipes are stored, shown and shared, so no key may stand in one."""
+"""Recognises text that looks like a key: recipes are stored, shown and shared, so they must not contain keys."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ NAME = re.compile(
     r"|(?:access|api|auth|bearer|github|hf|hub|refresh|session)[-_]?token",
     re.IGNORECASE,
 )
-"""What a setting is called that holds a key."""
+"""Names of settings that hold a key."""
 
 VALUE = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-[\w-]{8,}"  # OpenAI and many that follow it
@@ -22,14 +22,14 @@ VALUE = re.compile(
     r"|lsv2_\w{16,}"  # LangSmith
     r")"
 )
-"""What the keys of well-known services look like."""
+"""Key formats of well-known services."""
 
 FREE = ("extra_body", "serve", "base_url", "model")
-"""The parts of a model's settings in which anything may stand."""
+"""The parts of a model's settings that accept free text."""
 
 
 def secret_places(data: dict[str, Any]) -> Iterator[Keys]:
-    """Where the plain data of a recipe hold what looks like a key, however deep."""
+    """Where a recipe's plain data contain something that looks like a key, at any depth."""
     models = data.get("models")
     for name, model in models.items() if isinstance(models, dict) else ():
         for part in FREE if isinstance(model, dict) else ():
@@ -38,12 +38,12 @@ def secret_places(data: dict[str, Any]) -> Iterator[Keys]:
 
 
 def hide_secrets(text: str) -> str:
-    """The text with `***` for every key of a well-known service."""
+    """The text with `***` in place of every key of a well-known service."""
     return VALUE.sub("***", text)
 
 
 def _inside(value: Any, keys: Keys, *, named: bool) -> Iterator[Keys]:
-    """`named`: a key above says that what stands here is secret."""
+    """`named`: a parent key's name says that this value is secret."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _inside(inner, (*keys, key), named=named or bool(NAME.search(str(key))))

@@ -1,10 +1,10 @@
-"""Lone surrogates, which JSON can spell and UTF-8 cannot: a model's JSON, and JSON inside its text, may hold some."""
+"""Lone surrogates: JSON can escape them, UTF-8 cannot encode them (RFC 8259, section 8.2), and models do write them."""
 
 from typing import Any
 
 
 def replace_surrogates(value: Any) -> Any:
-    """A JSON value with U+FFFD for every lone surrogate in its strings."""
+    """The JSON value with U+FFFD in place of every lone surrogate in its strings."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):

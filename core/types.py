@@ -1,4 +1,4 @@
-"""The values that pass between the folders, one class for each word of the method (arXiv 2511.10067)."""
+"""The values that the folders exchange, one class for each term of the method (arXiv 2511.10067)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Value(BaseModel):
-    """A frozen value that refuses unknown fields, so a misspelt one is an error and not a silent default."""
+    """A frozen value that rejects unknown fields, so that a misspelt one is an error and not a silent default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,7 +58,7 @@ class Refinement(Value):
 
 
 class Grade(Value):
-    """A judge's word on one rubric item. `met` is None when the judge failed: a third state, never a verdict."""
+    """A judge's decision on one rubric item. `met` is None if the judge failed: not judged, neither met nor unmet."""
 
     item: int
     points: float
@@ -67,7 +67,7 @@ class Grade(Value):
 
 
 class Request(Value):
-    """What an agent asks of its model; `attempt` counts from 1 and grows with every repair."""
+    """What an agent sends to its model; `attempt` starts at 1 and increases with every repair."""
 
     messages: tuple[Message, ...]
     output_schema: dict[str, JsonValue] | None = None
@@ -77,11 +77,11 @@ class Request(Value):
 Outcome = Literal[
     "ok", "prose", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"
 ]
-"""How a reply ended; agents/replies.py says how each is told. `ok` and `prose` are of use."""
+"""How a reply turned out; agents/replies.py says how each is recognised. Only `ok` and `prose` are usable."""
 
 
 class Usage(Value):
-    """Token counts as the endpoint reported them; `tokens_cached` of `tokens_in` were in its prefix cache."""
+    """Token counts as the endpoint reported them; its prefix cache held `tokens_cached` of the `tokens_in`."""
 
     tokens_in: int = 0
     tokens_out: int = 0
@@ -93,9 +93,9 @@ SIMULATED = "simulated"
 
 
 class Reply(Value):
-    """What came back for one request: the text, the separate reasoning if any, and what it cost.
+    """The reply to one request: the text, the separate reasoning if any, and the cost in tokens and seconds.
 
-    `simulated`: the server said that no model wrote it, whatever the recipe calls the model.
+    `simulated`: the server said that no model wrote it, whatever name the recipe gives the model.
     """
 
     text: str
@@ -108,16 +108,16 @@ class Reply(Value):
 
 
 Ask = Callable[[Request], Awaitable[Reply]]
-"""How an agent reaches its model: bound by the graph to one sample, role and round, so agents know no ledger."""
+"""How an agent calls its model. The graph binds it to one sample, role and round, so agents need no ledger."""
 
 Critic = Callable[[str, str, Ask], Awaitable[Critique]]
-"""A critic: (query, answer, ask) → critique. Any async function of this signature can be named in a recipe."""
+"""A critic: (query, answer, ask) → critique. A recipe can name any async function with this signature."""
 
 
 class PromptFile(Value):
-    """The file that a prompt was read from: by its name if it `ships` with muser, else by its path.
+    """The file that a prompt was read from: its name if it `ships` with muser, else its path.
 
-    `shadows`: a file beside the recipe with the name of one that ships, and read in its place.
+    `shadows`: a file beside the recipe that replaces the shipped file of the same name.
     """
 
     file: str
@@ -126,17 +126,17 @@ class PromptFile(Value):
 
     @property
     def whose(self) -> str:
-        """In words."""
+        """Whose file it is, in words."""
         if self.ships:
             return "ships with muser"
         return "yours, replaces muser's" if self.shadows else "yours"
 
 
 class SampleInput(Value):
-    """Where a sample starts: a persona to simulate, or a query (and perhaps a response) that exists already.
+    """Where a sample starts: a persona to simulate, or an existing query (and possibly its response).
 
-    `key` names the sample inside its run and decides its seed; `history` has the turns before the query, `extra` the
-    fields of a brought query that muser does not know. `origin` is the sample the values were taken from.
+    `key` identifies the sample in its run and determines its seed. `history` holds the turns before the query, `extra`
+    the unknown fields of a user's own query. `origin` is the sample that the values were taken from.
     """
 
     key: str

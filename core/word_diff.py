@@ -1,4 +1,4 @@
-"""How two texts differ, word by word."""
+"""The difference between two texts, word by word."""
 
 import re
 from bisect import bisect_left
@@ -13,14 +13,14 @@ _WORDS = re.compile(r"(\S+)(\s*)")
 
 Change = Literal["same", "out", "in"]
 Step = tuple[str, int, int, int, int]
-"""(tag, begin and end in the old words, begin and end in the new ones)."""
+"""(tag, start and end in the old words, start and end in the new ones), as in difflib's opcodes."""
 
 EFFORT = 500
-"""Comparisons of words that may be made for each word, so that the time grows as the texts do."""
+"""Word comparisons allowed for each word, so that the time stays linear in the texts."""
 
 
 def word_diff(before: str, after: str) -> Iterator[tuple[Change, str]]:
-    """The words of both texts in order: kept ones, those only `before` has, those only `after` has."""
+    """The words of both texts in order: kept (`same`), only in `before` (`out`), only in `after` (`in`)."""
     old, new = _WORDS.findall(before.strip()), _WORDS.findall(after.strip())
     steps = _steps([word for word, _ in old], [word for word, _ in new])
 
@@ -41,10 +41,10 @@ def word_diff(before: str, after: str) -> Iterator[tuple[Change, str]]:
 
 
 def _steps(old: list[str], new: list[str], depth: int = 2) -> list[Step]:
-    """As SequenceMatcher gives them, in linear time.
+    """Like SequenceMatcher's opcodes, in linear time.
 
-    What it would take too long for is first cut at words that both texts have once (patience diff), `depth` times over;
-    what is still too much then is all replaced but for what is alike at both ends.
+    Texts that would take too long are first split at words that both contain exactly once (patience diff), up to
+    `depth` times. A part that is still too long counts as replaced, except for its common beginning and end.
     """
     ends = min(len(old), len(new))
     head = next((at for at in range(ends) if old[at] != new[at]), ends)
@@ -62,19 +62,19 @@ def _steps(old: list[str], new: list[str], depth: int = 2) -> list[Step]:
 
 
 def _is_quick(left: list[str], right: list[str]) -> bool:
-    """SequenceMatcher looks at each pair of equal words once for every stretch that it finds, at the worst."""
+    """In the worst case SequenceMatcher visits every pair of equal words once for each matching block."""
     again = Counter(right)
     pairs = sum(count * again[word] for word, count in Counter(left).items())
     return pairs * min(len(left), len(right)) <= EFFORT * (len(left) + len(right))
 
 
 def _anchors(left: list[str], right: list[str]) -> list[tuple[int, int]]:
-    """Where words stand that both have exactly once: the longest series that is in order in both."""
+    """Positions of words that both texts contain exactly once: the longest series in the same order in both."""
     once, also = ({word for word, count in Counter(words).items() if count == 1} for words in (left, right))
     both = once & also
     places = {word: at for at, word in enumerate(right) if word in both}
     pairs = [(at, places[word]) for at, word in enumerate(left) if word in places]
-    # The lowest end of a series of each length so far, and the pair that each pair follows in the longest one.
+    # Patience sorting: the lowest end of a series of each length so far, and each pair's predecessor in its series.
     lows: list[int] = []
     last: list[int] = []
     before: list[int] = []
@@ -91,7 +91,7 @@ def _anchors(left: list[str], right: list[str]) -> list[tuple[int, int]]:
 
 
 def _between(anchors: list[tuple[int, int]], left: list[str], right: list[str], depth: int) -> Iterator[Step]:
-    """The anchors themselves, and how what stands between two of them differs."""
+    """The anchors, and the differences between each two of them."""
     i = k = 0
     for j, m in [*anchors, (len(left), len(right))]:
         yield from _moved(_steps(left[i:j], right[k:m], depth), i, k)
@@ -105,7 +105,7 @@ def _moved(steps: Iterable[Step], left: int, right: int) -> Iterator[Step]:
 
 
 def _merged(steps: Iterable[Step]) -> list[Step]:
-    """Without empty steps, and neighbours of one kind as one."""
+    """Without empty steps, and with neighbours of the same kind joined."""
     found: list[Step] = []
     for tag, i, j, k, m in steps:
         if i == j and k == m:
@@ -126,5 +126,5 @@ def _changed(change: Change, words: list[tuple[str, str]]) -> Iterator[tuple[Cha
     if words:
         text = _joined(words)
         yield change, text.rstrip()
-        # The white space after a change belongs to neither side, so that marks hug their words.
+        # White space after a change belongs to neither side, so that only words are marked.
         yield "same", text[len(text.rstrip()) :] or " "

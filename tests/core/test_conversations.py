@@ -27,8 +27,8 @@ def test_critics_read_a_query_alone_as_it_is_and_a_later_one_with_the_turns_befo
 @pytest.mark.parametrize(
     ("roles", "fault"),
     [
-        ((), "the last message must be the user's"),
-        (("user", "assistant"), "the last message must be the user's"),
+        ((), "the last message must have the role user"),
+        (("user", "assistant"), "the last message must have the role user"),
         (("user", "system", "user"), "only the first message"),
     ],
 )

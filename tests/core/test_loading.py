@@ -71,8 +71,8 @@ def bad_recipes() -> Iterator[tuple[str, str]]:
     [
         *bad_recipes(),
         ("", "r.yaml:1: must be a mapping, not nothing"),
-        ("name: x\n\tseed: 1\n", "r.yaml:2: not YAML: indent with spaces, not with a tab"),
-        ("name: \x07\n", "r.yaml:1: holds the control character U+0007"),
+        ("name: x\n\tseed: 1\n", "r.yaml:2: invalid YAML: indent with spaces, not with a tab"),
+        ("name: \x07\n", "r.yaml:1: contains the control character U+0007"),
         ("a: " + "[" * 1500, "r.yaml: nested too deeply"),
     ],
 )
@@ -89,14 +89,14 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines(tmp_path: Pat
         "  r.yaml:4: models.a.base_url: must start with http:// or https://",
         "  r.yaml:4: models.a.model: must be text, not 3",
         "  r.yaml:6: roles.judge: there is no model b; known: a",
-        "  r.yaml:7: critics.persona: a critic cannot be called persona: the graph has a node of that name",
+        "  r.yaml:7: critics.persona: a critic cannot be named persona: the graph already has a node with that name",
         "  r.yaml:7: critics.persona: give a critic either prompt: FILE or function: module:name",
     ]
 
 
 KEY = "sk-proj-0123456789abcdef"
-NO_NAME = "this is not the name of an environment variable; if it is the key itself, put it into one"
-NO_PLACE = "a secret cannot stand in a recipe; set it in the environment that muser is started from"
+NO_NAME = "not the name of an environment variable; if this is the key itself, put it into a variable"
+NO_PLACE = "a recipe must not contain secrets; set this one as an environment variable before starting muser"
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_an_ordinary_variable_name_is_a_good_key_variable(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("need", "said"),
     [
-        ("inputs", "samples: nothing to run: give samples (how many to simulate) or queries (a JSONL file)"),
-        ("critics", "critics: at least one critic is needed"),
-        ("training", "training: is needed: at least training: {model: NAME}"),
-        ("evaluation", "evaluation: is needed: at least evaluation: {file: FILE}"),
+        ("inputs", "samples: nothing to run: set samples (how many to simulate) or queries (a JSONL file)"),
+        ("critics", "critics: at least one critic is required"),
+        ("training", "training: is required, with at least training: {model: NAME}"),
+        ("evaluation", "evaluation: is required, with at least evaluation: {file: FILE}"),
     ],
 )
 def test_a_command_says_what_it_needs(tmp_path: Path, need: Need, said: str) -> None:
@@ -175,7 +175,7 @@ def test_the_name_defaults_to_the_files(tmp_path: Path) -> None:
     recipe = load_recipe(str(tmp_path / "study.yaml"))
     assert (recipe.name, recipe.folder) == ("study", tmp_path)
     (tmp_path / "2nd try.yaml").write_text(text)
-    with pytest.raises(SettingsError, match="name: the file's name cannot be the run's name; give name"):
+    with pytest.raises(SettingsError, match="name: is required: the file's name is not a valid run name"):
         load_recipe(tmp_path / "2nd try.yaml")
 
 
@@ -204,7 +204,7 @@ def test_models_can_share_settings_by_yaml_anchors(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text.replace("    retry: 1\n", ""))
     model = load_recipe(tmp_path / "r.yaml").models["b"]
     assert (model.model, model.max_tokens) == ("n", 7)
-    assert refusal(tmp_path, ONE_MODEL + "    <<: 3\n") == "r.yaml:6: models.main: << takes a mapping"
+    assert refusal(tmp_path, ONE_MODEL + "    <<: 3\n") == "r.yaml:6: models.main: << requires a mapping"
 
 
 class TestOverrides:
@@ -268,11 +268,11 @@ class TestOverrides:
     @pytest.mark.parametrize(
         ("override", "said"),
         [
-            ("samples", "--set samples: must read KEY=VALUE, for example models.teacher.max_tokens=4096"),
-            ("=3", "--set : must read KEY=VALUE, for example models.teacher.max_tokens=4096"),
-            ("models..x=3", "--set models..x: must read KEY=VALUE, for example models.teacher.max_tokens=4096"),
-            ("samples=[1", "--set samples: the value is not YAML; quote it"),
-            ("samples={a: 1, a: 2}", "--set samples: given twice, first in line 1"),
+            ("samples", "--set samples: must be KEY=VALUE, for example models.teacher.max_tokens=4096"),
+            ("=3", "--set : must be KEY=VALUE, for example models.teacher.max_tokens=4096"),
+            ("models..x=3", "--set models..x: must be KEY=VALUE, for example models.teacher.max_tokens=4096"),
+            ("samples=[1", "--set samples: the value is not valid YAML; quote it"),
+            ("samples={a: 1, a: 2}", "--set samples: duplicate key, first set in line 1"),
             ("samples=x", '--set samples: must be a whole number, not "x"'),
             ("smaples=3", "--set smaples: unknown key; did you mean samples?"),
             ("modles.teacher.model=x", "--set modles.teacher.model: modles: unknown key; did you mean models?"),
@@ -293,7 +293,7 @@ class TestOverrides:
         assert refusal(tmp_path, GOOD, override) == said
 
     def test_what_one_breaks_elsewhere_is_told_where_it_stands(self, tmp_path: Path) -> None:
-        broken = "only the model that is trained has stages, and training.model is not student"
+        broken = "only the trained model has stages, and training.model is not student"
         assert refusal(tmp_path, GOOD, "training.model=teacher").splitlines() == [
             "r.yaml has 2 problems",
             f"  r.yaml:9: roles.critic: {broken}",

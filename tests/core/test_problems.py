@@ -16,7 +16,7 @@ def test_the_nearest_word_is_found_whatever_its_case() -> None:
 def test_a_suggestion_names_the_nearest_or_all() -> None:
     assert suggestion("decison", ["safety", "decision"]) == "; did you mean decision?"
     assert suggestion("q", ["safety", "decision"]) == "; known: safety, decision"
-    assert suggestion("q", []) == "; there is none"
+    assert suggestion("q", []) == "; none exist"
 
 
 def test_problems_are_raised_together_each_once_in_the_order_of_lines() -> None:

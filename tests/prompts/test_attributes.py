@@ -112,7 +112,7 @@ def test_a_text_is_one_line_of_the_prompt(tmp_path: Path) -> None:
         ("a: text of a", "a: {wieght: 3}", ["t.yaml:7: style.a.wieght: unknown key; did you mean weight?"]),
         ("a: text of a", "a: {weight: -1}", ["t.yaml:7: style.a.weight: must be a number, 0 or more"]),
         ("a: text of a", "a: {weight: true}", ["t.yaml:7: style.a.weight: must be a number, 0 or more"]),
-        ("a: text of a", "a: x, a: y", ["t.yaml:7: style.a: given twice, first in line 7"]),
+        ("a: text of a", "a: x, a: y", ["t.yaml:7: style.a: duplicate key, first set in line 7"]),
         ("a: text of a", "1: x", ["t.yaml:7: style: the key 1 is not text; quote it"]),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_bad_table_is_refused_with_all_its_lines(tmp_path: Path, old: str, new
         load_attributes("t.yaml", tmp_path)
     lines = [line.replace(f"{tmp_path}/", "").strip() for line in str(caught.value).splitlines()]
     if said is None:
-        assert "not YAML" in lines[0]
+        assert "invalid YAML" in lines[0]
     else:
         assert lines[-len(said) :] == said
         assert len(lines) == (1 if len(said) == 1 else len(said) + 1)

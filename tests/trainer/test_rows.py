@@ -22,7 +22,7 @@ WRONG = {
     ),
     "a prompt that ends with the assistant": (
         {"prompt": [{"role": "assistant", "content": "a"}], "completion": [{"role": "assistant", "content": "a"}]},
-        "last message must be the user's",
+        "last message must have the role user",
     ),
     "a completion by the user": (ASKED | {"completion": [{"role": "user", "content": "a"}]}, "must be the assistant's"),
     "an empty completion": (ASKED | {"completion": [{"role": "assistant", "content": " "}]}, "train on nothing"),
