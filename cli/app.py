@@ -1,4 +1,4 @@
-"""The `muser` command: its subcommands, its exit codes, and what becomes of an error."""
+"""The `muser` command: its subcommands, exit codes and error handling."""
 
 import sys
 from pathlib import Path
@@ -27,11 +27,11 @@ from .printing.console import say
 
 EPILOG = """\b
 Exit codes:
-  0    all done
-  1    an error, said in one message
+  0    success
+  1    error: the message says what to do
   2    wrong usage
-  3    finished, and some samples failed
-  4    stopped with samples pending: a limit, or the endpoint does not answer
+  3    finished, but some samples failed
+  4    stopped with samples pending: a limit, or no response from the endpoint
   130  interrupted
 
 Results go to stdout, progress and messages to stderr. Nothing that muser or its models say is medical advice.
@@ -39,7 +39,7 @@ Results go to stdout, progress and messages to stderr. Nothing that muser or its
 
 app = Typer(
     name="muser",
-    help="Simulate askers, draft, critique and refine medical answers, through any OpenAI-compatible endpoint.",
+    help="Simulate medical queries, answer, critique and refine them, on any OpenAI-compatible endpoint.",
     epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -86,18 +86,18 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, Option("--version", callback=_print_version, is_eager=True, help="Print muser's version.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """The options before any command."""
+    """Options of muser itself, given before a command."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits. A MuserError is one message; any other traceback is a bug."""
-    # As python -m does: critics named by import path may stand where muser runs.
+    # As `python -m` does, so that critics named by import path can be modules in the current directory.
     sys.path.append(str(Path.cwd()))
     for stream in (sys.stdout, sys.stderr):
-        # A terminal of another encoding must not end a command that has done its work.
+        # A character that the terminal's encoding lacks must not end a command that has done its work.
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app(arguments, prog_name="muser")
@@ -108,6 +108,6 @@ def main(arguments: list[str] | None = None) -> None:
         if not isinstance(error, MuserError):
             raise
         say(f"muser: {error}")
-        # As for a run that loses its endpoint: the same command goes on once that answers.
-        is_away = isinstance(error, EndpointUnreachable | EndpointOverloaded | EndpointTimeout)
-        sys.exit(Code.STOPPED if is_away else Code.ERROR)
+        # Same exit code as a run that lost its endpoint: rerun the command when the endpoint is back.
+        is_unavailable = isinstance(error, EndpointUnreachable | EndpointOverloaded | EndpointTimeout)
+        sys.exit(Code.STOPPED if is_unavailable else Code.ERROR)

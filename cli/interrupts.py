@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets what is in flight end, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first signal waits for the work in flight, the second stops at once."""
 
 import asyncio
 import signal
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The second signal came: nothing was waited for."""
+    """Raised on the second signal: work in flight was cancelled."""
 
 
 def run_stoppable(work: Callable[[asyncio.Event], Awaitable[T]], warn: Callable[[], None]) -> T:
-    """Runs `work` on a new event loop. The first signal sets its event and calls `warn`; the second raises Stopped."""
+    """Runs `work` on a new event loop. The first signal sets its event and calls `warn`, the second raises Stopped."""
     try:
         return asyncio.run(_watch(work, warn))
     except asyncio.CancelledError as error:

@@ -1,4 +1,4 @@
-"""What commands begin with: a recipe under their changes, a store that is there, a run by its name."""
+"""What commands load first: a recipe with its overrides, an existing store, a run by name."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 def load_with(
     recipe: str, change: list[str] | None, store: str | None, needs: "Sequence[Literal['training', 'evaluation']]" = ()
 ) -> "tuple[Recipe, list[str]]":
-    """The recipe under a command's changes, and the words that repeat them in a command."""
+    """The recipe with a command's overrides applied, and the command-line words that repeat them."""
     from json import dumps
 
     from ..core.loading import load_recipe
 
-    # A change is read as YAML: in quotes, a path of whatever letters stays a path.
+    # Overrides are parsed as YAML: in quotes, a path such as `1.0` stays a string.
     own = [f"store={dumps(store)}"] if store else []
     words = [word for each in change or [] for word in ("--set", each)] + (["--store", store] if store else [])
     return load_recipe(recipe, [*(change or []), *own], needs=needs), words
 
 
 def named_run(store: "Store", name: str) -> "Run":
-    """The run with this id. Raises InputError, naming those that exist."""
+    """The run with this id. Raises InputError that lists the existing runs."""
     from ..core.errors import InputError
     from ..store.records.runs import find_run, list_runs
 
@@ -33,15 +33,15 @@ def named_run(store: "Store", name: str) -> "Run":
     if found is None:
         there = [line.id for line in list_runs(store)]
         shown = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
-        raise InputError(f"there is no run {name}", where=str(store.path), todo=f"there are: {shown}" if there else "")
+        raise InputError(f"there is no run {name}", where=str(store.path), todo=f"available: {shown}" if there else "")
     return found
 
 
 @contextmanager
 def existing_store(recipe: "Recipe") -> "Iterator[Store]":
-    """The recipe's store, or an empty one that is gone afterwards: only running makes a database.
+    """The recipe's store or, if there is none, an empty temporary one: only a run creates a database.
 
-    Where there is none yet, no trained stage can be in it either.
+    Without a store there is no trained stage to find either.
     """
     import tempfile
     from pathlib import Path

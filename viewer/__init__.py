@@ -1,1 +1,1 @@
-"""Traces and reports as pages. Reads the store; replay is handed in, for the viewer knows no graph and no models."""
+"""Traces and reports as pages. Replays are passed in: the viewer imports neither graph nor endpoints."""

@@ -1,7 +1,7 @@
-"""Who may see a page and who may change anything: a token always, this machine's own names, and no foreign origin.
+"""Access control: every request needs the token, a known Host and no foreign Origin.
 
-A browser that opens the address with its token gets a cookie for it, as Jupyter does. Host is checked against names
-that others could point here (DNS rebinding), Origin and a second token against forms on other sites.
+A browser that opens the address with its token gets a cookie for it, as Jupyter does. The Host check stops DNS
+rebinding; the Origin check and a second token stop forms on other sites (CSRF).
 """
 
 import hmac
@@ -21,22 +21,22 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # Under no-referrer a browser gives its own forms the origin "null".
+    # With no-referrer, browsers send the origin "null" with our own forms (Fetch standard, "append a request Origin").
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-ASK = "Open the address that `muser view` printed: it has the token that this page asks for."
+ASK = "This page needs a token: open the address that `muser view` printed."
 SAFE = {"GET", "HEAD"}
 
 
 class AccessMiddleware:
-    """Lets through what carries the token; `hosts` are the host:port names under which the server may be asked."""
+    """Rejects requests without the token; `hosts` are the host:port names that the server answers to."""
 
     def __init__(self, app: ASGIApp, token: str, hosts: Collection[str]) -> None:
         self.app, self.token, self.hosts = app, token, frozenset(hosts)
-        # Browsers send a cookie to every port of a host: servers side by side must not overwrite each other's.
+        # Cookies are not separated by port (RFC 6265, section 8.5), so each server's cookie has a name of its own.
         self.cookie = "muser-" + hmac.new(token.encode(), b"name", "sha256").hexdigest()[:12]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,10 +57,10 @@ class AccessMiddleware:
     def _refusal(self, scope: Scope) -> Response | None:
         headers, is_change = Headers(scope=scope), scope["method"] not in SAFE
         if headers.get("host", "").lower() not in self.hosts:
-            return PlainTextResponse("This name is not one of this server's.", 421)
+            return PlainTextResponse("Unknown host name for this server.", 421)
         origin = headers.get("origin")
         if (origin is not None or is_change) and origin not in {f"http://{host}" for host in self.hosts}:
-            return PlainTextResponse("Asked for by another site.", 403)
+            return PlainTextResponse("Cross-site request refused.", 403)
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = dict(query).get("token")
         if given is not None and not is_change:
@@ -72,22 +72,22 @@ class AccessMiddleware:
     def _let_in(self, scope: Scope, given: str, rest: list[tuple[str, str]]) -> Response:
         if not _equal(given, self.token):
             return PlainTextResponse(ASK, 403)
-        # One slash only: two would name another host.
+        # One leading slash only: "//host" would redirect to another host.
         path = "/" + quote(scope["path"].lstrip("/\\"))
         response = RedirectResponse(path + (f"?{urlencode(rest)}" if rest else ""), 303)
-        # Under "strict" it would not come back with this redirect when a file led the browser here. What "lax" sends
-        # it along with are other sites' links, which read: changes need an Origin and a token of their own.
+        # "strict" would withhold it from this redirect when the browser came from a file. "lax" also sends it with
+        # links on other sites, but those only read: a change needs our Origin and the form's token.
         response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax", path="/")
         return response
 
 
 def form_token(token: str) -> str:
-    """What a form must send along: made of the token, which itself stands on no page."""
+    """The token of a form, derived from the server's token, which no page contains."""
     return hmac.new(token.encode(), b"form", "sha256").hexdigest()
 
 
 def is_form_token(given: str, token: str) -> bool:
-    """Whether a form was one of ours."""
+    """Whether a form came from one of our pages."""
     return _equal(given, form_token(token))
 
 

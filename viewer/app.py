@@ -1,4 +1,4 @@
-"""The viewer's server: what each address shows. Reading is all it can do but for replays from the playground."""
+"""The viewer's server: what each address shows. It only reads, except for replays from the playground."""
 
 import re
 import secrets
@@ -33,16 +33,16 @@ from .text import visible, without_folders
 
 HERE = Path(__file__).parent
 LONGEST_FORM = 1 << 20
-"""Bytes of a form."""
+"""Most bytes of a form."""
 OPENING = 20_000
-"""Characters of a text that are shown at once; the rest unfolds."""
+"""Characters of a text that are shown at first; the rest unfolds."""
 
 _UNBROKEN = re.compile(r"(\S{500})")
 T = TypeVar("T")
 
 
 def new_token() -> str:
-    """A token nobody can guess."""
+    """A random token of 192 bits."""
     return secrets.token_urlsafe(24)
 
 
@@ -56,8 +56,8 @@ def build_app(
 ) -> Starlette:
     """The application on an open store.
 
-    `hosts` are the host:port names it answers to. Without `playground` nothing can be changed; `compare` makes the page
-    of two runs.
+    `hosts` are the host:port names it answers to. Without `playground` nothing can be changed; `compare` compares the
+    two runs of a page.
     """
     viewer = _Viewer(store, token, playground, compare)
     routes = [
@@ -89,7 +89,7 @@ def serve_app(app: Starlette, listener: socket.socket) -> None:
 
 
 class _Viewer:
-    """The handlers of one app, and what its templates are given."""
+    """The handlers of one app, and what its templates use."""
 
     def __init__(self, store: Store, token: str, playground: Playground | None, compare: pages.Compare | None) -> None:
         self.store, self.token, self.playground, self.comparison = store, token, playground, compare
@@ -113,7 +113,7 @@ class _Viewer:
         self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}
 
     async def show(self, template: str, make: Callable[[], Any], status: int = 200) -> Response:
-        """The page of what `make` reads, in a thread of its own: a slow query stops no other page."""
+        """The page of what `make` reads, in a thread, so that a slow query blocks no other page."""
 
         def render() -> str:
             given = make()
@@ -128,7 +128,7 @@ class _Viewer:
         return await self.show("run.html", lambda: self._run_page(request.path_params["run"]))
 
     def _run_page(self, run: str) -> pages.RunPage:
-        """A run's page reads all of its samples: it is kept as long as nothing was added to the store."""
+        """A run's page reads all of its samples, so it is cached until the store changes."""
         now = version(self.store)
         found = self.kept.get(run)
         if found is None or found[0] != now:
@@ -149,7 +149,7 @@ class _Viewer:
             try:
                 play = self.playground.tools.editable(found.trace.run_id)
             except MuserError as error:
-                # Of a run whose prompt files are gone, say; the trace is there to be read all the same.
+                # For example, the run's prompt files are gone; the trace can still be shown.
                 return replace(found, not_editable=str(error))
             return replace(found, editable=play[0], models=play[1], form_token=form_token(self.token))
 
@@ -160,7 +160,7 @@ class _Viewer:
             raise InputError("this viewer was started with --read-only")
         form = await _form(request)
         if not is_form_token(form.get("form_token", ""), self.token):
-            return PlainTextResponse("This form is not one of this server's.", 403)
+            return PlainTextResponse("This form did not come from this server.", 403)
         sample = f"{request.path_params['run']}/{request.path_params['key']}"
         edit = Edit(sample, form.get("role", ""), form.get("prompt", "").replace("\r\n", "\n"), form.get("model", ""))
         return RedirectResponse(f"/replays/{self.playground.begin(edit)}", 303)
@@ -168,7 +168,7 @@ class _Viewer:
     async def replayed(self, request: Request) -> Response:
         number = request.path_params["number"]
         if self.playground is None or not 0 < number <= len(self.playground.replays):
-            raise HTTPException(404, "There is no replay of this number since the viewer was started.")
+            raise HTTPException(404, "There is no replay with this number since the viewer started.")
         playground, replay = self.playground, self.playground.replays[number - 1]
         return await self.show("replay.html", lambda: pages.replay_page(self.store, playground, replay))
 
@@ -203,7 +203,7 @@ def _finalize(value: Any) -> Any:
 
 
 def _url(sample: str) -> str:
-    """The address of a sample's page; a key may hold anything."""
+    """The address of a sample's page; a key may contain any character."""
     run, _, key = sample.rpartition("/")
     return f"/runs/{quote(run, safe='')}/samples/{quote(key, safe='')}"
 
@@ -213,12 +213,12 @@ def _diff(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def _breakable(text: str) -> Markup:
-    """The text with places to break it: a browser takes ten seconds for a word of 100,000 characters without."""
+    """The text with line-break opportunities: Chromium takes 10 s to lay out a word of 100,000 characters without."""
     return Markup("<wbr>").join(filter(None, _UNBROKEN.split(visible(text))))
 
 
 def _clock(moment: str | None) -> str:
-    """2026-01-31T12:00:00… as people read it; times are UTC."""
+    """2026-01-31T12:00:00… without the T and fractions; times are UTC."""
     return (moment or "")[:19].replace("T", " ")
 
 

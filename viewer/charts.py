@@ -1,4 +1,4 @@
-"""Charts for reports and trainings: loss curves and score bars, drawn alike for light and dark pages."""
+"""Charts for reports and trainings: loss curves and score bars that read on light and dark pages."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise SettingsError("charts need matplotlib", todo=install_hint("data")) from error
 
-# Read on white and on near-black, and told apart without hues: each is darker than the next.
+# Legible on white and near-black, and different in lightness, so that they are distinct without colour vision.
 COLORS = {"base": "#8a8f98", "distill": "#2f7fc1", "refine": "#d9822b"}
 OTHERS = ("#7a5195", "#2a9d8f", "#c1453d")
 INK, FAINT = "#7d828a", "#7d828a55"

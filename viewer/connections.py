@@ -1,4 +1,4 @@
-"""How many connections the viewer's server keeps, and for how long one may stay silent."""
+"""Limits of the viewer's server: how many connections it keeps, and how long one may stay idle."""
 
 import asyncio
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 64
-"""Connections at a time: a browser opens six. One more closes the oldest that has no request."""
+"""Connections at a time; a browser opens six. One more closes the connection that has been idle longest."""
 
 PATIENCE = 10.0
-"""Seconds in which a connection has to bring its first request, and each next one."""
+"""Seconds that a connection may stay idle before its first request and between requests."""
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 in which idle connections cannot use up the server; uvicorn alone waits for a first request forever."""
+    """HTTP/1.1 with bounded idle connections; uvicorn's keep-alive timeout only starts after a first response."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -35,12 +35,12 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Has no request whose response is still to be given."""
+        """No request is waiting for its response."""
         cycle: Any = self.cycle
         return cycle is None or cycle.response_complete
 
     def close_if_idle(self) -> None:
-        """The browser opens another one when it needs it."""
+        """Closes the connection unless it serves a request; the browser opens another one when needed."""
         if self.is_idle:
             self.connections.discard(self)
             self.transport.close()

@@ -1,7 +1,7 @@
 """Samples as one HTML file that opens from disk: a list with search, and a page for every trace.
 
-The file holds each text once and renders it as text; its policy allows its own style and script, by their hashes, and
-nothing else, so that no text in it can load or run anything.
+The file holds each text once and renders it as text. Its content security policy allows only its own style and script,
+by their hashes, so that no text in it can load or run anything.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ from .text import visible, without_folders
 Field = Literal["persona", "query", "reasoning", "answer", "critiques", "refinement", "grades", "cause", "calls"]
 FIELDS: tuple[Field, ...] = get_args(Field)
 MOST = 64 * 2**20
-"""Bytes of samples in one file; browsers take some seconds to open that much."""
+"""Most bytes of samples in one file; browsers take some seconds to open that much."""
 
 # A call's messages and reply quote what the other fields hold, so they go with any of them.
 QUOTED_IN_CALLS = frozenset(FIELDS) - {"grades", "cause"}
 
 
 class Exported(Value):
-    """What was written; `left_out` samples found no room."""
+    """What was written; `left_out` counts samples that did not fit."""
 
     path: str
     samples: int
@@ -52,13 +52,13 @@ def export_page(
     redact: Collection[Field] = (),
     replace: bool = False,
 ) -> Exported:
-    """Write these samples (RUN/KEY) as one file. Texts of a redacted field are not in it, quoted in calls or not.
+    """Write these samples (RUN/KEY) as one file. It has no text of a redacted field, not even quoted in calls.
 
-    With a `comparison` of two runs the file has a page for it too. What an answer repeats of a query is the answer's.
-    Raises InputError where the file is there and not to be replaced.
+    A `comparison` of two runs gets a page too. Where an answer repeats part of a redacted query, that part stays.
+    Raises InputError if the file exists and `replace` is false.
     """
     if path.exists() and not replace:
-        raise InputError(f"{path} exists", todo="name another file, or add --force to write over it")
+        raise InputError(f"{path} exists", todo="choose another file, or overwrite it with --force")
     bundle = _Bundle(store, frozenset(redact))
     wanted = list(samples)
     for sample in wanted:
@@ -83,7 +83,7 @@ def export_page(
 
 
 def chosen_samples(store: Store, names: Collection[str]) -> list[str]:
-    """RUN/KEY of the samples that the names mean, each a run or a sample; without names those of the newest run."""
+    """RUN/KEY of the named samples and of all samples of the named runs; without names, those of the newest run."""
     runs = [row["id"] for row in store.read("SELECT id FROM runs ORDER BY rowid DESC")]
     if not names and not runs:
         raise InputError("there is no run to export", where=str(store.path))
@@ -103,7 +103,7 @@ def render(data: dict[str, Any]) -> bytes:
     """The page around its data."""
     here = files(__package__)
     style, script = (here.joinpath("static", f"export.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    # In a data block only "<" can end the block or open a comment.
+    # In a script element only "<" can end the block or open a comment (HTML standard, 4.12.1.3).
     block = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "policy": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; "
@@ -123,7 +123,7 @@ def _hash(text: str) -> str:
 
 
 class _Bundle:
-    """Samples as JSON in which every text is a number, its place in `texts`."""
+    """Samples as JSON in which every text is a number, its index in `texts`."""
 
     def __init__(self, store: Store, redacted: frozenset[Field]) -> None:
         self.store, self.redacted = store, redacted
@@ -170,7 +170,7 @@ class _Bundle:
         }
 
     def _trace(self, trace: Trace) -> dict[str, Any]:
-        """Facts and texts; a text that is redacted is None, and one that is not there is left out."""
+        """Facts and texts; a redacted text is None, a missing one is left out."""
         facts: dict[str, Any] = {"id": trace.id, "run": trace.run_id, "key": trace.key, "status": trace.status}
         for name in ("simulated", "rounds", "tries", "seconds", "score", "failed_node", "cause_kind", "origin"):
             if value := getattr(trace, name):
@@ -187,7 +187,7 @@ class _Bundle:
         if trace.refinement:
             refinement = trace.refinement
             facts |= self._text("refined", refinement.answer, "refinement")
-            # It is composed of the response's reasoning and the critics' rationales.
+            # It quotes the response's reasoning and the critics' rationales.
             facts |= self._text("refined_reasoning", refinement.reasoning, "refinement", "reasoning", "critiques")
         facts["critiques"] = [
             {"critic": c.critic, "verdict": c.verdict, "round": c.round}
@@ -244,7 +244,7 @@ class _Bundle:
 
 
 def _texts_of(trace: Trace) -> list[str]:
-    """What this sample's messages are likely to quote, the longest first."""
+    """Texts that this sample's messages are likely to quote, longest first."""
     response, refinement = trace.response, trace.refinement
     said = [trace.query, *(turn.content for turn in trace.history), *(c.rationale for c in trace.critiques)]
     said += [response.reasoning, response.answer] if response else []

@@ -1,4 +1,4 @@
-"""The state machine of one sample as a picture: where each node stands, what became of it, its time and its tokens."""
+"""The state machine of one sample as a picture: each node's position, state, time and tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ NODES = {"persona": "persona", "responder": "respond", "refiner": "refine", "jud
 
 @dataclass(frozen=True)
 class Node:
-    """A box: its place in pixels, its state (`done`, `pass`, `revise`, `failed`, `kept`, `waiting`) and two lines."""
+    """A box: position in pixels, its state (`done`, `pass`, `revise`, `failed`, `kept`, `waiting`) and two lines."""
 
     name: str
     x: int
@@ -33,7 +33,7 @@ class Picture:
 
 
 def draw_machine(trace: Trace, calls: Sequence[Call], critics: Sequence[str]) -> Picture:
-    """The nodes that a sample of this run passes; `critics` in the recipe's order."""
+    """The picture of a sample's nodes; `critics` in the recipe's order."""
     if trace.grades or any(call.role == "judge" for call in calls):
         columns: list[list[str]] = [["respond"], ["grade"]]
     else:
@@ -68,7 +68,10 @@ def _node(name: str, x: int, y: int, trace: Trace, calls: Sequence[Call]) -> Nod
     repairs = sum(call.attempt > 1 for call in own)
     asked = f"{len(own)} calls" if len(own) > 1 else "1 call"
     lines = (
-        (f"{seconds:.1f} s · {tokens:,} tokens", asked + (f", {repairs} repairs" if repairs else ""))
+        (
+            f"{seconds:.1f} s · {tokens:,} tokens",
+            asked + (f", {repairs} repair{'s' * (repairs > 1)}" if repairs else ""),
+        )
         if own
         else ("", "")
     )

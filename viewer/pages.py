@@ -25,7 +25,7 @@ from .machine import Picture, draw_machine
 from .playground import Editable, Playground, Replay
 
 Compare = Callable[[str, str], Comparison]
-"""(first run, second run) → how they differ; made elsewhere, since statistics are none of the viewer's."""
+"""(first run, second run) → how they differ; passed in, because the viewer must not import `evals`."""
 
 PAGE = 50
 """Samples on a page."""
@@ -50,7 +50,7 @@ class RunPage:
 
 
 class Asked(NamedTuple):
-    """Which samples a list has, and in which order, as `list_samples` takes them."""
+    """The filter, order and search of a list, as `list_samples` takes them."""
 
     where: str
     sort: str
@@ -58,18 +58,18 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Asked":
-        """What an address asks for."""
+        """Parsed from an address's query."""
         return cls(*(query.get(name, "").strip() for name in cls._fields))
 
     def address(self, **more: str | int) -> str:
-        """The query of an address that asks for it."""
+        """The query of an address for this list."""
         said = self._asdict() | more
         return "?" + urlencode({name: value for name, value in said.items() if value != ""})
 
 
 @dataclass(frozen=True)
 class SamplesPage:
-    """A page of a list, and what was asked for to get it; `problem` where the filter cannot be read."""
+    """One page of a list; `problem` says why its filter is invalid."""
 
     run: str | None
     asked: Asked
@@ -79,18 +79,18 @@ class SamplesPage:
 
     @property
     def pages(self) -> int:
-        """How many pages there are, one at least."""
+        """The number of pages, at least one."""
         return max(1, -(-self.listing.total // PAGE))
 
     def place(self, number: int) -> str:
-        """What a link to this page's sample of that number, from 0, says of its place: its own page goes on from it."""
+        """The query of a link to this page's n-th sample (from 0), so that the sample's page finds its neighbours."""
         if self.run and not any(self.asked):
             return ""
         return self.asked.address(of=self.run or "", at=(self.page - 1) * PAGE + number)
 
 
 class Link(NamedTuple):
-    """A sample, and what its address says besides: its place in a list."""
+    """A sample, and the part of its address that says where it is in a list."""
 
     sample: str
     place: str = ""
@@ -107,7 +107,7 @@ class Around(NamedTuple):
 
 @dataclass(frozen=True)
 class Bar:
-    """A call in the waterfall: where it begins and how long it is, in hundredths of the sample's time."""
+    """A call in the waterfall: its start and length, in percent of the sample's time."""
 
     call: Call
     begin: float
@@ -117,7 +117,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class TracePage:
-    """All that happened to a sample; `editable` and `models` for the playground, or why there is none."""
+    """Everything about a sample; `editable` and `models` are the playground's, `not_editable` why there is none."""
 
     run: Run
     trace: Trace
@@ -136,14 +136,14 @@ class TracePage:
 
     @property
     def can_be_replayed(self) -> bool:
-        """Whether it has ended, with its steps kept, in a run of the method's own graph."""
+        """Whether the sample has ended, still has its steps, and is not of an evaluation."""
         ended = self.trace.status in ("done", "failed")
         return ended and not self.trace.pruned_at and self.run.kind == "samples"
 
 
 @dataclass(frozen=True)
 class ReplayPage:
-    """A replay as it stands; both traces once it is done."""
+    """The state of a replay; both traces once it is done."""
 
     replay: Replay
     calls: int
@@ -154,7 +154,7 @@ class ReplayPage:
 
 @dataclass(frozen=True)
 class PairPage:
-    """Two samples, and what the second one's recipe has otherwise where it is a fork of the first."""
+    """Two samples, and the changed settings if the second is a fork of the first."""
 
     before: Trace
     after: Trace
@@ -187,7 +187,7 @@ def run_page(store: Store, run_id: str) -> RunPage:
 
 
 def samples_page(store: Store, run_id: str | None, query: Mapping[str, str]) -> SamplesPage:
-    """A page of a run's samples, or of all; a filter that cannot be read is said on it."""
+    """A page of a run's samples, or of all; an invalid filter becomes the page's problem."""
     if run_id is not None:
         _run(store, run_id)
     asked, page = Asked.of(query), max(1, _number(query, "page") or 1)
@@ -199,7 +199,7 @@ def samples_page(store: Store, run_id: str | None, query: Mapping[str, str]) -> 
 
 
 def trace_page(store: Store, sample: str, query: Mapping[str, str]) -> TracePage:
-    """`query` may tell the list that the sample was come to by. Raises InputError."""
+    """`query` may name the list that linked to the sample. Raises InputError."""
     found = find_sample(store, sample)
     trace, calls = get_trace(store, found), calls_of(store, found)
     run = _run(store, trace.run_id)
@@ -220,7 +220,7 @@ def trace_page(store: Store, sample: str, query: Mapping[str, str]) -> TracePage
 
 
 def replay_page(store: Store, playground: Playground, replay: Replay) -> ReplayPage:
-    """What a replay has come to."""
+    """The state of a replay."""
     page = ReplayPage(replay, playground.calls, playground.most_calls)
     if replay.outcome is None:
         return page
@@ -246,11 +246,11 @@ def _around(store: Store, sample: str, query: Mapping[str, str]) -> Around:
     listed: list[str] = []
     first = max(0, (at or 0) - 1)
     if at is not None:
-        with suppress(InputError):  # an address may say anything
+        with suppress(InputError):  # the address may have been edited
             found = list_samples(store, of or None, *asked, limit=3, offset=first)
             listed = [one.id for one in found.samples]
     if at is None or sample not in listed:
-        # It is in no list, or has moved in it since.
+        # No list led here, or the sample has moved in it since.
         before, after = overview.neighbours(store, sample)
         return Around(Link(before) if before else None, Link(after) if after else None)
     here = listed.index(sample)
@@ -281,7 +281,7 @@ def _critics(run: Run, trace: Trace) -> list[str]:
 
 
 def _waterfall(calls: Sequence[Call]) -> tuple[list[Bar], float]:
-    """A bar for each call, and the seconds between the first one's begin and the last one's end."""
+    """A bar for each call, and the seconds from the first one's start to the last one's end."""
     spans = [(_ended(call) - (0 if call.reused_from else call.reply.seconds), _ended(call)) for call in calls]
     begin = min((span[0] for span in spans), default=0.0)
     whole = max((span[1] for span in spans), default=0.0) - begin
@@ -297,7 +297,7 @@ def _ended(call: Call) -> float:
 
 
 def curl_of(call: Call) -> str:
-    """A command that makes the call again; its key stays a variable of the shell."""
+    """A curl command that repeats the call; the API key stays a shell variable."""
     messages = [message.model_dump() for message in call.messages]
     body = json.dumps(call.parameters | {"messages": messages}, ensure_ascii=False)
     return (

@@ -1,7 +1,7 @@
-"""The playground: one prompt or model of a sample's run changed on its page, and the sample replayed from there.
+"""The playground: replays a sample from its page with one prompt or model changed.
 
-What a replay is stands elsewhere; whoever starts the viewer passes it in. A page can change a prompt's text and choose
-among the recipe's models, and nothing else.
+The replay itself is passed in by the code that starts the viewer. A page can only change a prompt's text and choose
+among the recipe's models.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..core.errors import InputError, MuserError
 
 LONGEST = 200_000
-"""Characters of a prompt."""
+"""Most characters of a prompt."""
 
 
 class Editable(NamedTuple):
@@ -25,7 +25,7 @@ class Editable(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """What a page asks for; an empty prompt or model stays as it is."""
+    """A change requested on a page; an empty prompt or model leaves it unchanged."""
 
     sample: str
     role: str
@@ -34,7 +34,7 @@ class Edit(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The fork that came of it, and the calls that were made for it; `problem`: why it did not come to its end."""
+    """The fork that a replay made and the number of its calls; `problem` says why it did not finish."""
 
     fork: str
     changes: tuple[str, ...]
@@ -44,8 +44,8 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Tools:
-    """What the pages cannot do themselves: `editable` run id → its roles and models, and the replay
-    itself, which makes no more calls than it is given.
+    """What is passed in: `editable` maps a run id to its roles and models, `replay` replays a sample
+    with at most the given number of calls.
     """
 
     editable: Callable[[str], tuple[list[Editable], list[str]]]
@@ -54,7 +54,7 @@ class Tools:
 
 @dataclass
 class Replay:
-    """A replay that a page asked for, as it stands."""
+    """A replay requested on a page, finished or not."""
 
     edit: Edit
     outcome: Outcome | None = None
@@ -63,7 +63,7 @@ class Replay:
 
 @dataclass
 class Playground:
-    """Replays one at a time, which together make at most `most_calls`."""
+    """Runs replays one at a time, with at most `most_calls` calls in total."""
 
     tools: Tools
     most_calls: int
@@ -73,10 +73,10 @@ class Playground:
     _one: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def begin(self, edit: Edit) -> int:
-        """The number under which the replay is found; it goes on in the background. Raises InputError."""
+        """Starts a replay in the background and returns its number. Raises InputError."""
         self._check_calls()
         if len(edit.prompt) > LONGEST:
-            raise InputError(f"a prompt of {len(edit.prompt):,} characters; {LONGEST:,} may be")
+            raise InputError(f"the prompt has {len(edit.prompt):,} characters, more than the limit of {LONGEST:,}")
         if not edit.prompt.strip() and not edit.model:
             raise InputError("nothing was changed", todo="edit the prompt, or choose a model")
         replay = Replay(edit)
@@ -89,13 +89,14 @@ class Playground:
     def _check_calls(self) -> None:
         if self.calls >= self.most_calls:
             raise InputError(
-                f"{self.calls:,} calls were made from these pages", todo="start `muser view` with a higher --max-calls"
+                f"replays from these pages have used all their calls ({self.calls:,})",
+                todo="restart `muser view` with a higher --max-calls",
             )
 
     async def _run(self, replay: Replay) -> None:
         async with self._one:
             try:
-                # Replays that waited in line began before those ahead of them were counted.
+                # Checked again: a queued replay was accepted before the calls of those ahead of it were counted.
                 self._check_calls()
                 outcome = await self.tools.replay(replay.edit, self.most_calls - self.calls)
                 self.calls += outcome.calls
@@ -105,6 +106,6 @@ class Playground:
             except MuserError as error:
                 replay.error = str(error)
             except Exception as error:
-                # The page must not wait for ever; the server's log has the traceback.
+                # Without an error the page would wait forever; the traceback goes to the server's log.
                 replay.error = f"{type(error).__name__}: {error}"
                 raise

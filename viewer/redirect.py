@@ -1,4 +1,4 @@
-"""A file that leads a browser to the viewer: its token must not stand in the list of processes, which all users see."""
+"""A file that redirects a browser to the viewer, so that the token is not in the process list, which all users see."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ PAGE = """<!doctype html>
 
 @contextmanager
 def redirect_file(address: str) -> Iterator[str]:
-    """The file: address of a page that leads to `address`. Only this user can read it, and it goes with the block."""
+    """The file: address of a page that redirects to `address`; only this user can read it, until the block ends."""
     handle, name = mkstemp(prefix="muser-view-", suffix=".html")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Model text on a page: characters that nobody sees, turn a line around or steer a terminal are shown as such."""
+"""Model text on a page: invisible characters, bidi marks and control codes are made visible."""
 
 import re
 
@@ -20,5 +20,5 @@ def _picture(found: re.Match[str]) -> str:
 
 
 def without_folders(change: str) -> str:
-    """A changed setting without the folders of the files that it names: where they lie is no part of what changed."""
+    """A changed setting without the folders of the files it names, which are not part of the change."""
     return _FOLDERS.sub("", change)

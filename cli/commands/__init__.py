@@ -1,1 +1,1 @@
-"""The commands: each reads its arguments, calls one folder of muser, and has the result printed."""
+"""The commands: each reads its arguments, calls one folder of muser, and prints the result."""

@@ -1,4 +1,4 @@
-"""What `muser check` finds out: do the critics import, do the prompts render, what would run, who answers."""
+"""`muser check`: whether critics import and prompts render, what would run, and which endpoints respond."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def rehearse(recipe: "Recipe") -> PromptSet:
-    """Imports every critic and renders every prompt, as a run would; the prompts. Raises what is wrong."""
+    """Imports every critic, renders every prompt and returns the prompts. Raises the first problem."""
     prompts = load_prompts(recipe)
     tables = load_attributes(recipe.attributes, recipe.folder)
     load_critics(recipe, prompts)
@@ -37,7 +37,7 @@ def rehearse(recipe: "Recipe") -> PromptSet:
 
 
 def prompt_facts(recipe: "Recipe", prompts: PromptSet) -> list[dict[str, Any]]:
-    """Every prompt that the recipe's roles read: its file, whose that is, and its digest."""
+    """Every prompt that the recipe's roles use: its file, where that comes from, and its digest."""
     roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
     return [
         {"prompt": prompt.name, **prompt.origin.model_dump(), "whose": prompt.origin.whose, "digest": prompt.digest}
@@ -46,7 +46,7 @@ def prompt_facts(recipe: "Recipe", prompts: PromptSet) -> list[dict[str, Any]]:
 
 
 def print_prompts(console: Console, facts: list[dict[str, Any]]) -> None:
-    """A line for each prompt; the path stands last, so that it is never cut."""
+    """One line per prompt; the path comes last, so that it is never truncated."""
     widths = {key: max(len(fact[key]) for fact in facts) for key in ("prompt", "whose")}
     for fact in facts:
         name, whose = (f"{fact[key]:<{width}}" for key, width in widths.items())
@@ -57,7 +57,7 @@ def print_prompts(console: Console, facts: list[dict[str, Any]]) -> None:
 
 
 def what_would_run(recipe: "Recipe") -> dict[str, Any]:
-    """The run in numbers, and which model plays which role. Raises InputError for a broken query file."""
+    """The run's size, and which model plays which role. Raises InputError for an invalid query file."""
     queries = read_queries(recipe.folder / recipe.queries).count if recipe.queries else 0
     return {
         "name": recipe.name,
@@ -71,18 +71,18 @@ def what_would_run(recipe: "Recipe") -> dict[str, Any]:
 
 
 async def ask_endpoints(recipe: "Recipe") -> list[dict[str, Any]]:
-    """Every model that a role is bound to: where it is, and why it cannot be asked, if it cannot."""
+    """Every model that a role uses: its address and, if it is unavailable, the error."""
     needed = dict.fromkeys(recipe.role(role).model for role in recipe.call_roles())
     return [await _endpoint_facts(recipe, name) for name in needed]
 
 
 def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
-    """The facts for a person."""
-    console.print(Text(f"{file}: settings, critics, prompts and queries are good", style="green"), soft_wrap=True)
+    """The facts as text."""
+    console.print(Text(f"{file}: settings, critics, prompts and queries are valid", style="green"), soft_wrap=True)
     number = facts["samples"] + facts["queries"]
     console.print(
-        f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} brought),"
-        f" {facts['concurrency']} in flight, into {facts['store']}\n",
+        f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} from the query"
+        f" file), {facts['concurrency']} in flight, store {facts['store']}\n",
         soft_wrap=True,
     )
     names = ("role", "model", "served as", "prompt or function")
@@ -112,10 +112,10 @@ async def _endpoint_facts(recipe: "Recipe", bound: str) -> dict[str, Any]:
     settings = recipe.models[bound.partition("@")[0]]
     facts: dict[str, Any] = {"model": bound, "url": ", ".join(settings.addresses), "error": None}
     if not settings.addresses or "@" in bound:
-        return facts | {"url": None, "state": "is served by muser while it is needed"}
+        return facts | {"url": None, "state": "is served by muser during the run"}
     try:
         async with open_endpoints({bound: settings}) as endpoints:
             await endpoints[bound].check()
     except MuserError as error:
-        return facts | {"state": "cannot be asked", "error": str(error)}
-    return facts | {"state": f"answers and serves {settings.model}"}
+        return facts | {"state": "unavailable", "error": str(error)}
+    return facts | {"state": f"responds and serves {settings.model}"}

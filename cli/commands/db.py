@@ -1,4 +1,4 @@
-"""Commands that care for the database: `db stats`, `check`, `datasette`, `prune`, `vacuum`, `backup`."""
+"""Commands that maintain the database: `db stats`, `check`, `datasette`, `prune`, `vacuum`, `backup`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from ...store.maintenance.health import Health
     from ...store.maintenance.space import Space
 
-app = Typer(no_args_is_help=True, rich_markup_mode=None, help="Care for the database: its size, health and copies.")
+app = Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Maintain the database: size, integrity, cleanup, backup."
+)
 
 
 @app.command()
 def stats(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
-    """Show how large the database is, and what takes the room."""
+    """Show the size of the database and what takes up the space."""
     from ...store.file.database import Store
     from ...store.maintenance.space import PARTS, measure
 
@@ -37,18 +39,18 @@ def stats(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
     for line in columns(console, ("what",), ("size", "rows"), [list(map(Text, cells)) for cells in _size_rows(space)]):
         console.print(line)
     if space.per_sample is not None:
-        console.print(f"\n{space.per_sample:.1f} KiB for each of {space.done:,} finished samples", highlight=False)
+        console.print(f"\n{space.per_sample:.1f} KiB per sample ({space.done:,} finished)", highlight=False)
     if space.done > space.pruned and space.part("steps"):
         again = command("db", "prune", store=store)
-        console.print(f"steps can be dropped once nobody will replay them: {again}", soft_wrap=True)
+        console.print(f"drop the steps of samples that you will not replay: {again}", soft_wrap=True)
     if space.free > space.file // 10:
         again = command("db", "vacuum", store=store)
-        console.print(f"free pages can be given back to the disk: {again}", soft_wrap=True)
+        console.print(f"return free pages to the disk: {again}", soft_wrap=True)
 
 
 @app.command()
 def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
-    """Read the whole database and name what is corrupted; exits with 1 if anything is."""
+    """Check the whole database and list what is corrupted; exits with 1 if anything is."""
     from ...store.file.database import Store
     from ...store.maintenance.health import check_store
 
@@ -64,9 +66,9 @@ def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
 
 @app.command()
 def datasette(store: StoreFile = DEFAULT_STORE) -> None:
-    """Print metadata that makes the database pleasant in Datasette: facets, columns, queries.
+    """Print Datasette metadata for the database: facets, column descriptions, queries.
 
-    muser db datasette > metadata.yaml, then datasette muser.db --metadata metadata.yaml
+    Use: muser db datasette > metadata.yaml, then datasette muser.db --metadata metadata.yaml
     """
     from importlib.resources import files
     from json import dumps
@@ -79,14 +81,15 @@ def datasette(store: StoreFile = DEFAULT_STORE) -> None:
 @app.command()
 def prune(
     keep: Annotated[
-        list[str] | None, Option("--keep", metavar="NAME", help="A run, or a sample as RUN/KEY, that keeps its steps.")
+        list[str] | None,
+        Option("--keep", metavar="NAME", help="Run or sample (RUN/KEY) that keeps its steps. Repeatable."),
     ] = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """Drop the step history of finished samples.
 
-    Their results and calls stay, so that they are shown, exported and counted as before; they cannot be replayed.
+    Their results and calls stay: they can be shown, exported and counted as before, but no longer replayed.
     """
     from ...store.file.database import Store
     from ...store.records.history import prune as prune_history
@@ -96,33 +99,33 @@ def prune(
     if json:
         print_json(pruned.model_dump(mode="json"))
         return
-    left = "texts are left alone, since a run is at work"
-    texts = left if pruned.texts is None else f"{pruned.texts:,} texts that nobody refers to"
+    left = "texts were not checked, because a run is active"
+    texts = left if pruned.texts is None else f"{pruned.texts:,} unreferenced texts"
     stdout().print(f"dropped: the steps of {pruned.samples:,} samples; {texts}", soft_wrap=True)
-    stdout().print(f"give the room back to the disk with: {command('db', 'vacuum', store=store)}", soft_wrap=True)
+    stdout().print(f"return the space to the disk with: {command('db', 'vacuum', store=store)}", soft_wrap=True)
 
 
 @app.command()
 def vacuum(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
-    """Give free pages back to the disk. Takes as much room again meanwhile, and no run may be at work."""
+    """Return free pages to the disk. Needs space for a second copy meanwhile; no run may be active."""
     from ...store.file.database import Store
-    from ...store.maintenance.space import vacuum as write_anew
+    from ...store.maintenance.space import vacuum as rewrite
 
     with Store.open(store, create=False) as opened:
-        before, after = write_anew(opened)
+        before, after = rewrite(opened)
     if json:
         print_json({"before": before, "after": after})
     else:
-        stdout().print(f"{store}: {size_of(before)} before, {size_of(after)} now", soft_wrap=True)
+        stdout().print(f"{store}: {size_of(before)} before, {size_of(after)} after", soft_wrap=True)
 
 
 @app.command()
 def backup(
-    file: Annotated[str, Argument(metavar="FILE", help="The copy; nothing is overwritten.")],
+    file: Annotated[str, Argument(metavar="FILE", help="File to write; it must not exist.")],
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Copy the database as it is at this moment, also while a run is at work."""
+    """Write a consistent copy of the database, even while a run is active."""
     from pathlib import Path
 
     from ...store.file.database import Store
@@ -137,7 +140,7 @@ def backup(
 
 
 def size_of(count: int) -> str:
-    """Bytes as a person says them."""
+    """Bytes in a readable unit."""
     value = float(count)
     for unit in ("B", "KiB", "MiB"):
         if value < 1024:
@@ -161,7 +164,7 @@ def _size_rows(space: "Space") -> "Iterator[tuple[str, str, str]]":
 
 def _health_lines(health: "Health", store: str) -> "Iterator[str]":
     if health.is_sound:
-        yield f"{store}: sound, with {health.samples:,} samples"
+        yield f"{store}: intact, {health.samples:,} samples"
         return
     yield f"{store}: corrupted"
     for table, complaints in health.corrupted.items():
@@ -171,7 +174,7 @@ def _health_lines(health: "Health", store: str) -> "Iterator[str]":
     more = health.unreadable_samples - len(health.unreadable)
     if health.unreadable:
         names = ", ".join(health.unreadable) + (f" and {more:,} more" if more else "")
-        yield f"{health.unreadable_samples:,} of {health.samples:,} samples cannot be read whole: {names}"
+        yield f"{health.unreadable_samples:,} of {health.samples:,} samples cannot be read completely: {names}"
     else:
         yield f"all {health.samples:,} samples can be read"
-    yield "put a copy that `muser db backup` made in its place; docs/storage.md says how to save what is readable"
+    yield "restore a copy made with `muser db backup`; docs/storage.md says how to save what is still readable"

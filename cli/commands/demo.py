@@ -1,4 +1,4 @@
-"""`muser demo`: the whole method on one machine, on simulated models and a tiny student that is really trained."""
+"""`muser demo`: the whole method on one machine, with simulated models and a tiny student that is really trained."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from ...store.file.database import Store
 
 NOTICE = """\
-The teacher, critics, refiner and judge of this demo are SIMULATED: no model is asked, replies come from a script.
-The student is tiny, and is really trained and served. Nothing of it is medical advice, or tells how good a model is."""
+The teacher, critics, refiner and judge of this demo are SIMULATED: replies come from a script, not from a model.
+The student is tiny, but really trained and served. Nothing here is medical advice or says how good a model is."""
 
 
-def demo(folder: Annotated[str, Option(metavar="DIR", help="Where everything of it goes.")] = "demo") -> None:
-    """Train a tiny student in both stages, on simulated models; again resumes it.
+def demo(folder: Annotated[str, Option(metavar="DIR", help="Folder for everything the demo writes.")] = "demo") -> None:
+    """Train a tiny student in both stages, with simulated models. Rerun it to resume.
 
-    Simulated askers, the teacher's responses, training, critiques and refinements, training, and scores on askers that
-    training never met; then twenty questions through the same graph. Needs the training libraries.
+    Simulates queries and the teacher's responses, trains, critiques and refines, trains again, and scores every stage
+    on personas that training never saw. Then it takes twenty questions through the same graph. Needs the training
+    libraries.
     """
     from pathlib import Path
 
@@ -47,9 +48,9 @@ def demo(folder: Annotated[str, Option(metavar="DIR", help="Where everything of 
 
 
 async def _simulated(recipe: "Recipe") -> "AsyncIterator[Recipe]":
-    """The recipe with the simulated endpoint's address, while that is up.
+    """The recipe with the address of a simulated endpoint that runs until the generator is closed.
 
-    Where it can it listens where `muser simulate` does, so that the samples can be replayed with that.
+    It takes the port of `muser simulate` if that is free, so that the samples can be replayed with that command.
     """
     from contextlib import AsyncExitStack
 
@@ -88,7 +89,7 @@ def _ask_questions(store: "Store", settings: "Recipe", again: str) -> None:
 
 
 def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None:
-    """One asker's answer at every stage, one refined sample in full, and where to look on."""
+    """One persona's answer at every stage, one refined sample in full, and commands to continue with."""
     from ...pipeline.demo import KNOWLEDGE
     from ...store.records.ledger import calls_of
     from ...store.records.samples import get_trace
@@ -103,12 +104,12 @@ def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None
     evaluations = [run for step, run in runs.items() if step.startswith("eval.")]
     asked = store.read("SELECT key FROM samples WHERE run_id = ? ORDER BY id LIMIT 1", (evaluations[0],))[0]["key"]
     out.print(
-        f"\nThe student's answers to one asker it never met: {get_trace(store, f'{evaluations[0]}/{asked}').query}"
+        f"\nThe student's answers to a persona new to it: {get_trace(store, f'{evaluations[0]}/{asked}').query}"
     )
     for run in evaluations:
         answer = get_trace(store, f"{run}/{asked}").response
         out.print(f"\n{run.rpartition('-')[2]}: {_shortened(answer.answer if answer else '')}")
-    out.print("\nlook further")
+    out.print("\nnext steps")
     for line in (
         command("pipeline", str(folder / "recipe.yaml"), "--plan"),
         command("runs", store=path),
@@ -116,7 +117,7 @@ def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None
         command("eval", "score", evaluations[-1], "--against", evaluations[0], store=path),
     ):
         out.print(f"    {line}", soft_wrap=True)
-    out.print(f"What the simulated models know: {KNOWLEDGE}", soft_wrap=True)
+    out.print(f"The simulated models' knowledge: {KNOWLEDGE}", soft_wrap=True)
 
 
 def _shortened(text: str) -> str:

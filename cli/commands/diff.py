@@ -1,4 +1,4 @@
-"""`diff`: what differs between two runs, and which samples to look at first."""
+"""`diff`: what differs between two runs, and which samples changed most."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -18,17 +18,19 @@ MORE = {"higher": "more pass", "lower": "more revise"}
 
 
 def diff(
-    first: Annotated[str, Argument(metavar="RUN_A", help="A run, as `muser runs` lists it.")],
-    second: Annotated[str, Argument(metavar="RUN_B", help="The run to compare with it, perhaps one of its replays.")],
-    limit: Annotated[int, Option(min=0, metavar="N", help="Samples to look at first.")] = 10,
+    first: Annotated[str, Argument(metavar="RUN_A", help="Name of a run, as listed by `muser runs`.")],
+    second: Annotated[
+        str, Argument(metavar="RUN_B", help="The run to compare it with, for example one of its replays.")
+    ],
+    limit: Annotated[int, Option(min=0, metavar="N", help="How many of the most changed samples to list.")] = 10,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """Compare two runs sample by sample.
 
-    Samples match that were made one from the other, or from the same one, or that have the same key. Verdicts are each
-    critic's last. What is no more than chance may bring is said to be no difference shown (McNemar's exact test for
-    verdicts; bootstrap and permutation test for the rest).
+    Two samples match if one was made from the other, both were made from the same one, or their keys are equal. Each
+    critic's last verdict counts. A difference within chance is reported as "no difference shown" (McNemar's exact test
+    for verdicts, bootstrap and permutation tests for the rest).
     """
     from ...evals.comparison import compare_runs
     from ...store.file.database import Store
@@ -57,9 +59,11 @@ def print_comparison(console: "Console", compared: "Comparison", store: str) -> 
     if compared.length:
         console.print()
         names = ("before", "after", "difference", "p")
-        for line in columns(console, (f"means of {compared.measured:,}", ""), names, list(_differences(compared))):
+        for line in columns(
+            console, (f"means over {compared.measured:,} pairs", ""), names, list(_differences(compared))
+        ):
             console.print(line)
-        console.print(f"of the final answers' words {compared.changed:.1%} changed")
+        console.print(f"{compared.changed:.1%} of the words in the final answers changed")
     if compared.look_first:
         console.print()
         rows = [_pair_cells(pair) for pair in compared.look_first]
@@ -83,11 +87,12 @@ def _heading(compared: "Comparison") -> Iterator[str]:
     ]
     if unmatched:
         yield f"without a match: {', '.join(unmatched)}"
-    yield f"of those done in both {compared.same_query:,} have the same query, {compared.same_answer:,} the same answer"
+    same = f"{compared.same_query:,} have the same query and {compared.same_answer:,} the same answer"
+    yield f"of those done in both, {same}"
     if 2 * compared.same_query < compared.compared:
-        yield "the runs asked different things, so that what differs may come of that"
+        yield "most queries differ between the runs, which may explain the differences below"
     if compared.measured < compared.compared:
-        yield f"texts and tokens are measured on {compared.measured:,} pairs, drawn evenly"
+        yield f"texts and tokens are compared on {compared.measured:,} pairs, sampled evenly"
 
 
 def _runs(compared: "Comparison") -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Commands that score: `eval run` has a benchmark answered and the answers graded, `eval score` adds up."""
+"""`muser eval`: `run` has a model answer a benchmark and grades the answers, `score` adds up the grades."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,16 +20,17 @@ def run(
     recipe: RecipeFile,
     model: Annotated[
         str | None,
-        Option(metavar="NAME", help="Who answers, perhaps student@refine; the recipe's responder by default."),
+        Option(metavar="NAME", help="Model that answers, such as student@refine; default: the recipe's responder."),
     ] = None,
     retry: Annotated[bool, Option("--retry", help="Retry failed examples and rubric items without a verdict.")] = False,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
 ) -> None:
-    """Let a model answer the recipe's benchmark and its judge grade the answers; again resumes it.
+    """Have a model answer the recipe's benchmark and the judge grade the answers. Rerun it to resume.
 
-    A model without an address is served meanwhile. Stages of the trained model share their runs with `muser pipeline`.
+    A model without an address is served for the duration. Stages of the trained model share their runs with
+    `muser pipeline`.
     """
     import asyncio
 
@@ -53,9 +54,11 @@ def run(
                         Work(settings, opened, listener=listener, retry=retry, stop=stop), answering
                     )
 
-                summary = run_stoppable(work, lambda: say("stopping after what is in flight; again stops at once"))
+                summary = run_stoppable(
+                    work, lambda: say("stopping after the calls in flight; press Ctrl-C again to stop at once")
+                )
         except Stopped:
-            say(f"stopped at once; go on with: {again}")
+            say(f"stopped at once; resume with: {again}")
             raise Exit(Code.INTERRUPTED) from None
         if json:
             print_json(summary.to_dict())
@@ -67,7 +70,7 @@ def run(
 @app.command()
 def score(
     run: RunName,
-    against: Annotated[str | None, Option(metavar="RUN", help="Compare with another run, paired by example.")] = None,
+    against: Annotated[str | None, Option(metavar="RUN", help="Run to compare with, paired by example.")] = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
@@ -98,15 +101,15 @@ def score(
     report = found[run]["report"]
     stdout().print(
         f"\n{report['examples']:,} examples, {report['items']:,} rubric items; {report['items_unjudged']:,} items not "
-        f"judged, and {report['left_out_unjudged']:,} examples left out for it"
+        f"judged, and {report['left_out_unjudged']:,} examples left out because of it"
     )
     if report["forged"]:
-        answers = "1 answer holds" if report["forged"] == 1 else f"{report['forged']:,} answers hold"
-        say(f"{answers} tags of the judge's prompt or lines that read like another turn; the judge saw them escaped")
+        answers = "1 answer contains" if report["forged"] == 1 else f"{report['forged']:,} answers contain"
+        say(f"{answers} tags of the judge's prompt or lines that imitate another turn; the judge saw them escaped")
 
 
 def _answering(settings: "Recipe", model: str | None) -> "Recipe":
-    """The recipe of the evaluation: under the pipeline's name for a stage of the student, else under the model's."""
+    """The evaluation's recipe, named as in the pipeline for a stage of the student, otherwise after the model."""
     from ...core.errors import SettingsError
     from ...core.recipe import RoleSettings
     from ...pipeline.scoring import answering_recipe, stage_recipe
@@ -114,10 +117,10 @@ def _answering(settings: "Recipe", model: str | None) -> "Recipe":
     bound = model or settings.role("responder").model
     role = RoleSettings(model=bound)
     if role.name not in settings.models:
-        raise SettingsError(f"there is no model {role.name}", todo=f"there are: {', '.join(settings.models)}")
+        raise SettingsError(f"there is no model {role.name}", todo=f"available: {', '.join(settings.models)}")
     if settings.training and role.name == settings.training.model:
         for stage in ("base", "distill", "refine"):
             if role.stage == stage:
                 return stage_recipe(settings, stage)
-        raise SettingsError(f"there is no stage {role.stage}", todo="there are: base, distill, refine")
+        raise SettingsError(f"there is no stage {role.stage}", todo="available: base, distill, refine")
     return answering_recipe(settings, bound, f"{settings.name}-eval-{role.name}")

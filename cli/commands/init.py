@@ -1,4 +1,4 @@
-"""What `muser init` writes: one of the recipes that ship with muser, and the files that it names."""
+"""What `muser init` writes: a recipe that ships with muser, and the files it refers to."""
 
 import asyncio
 import json
@@ -20,14 +20,16 @@ FIRST_LINE = re.compile(r"# muser (run|pipeline) \S+\n")
 
 
 def write_start(folder: Path, name: str, endpoint: str | None) -> Iterator[str]:
-    """Writes the recipe and its files, says what was done and which commands come next.
+    """Writes the recipe and its files; yields what was done and which commands come next.
 
-    Raises SettingsError for a recipe that does not ship, and rather than overwrite anything.
+    Raises SettingsError for an unknown recipe, and if a file exists: nothing is overwritten.
     """
     texts = _texts(name)
     there = [str(folder / file) for file in texts if (folder / file).exists()]
     if there:
-        raise SettingsError(f"not overwritten: {', '.join(there)}", todo="name another folder: muser init DIR")
+        raise SettingsError(
+            f"already there, not overwritten: {', '.join(there)}", todo="choose another folder: muser init DIR"
+        )
     if endpoint:
         texts["recipe.yaml"], remark = _pointed_at(endpoint, name, texts["recipe.yaml"])
         yield remark
@@ -38,7 +40,7 @@ def write_start(folder: Path, name: str, endpoint: str | None) -> Iterator[str]:
                 opened.write(text)
             yield f"wrote {folder / file}"
     except OSError as error:
-        raise StoreError(f"cannot write there: {error.strerror}", where=str(error.filename or folder)) from error
+        raise StoreError(f"cannot write: {error.strerror}", where=str(error.filename or folder)) from error
     recipe, runs = str(folder / "recipe.yaml"), FIRST_LINE.match(texts["recipe.yaml"])
     run = runs[1] if runs else "run"
     yield f"next: {command('check', recipe)}, then {command(run, recipe)}"
@@ -48,7 +50,7 @@ def _texts(name: str) -> dict[str, str]:
     """File name → text, of a recipe that ships with muser and of the files beside it that it names."""
     known = {path.stem: path for path in sorted(RECIPES.glob("*.yaml")) if FIRST_LINE.match(path.read_text("utf-8"))}
     if name not in known:
-        raise SettingsError(f"no recipe {name} ships with muser", todo=f"there are: {', '.join(known)}")
+        raise SettingsError(f"no recipe {name} ships with muser", todo=f"available: {', '.join(known)}")
     text, recipe = known[name].read_text("utf-8"), load_recipe(known[name])
     named = [recipe.queries, *(critic.prompt for critic in recipe.critics.values())]
     beside = [file for file in named if file and (RECIPES / file).is_file()]

@@ -1,4 +1,4 @@
-"""`muser list`: the samples of a run that a filter and a search leave, a line each."""
+"""`muser list`: samples, filtered, searched and sorted, one per line."""
 
 import time
 from collections.abc import Callable
@@ -21,22 +21,22 @@ NARROWEST = 8  # columns of a query
 
 
 def list_samples(
-    run: Annotated[str | None, Argument(metavar="RUN", help="A run, as `muser runs` lists it; else all.")] = None,
+    run: Annotated[str | None, Argument(metavar="RUN", help="Name of a run; default: all runs.")] = None,
     *,
     where: Where = "",
     search: Search = "",
     sort: Sort = "",
-    limit: Annotated[int, Option(min=0, metavar="N", help="How many to list.")] = 25,
-    offset: Annotated[int, Option(min=0, metavar="N", help="How many to leave out first.")] = 0,
+    limit: Annotated[int, Option(min=0, metavar="N", help="Samples to list.")] = 25,
+    offset: Annotated[int, Option(min=0, metavar="N", help="Samples to skip first.")] = 0,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """List samples, filtered, searched and sorted.
 
-    A filter compares names with values by = != < <= > >= and ~ (holds a part of a value; words in a text), joined by
-    and, or, not and brackets. Names: status key score seconds rounds tries tokens cause node verdict.CRITIC run origin
-    started finished pruned, the attributes, and the texts query response refinement, or text for any of them. `has
-    NAME` holds for samples that have one. For example:
+    A filter compares names with values by = != < <= > >= and ~ (contains: part of a value, words of a text), combined
+    with and, or, not and parentheses. Names: status key score seconds rounds tries tokens cause node verdict.CRITIC run
+    origin started finished pruned, the attributes, and the texts query response refinement, or text for any of them.
+    `has NAME` matches samples that have one. For example:
 
     --where 'verdict.safety=revise and tokens>2000 and not text~"chest pain"'
     """
@@ -55,11 +55,11 @@ def list_samples(
     typed = {"where": where, "search": search, "sort": sort, "limit": str(limit) if limit != 25 else ""}
     words = ("list", *([run] if run else []), *(word for k, v in typed.items() if v for word in (f"--{k}", v)))
     more = command(*words, "--offset", str(ended), store=store)
-    say(f"{len(listing.samples):,} of {listing.total:,} samples" + f"; go on with: {more}" * (ended < listing.total))
+    say(f"{len(listing.samples):,} of {listing.total:,} samples" + f"; next page: {more}" * (ended < listing.total))
 
 
 def print_listing(console: "Console", listing: "Listing", *, whole: bool = False) -> None:
-    """A line a sample; `whole` names their runs too."""
+    """One line per sample; `whole` shows its run too."""
     from rich.text import Text
 
     from ..printing.layout import GAP, columns
@@ -88,7 +88,7 @@ def print_listing(console: "Console", listing: "Listing", *, whole: bool = False
     right = [*(["score"] if scored else []), "tokens", "s"]
     names = [Text(name) for name in (*left, *right)]
     taken = sum(max(cell.cell_len for cell in column) + GAP for column in zip(names, *cells, strict=True))
-    # A query is cut rather than a name, which is there to be copied.
+    # Truncate the query rather than the name, which people copy.
     room = max(console.width - taken, NARROWEST)
     rows = [
         [*row[: len(left)], Text(one_line(line.query or "", room)), *row[len(left) :]]
@@ -97,9 +97,9 @@ def print_listing(console: "Console", listing: "Listing", *, whole: bool = False
     for row in columns(console, [*left, "query"], right, rows) if rows else ():
         console.print(row)
     if simulated := sum(line.simulated for line in listing.samples):
-        console.print(Text(f"simulated, by a script and no model: {simulated:,}", style="dim"))
+        console.print(Text(f"simulated (a script replied, not a model): {simulated:,}", style="dim"))
     if critics:
-        console.print(Text(f"critics: {', '.join(critics)} (✓ pass, ✎ revise, · has not spoken)", style="dim"))
+        console.print(Text(f"critics: {', '.join(critics)} (✓ pass, ✎ revise, · no verdict yet)", style="dim"))
 
 
 def _status(line: "SampleLine") -> "Text":
@@ -114,7 +114,7 @@ def _status(line: "SampleLine") -> "Text":
 
 
 def tell_indexed() -> Callable[[int, int], None]:
-    """Says now and then how far the index is, and when it will be done."""
+    """A callback that reports every few seconds how far indexing is and how long it will take."""
     from ..printing.progress import duration
 
     started = told = time.monotonic()
@@ -125,6 +125,6 @@ def tell_indexed() -> Callable[[int, int], None]:
         if done and at - told >= EVERY:
             told = at
             left = duration((at - started) * (total - done) / done)
-            say(f"making the texts searchable: {done:,} of {total:,} samples, about {left} left")
+            say(f"indexing texts for search: {done:,} of {total:,} samples, about {left} left")
 
     return tell

@@ -1,4 +1,4 @@
-"""Commands of two-stage training: `pipeline` does all of it, `train` one stage."""
+"""Commands of two-stage training: `pipeline` runs all steps, `train` trains one stage."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def pipeline(
     recipe: RecipeFile,
-    plan: Annotated[bool, Option("--plan", help="Say what would be made, and make nothing.")] = False,
-    retry: Annotated[bool, Option("--retry", help="Try failed samples again.")] = False,
+    plan: Annotated[bool, Option("--plan", help="Show what would be done, and do nothing.")] = False,
+    retry: Annotated[bool, Option("--retry", help="Retry failed samples.")] = False,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
@@ -28,8 +28,9 @@ def pipeline(
     """Train in two stages, from queries to scores.
 
     Queries → the teacher's responses → train distill → critiques and refinements → train refine → score base, distill
-    and refine → report. What is done is skipped while its inputs are unchanged; the same command again goes on after a
-    kill. A step whose inputs changed is made anew, with those after it: runs keep their rows, a new one gets a number.
+    and refine → report. Finished steps are skipped while their inputs are unchanged. Rerun the command to resume,
+    also after a kill. If a step's inputs change, it and everything downstream are redone: existing runs are kept, and
+    the new run gets a numbered name (-2).
     """
     from ...pipeline.run import plan as plan_steps
     from ...store.file.database import Store
@@ -52,14 +53,18 @@ def pipeline(
 
 def train(
     recipe: RecipeFile,
-    stage: Annotated[Literal["distill", "refine"], Option(help="distill: the responses; refine: the refinements.")],
-    run: Annotated[str | None, Option(metavar="RUN", help="Whose rows; the pipeline's run by default.")] = None,
-    rows: Annotated[str | None, Option(metavar="FILE", help="A file of rows instead.")] = None,
+    stage: Annotated[
+        Literal["distill", "refine"], Option(help="distill: train on the responses; refine: on the refinements.")
+    ],
+    run: Annotated[
+        str | None, Option(metavar="RUN", help="Run to take the rows from; default: the pipeline's.")
+    ] = None,
+    rows: Annotated[str | None, Option(metavar="FILE", help="JSONL file of rows, instead of a run.")] = None,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
 ) -> None:
-    """Train one stage on a run's rows; the same command again resumes it."""
+    """Train one stage on a run's rows. Rerun it to resume."""
     from pathlib import Path
 
     from ...store.file.database import Store
@@ -67,7 +72,7 @@ def train(
     from ..printing.stages import shown_steps
 
     settings, _ = load_with(recipe, change, store, needs=("training",))
-    # Rows of a file are all that can be trained on where nothing was run.
+    # Training on rows of a file needs no earlier run, so the store may be created here.
     with Store.open(settings.store, create=rows is not None) as opened, shown_steps(stderr()) as listener:
         trained = run_training(
             settings,
@@ -96,9 +101,9 @@ def run_shown(
     retry: bool = False,
     opening: "Callable[[Recipe], AsyncIterator[Recipe]] | None" = None,
 ) -> "PipelineResult":
-    """Runs the pipeline with every step shown on stderr; exits where a second signal stops it.
+    """Runs the pipeline and shows every step on stderr; exits if a second signal stops it.
 
-    `opening` yields once, the recipe to work with: what it opens before is there until the end.
+    `opening` yields the recipe to work with; what it opens before that stays open until the end.
     """
     import asyncio
     from contextlib import asynccontextmanager, nullcontext
@@ -118,18 +123,20 @@ def run_shown(
                         recipe, store, listener=listener, charts=charts(), retry=retry, command=again, stop=stop
                     )
 
-            return run_stoppable(work, lambda: say("stopping after what is in flight; Ctrl-C again stops at once"))
+            return run_stoppable(
+                work, lambda: say("stopping after the work in flight; press Ctrl-C again to stop at once")
+            )
     except Stopped:
-        say(f"stopped at once; go on with: {again}")
+        say(f"stopped at once; resume with: {again}")
         raise Exit(Code.INTERRUPTED) from None
 
 
 def print_result(result: "PipelineResult", store: str, again: str) -> None:
-    """The table and where the report is, or how far it came."""
+    """The score table and the report's path, or the step it stopped at."""
     from ..printing.summaries import print_summary
 
     if result.stopped_at:
-        say(f"stopped at {result.stopped_at}; go on with: {again}")
+        say(f"stopped at {result.stopped_at}; resume with: {again}")
         if result.summary:
             print_summary(stdout(), result.summary, again, store)
         return
@@ -148,7 +155,7 @@ def result_code(result: "PipelineResult") -> int:
 
 
 def charts() -> "Charts":
-    """The viewer's pictures, for a pipeline that knows no viewer."""
+    """The viewer's charts, handed in because the pipeline must not import the viewer."""
     from ...pipeline.steps import Charts
     from ...viewer.charts import draw_loss, loss_curves, score_bars
 

@@ -1,4 +1,4 @@
-"""`muser preview`: the first samples of a recipe, through the real graph, to be looked at before the run."""
+"""`muser preview`: a recipe's first samples, taken through the real graph and shown before the run."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 def preview(
     recipe: RecipeFile,
     *,
-    count: Annotated[int, Option("-n", "--samples", min=1, metavar="N", help="How many samples.")] = 3,
+    count: Annotated[int, Option("-n", "--samples", min=1, metavar="N", help="Number of samples.")] = 3,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
 ) -> None:
-    """Run a recipe's first samples and show them, before its run.
+    """Run a recipe's first samples and show them.
 
-    They are the samples that the run will begin with, in a run of their own, NAME-preview. The run itself asks none of
-    their calls again, as long as what they ask is unchanged.
+    They are the samples that the run starts with, stored in a run of their own, NAME-preview. The run itself reuses
+    their calls as long as the requests are unchanged.
     """
     from functools import partial
     from json import dumps
@@ -44,10 +44,10 @@ def preview(
         summary = take_to_end(serve_and_run(act, settings, opened, settings.call_roles()), again)
         _show(opened, summary, count, json)
     if summary.pending:
-        say(f"not all are done; go on with: {again}")
+        say(f"not all samples are done; resume with: {again}")
         say(summary.stop_cause)
     else:
-        say(f"the run begins with these samples, and asks none of their calls again: {command('run', recipe, *words)}")
+        say(f"the run starts with these samples and reuses their calls: {command('run', recipe, *words)}")
     raise Exit(exit_code(summary))
 
 

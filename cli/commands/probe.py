@@ -1,4 +1,4 @@
-"""What `muser check --probe` found out, for a person: each finding with what to do about it, then what a run costs."""
+"""Output of `muser check --probe`: each finding with what to do about it, then what a run will cost."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 MARKS = {"good": "green", "hint": "yellow", "problem": "bold red"}
 INDENT = 9
 BOUNDS = (
-    "The shorter time holds if as many samples in flight as the recipe allows take no longer than those that were"
-    " tried; the longer one if more in flight bring no throughput. Training and evaluation are not counted."
+    "The shorter time assumes that samples take as long at the recipe's concurrency as they did in the trial; the"
+    " longer one assumes that more concurrency adds no throughput. Training and evaluation are not included."
 )
 
 
 def probe_and_print(
     recipe: "Recipe", file: str, facts: dict[str, Any], *, tries: int, gpus: int | None, json: bool
 ) -> int:
-    """Probes and prints; returns the exit code. `facts` is what `muser check` says without asking anybody."""
+    """Probes and prints; returns the exit code. `facts` is what `muser check` reports without calling an endpoint."""
     try:
         with existing_store(recipe) as store:
             found = asyncio.run(probe_recipe(recipe, store, tries=tries, gpus=gpus, on_start=_tell))
@@ -46,7 +46,7 @@ def probe_and_print(
 
 
 def print_probe(console: Console, probe: Probe, roles: Sequence[str]) -> None:
-    """`roles` are all that the recipe calls, so that a finding on all of them can say so."""
+    """`roles` are all roles of the recipe: a finding on all of them says "all roles"."""
     for finding in probe.findings:
         label = Text(finding.level, style=MARKS[finding.level])
         said = f"{finding.what}, {_named(finding.roles, roles)}: {plain(finding.seen)}"
@@ -57,13 +57,13 @@ def print_probe(console: Console, probe: Probe, roles: Sequence[str]) -> None:
                 console.print(line)
     console.print()
     if probe.estimate is None:
-        console.print(Text("What a run will cost cannot be told before the problems are mended.", style="yellow"))
+        console.print(Text("Fix the problems first; then --probe can estimate what a run will cost.", style="yellow"))
     else:
         _print_estimate(console, probe.estimate)
 
 
 def _print_estimate(console: Console, estimate: "Estimate") -> None:
-    tried = f"from {estimate.tried} that were tried"
+    tried = f"from {estimate.tried} trial samples"
     console.print(Text(f"what {estimate.samples:,} samples will cost, {tried} (95 % intervals)", style="bold"))
     cached = share(round(estimate.tokens_cached.value), round(estimate.tokens_in.value))
     rows = [

@@ -1,4 +1,4 @@
-"""`provenance`: from a training row or a model back to the traces behind it, from a sample to all it went into."""
+"""`provenance`: traces a training row or a model back to its samples, and a sample forward to its rows and models."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -27,10 +27,10 @@ def provenance(
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Say where something came from and what became of it.
+    """Show where something comes from and what was made from it.
 
-    From a row of training data back to its trace, from a model to the traces that trained it, from a sample to every
-    row and model that it went into. --json names every sample.
+    Traces a training row back to its sample, a model back to the samples that trained it, and a sample forward to every
+    row and model made from it. --json lists every sample.
     """
     from ...store.file.database import Store
     from ...store.queries.provenance import ArtifactLineage, RowLineage, trace_lineage
@@ -52,18 +52,18 @@ def provenance(
 
 
 def print_row(console: "Console", row: "RowLineage", store: str) -> None:
-    """A row, whether the store still says the same, and its sample."""
+    """A row, whether it still matches the store, and its sample."""
     console.print(f"{row.path}:{row.line}", soft_wrap=True)
     if row.stage:
-        console.print(f"  a row of stage {row.stage}, in the words that the store has")
+        console.print(f"  a row of stage {row.stage}; it matches the store")
     else:
-        console.print("  not in the words that the store has: it was edited, or its sample was run again")
+        console.print("  differs from the store: the row was edited, or its sample was rerun")
     console.print()
     print_sample(console, row.sample, store)
 
 
 def print_sample(console: "Console", sample: "SampleLineage", store: str) -> None:
-    """A sample between what it was made from and what it was made into."""
+    """A sample, what it was made from, and what was made from it."""
     from rich.text import Text
 
     console.print(Text.assemble((sample.sample, "bold"), f" · {sample.status}"))
@@ -73,24 +73,24 @@ def print_sample(console: "Console", sample: "SampleLineage", store: str) -> Non
         console.print(f"  made into {name}", soft_wrap=True)
     console.print(f"    {command('show', sample.sample, store=store)}", soft_wrap=True)
     console.print()
-    console.print("rows" if sample.rows else "in no file of training rows")
+    console.print("rows" if sample.rows else "in no exported file of training rows")
     for use in sample.rows:
         of = "" if use.sample == sample.sample else f", of {use.sample}"
-        gone = ", overwritten since" if use.overwritten else ""
+        gone = ", since overwritten" if use.overwritten else ""
         console.print(f"  {use.path}:{use.line} (stage {use.stage}{of}{gone})", soft_wrap=True)
     if sample.artifacts:
-        console.print("went into")
+        console.print("used in")
         for one in sample.artifacts:
             console.print(Text.assemble(f"  {one.id}  ", (_name(one), "bold"), f"  {one.path}"), soft_wrap=True)
 
 
 def print_artifact(console: "Console", lineage: "ArtifactLineage", store: str) -> None:
-    """What an artifact comes from, as a tree down to the runs and a sample of each."""
+    """The tree of what an artifact was made from, down to runs, with a sample of each."""
     for line in _tree(lineage):
         console.print(line, soft_wrap=True)
     examples = [source.example for node in lineage.nodes for source in node.sources]
     if examples:
-        console.print(f"\none of its samples: {command('show', examples[0], store=store)}", soft_wrap=True)
+        console.print(f"\nfor example: {command('show', examples[0], store=store)}", soft_wrap=True)
 
 
 def _tree(lineage: "ArtifactLineage") -> "Iterator[Text]":
@@ -102,7 +102,7 @@ def _tree(lineage: "ArtifactLineage") -> "Iterator[Text]":
     def lines(number: int | None, depth: int) -> "Iterator[Text]":
         node, indent = nodes[number], "  " * depth
         one = node.artifact
-        above = " (above)" if number in seen else ""
+        above = " (see above)" if number in seen else ""
         yield Text.assemble(f"{indent}{number}  ", (_name(one), "bold"), f"  {one.path}{above}")
         if above:
             return

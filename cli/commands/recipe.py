@@ -1,4 +1,4 @@
-"""Commands on a recipe: `init` writes one, `check` tries it, `graph` draws its machine."""
+"""Commands on a recipe: `init` writes one, `check` validates it, `graph` draws its state machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 
 def init(
-    folder: Annotated[str, Argument(metavar="DIR", help="Where to write; made if it is not there.")] = ".",
+    folder: Annotated[str, Argument(metavar="DIR", help="Folder to write to; created if missing.")] = ".",
     recipe: Annotated[
-        str, Option(metavar="NAME", help="Which of the recipes that ship with muser; a wrong name lists them.")
+        str, Option(metavar="NAME", help="A recipe that ships with muser; an unknown name lists them.")
     ] = "init",
-    endpoint: Annotated[str | None, Option(metavar="URL", help="The model's endpoint; asked what it serves.")] = None,
+    endpoint: Annotated[
+        str | None, Option(metavar="URL", help="The model's endpoint, which is asked for the models it serves.")
+    ] = None,
 ) -> None:
-    """Write a recipe to begin with, and the files that it names."""
+    """Write a recipe to start from, and the files it refers to."""
     from .init import write_start
 
     for line in write_start(Path(folder), recipe, endpoint):
@@ -30,21 +32,21 @@ def check(
     recipe: RecipeFile,
     change: Set = None,
     resolved: Annotated[
-        bool, Option("--resolved", help="Print the whole recipe as YAML, and ask no endpoint.")
+        bool, Option("--resolved", help="Print the complete recipe as YAML, without contacting endpoints.")
     ] = False,
     probe: Annotated[
-        bool, Option("--probe", help="Try every role and a few samples, and say what a run will cost.")
+        bool, Option("--probe", help="Try every role and a few samples, and estimate the cost of a run.")
     ] = False,
-    tries: Annotated[int, Option(min=2, metavar="N", help="How many samples --probe tries.")] = 4,
+    tries: Annotated[int, Option(min=2, metavar="N", help="Samples that --probe runs.")] = 4,
     gpus: Annotated[
-        int | None, Option(min=1, metavar="N", help="GPUs that work; counted from serve options by default.")
+        int | None, Option(min=1, metavar="N", help="GPUs in use; default: counted from the serve options.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Try a recipe without running it.
+    """Validate a recipe without running it.
 
     Reads the settings and queries, imports the critics, renders every prompt, and asks the endpoints what they serve.
-    With --probe it also asks every model for what its roles need, and takes a few samples through the graph.
+    With --probe it also tests that every model can do what its roles need, and takes a few samples through the graph.
     """
     import asyncio
 
@@ -76,7 +78,7 @@ def graph(
     change: Set = None,
     mermaid: Annotated[bool, Option("--mermaid", help="Print Mermaid source instead.")] = False,
 ) -> None:
-    """Draw the recipe's machine, which model plays each node, and which file each prompt is read from."""
+    """Draw the recipe's state machine, its models and prompt files."""
     from ...core.loading import load_recipe
     from ...graph.build import build_machine
     from ...prompts.templates import load_prompts

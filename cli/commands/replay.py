@@ -1,4 +1,4 @@
-"""`replay`: samples taken up again from a node or critic under other prompts or models, shown beside the originals."""
+"""`replay`: samples rerun from a node or critic with other prompts or models, compared with the originals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,25 +22,32 @@ if TYPE_CHECKING:
 
 
 def replay(
-    sample: Annotated[list[str] | None, Argument(metavar="SAMPLE", help="RUN/KEY; several of one run.")] = None,
+    sample: Annotated[list[str] | None, Argument(metavar="SAMPLE", help="RUN/KEY; several must be of one run.")] = None,
     *,
     node: Annotated[
-        str, Option("--from", metavar="NODE", help="persona, respond, a critic's name, critics (all), or refine.")
+        str,
+        Option(
+            "--from",
+            metavar="NODE",
+            help="Where to start: persona, respond, a critic's name, critics (all), or refine.",
+        ),
     ] = "critics",
     number: Annotated[
-        int | None, Option("--round", min=1, metavar="N", help="Which round of that node; the last by default.")
+        int | None, Option("--round", min=1, metavar="N", help="Round of that node; default: the last.")
     ] = None,
     change: Set = None,
-    run: Annotated[str | None, Option("--run", metavar="RUN", help="Samples of this run instead.")] = None,
-    where: Annotated[str, Option(metavar="FILTER", help="Those of --run; `muser list` has the language.")] = "",
-    limit: Annotated[int, Option(min=1, metavar="N", help="At most so many of --run.")] = 50,
+    run: Annotated[str | None, Option("--run", metavar="RUN", help="Replay samples of this run instead.")] = None,
+    where: Annotated[
+        str, Option(metavar="FILTER", help="Only matching samples of --run; `muser list -h` has the syntax.")
+    ] = "",
+    limit: Annotated[int, Option(min=1, metavar="N", help="Replay at most N samples of --run.")] = 50,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Take samples up again from a node, with another prompt or model, and compare.
+    """Rerun samples from a node, with changes, and compare.
 
-    Only what follows the node is run; the originals are not changed. The forks are a run of their own, which `show`,
-    `list`, `diff` and `export` take like any other. A prompt that is changed in its file counts as changed.
+    Only the node and what follows it are rerun; the originals stay unchanged. The forks form a run of their own that
+    `show`, `list`, `diff` and `export` accept like any other. Prompt files edited since the run count as changes.
     """
     from ...core.loading import parse_recipe
     from ...graph.replay import run_of
@@ -69,13 +76,13 @@ def replay(
 
 
 def promote(
-    fork: Annotated[list[str], Argument(metavar="FORK", help="A fork, or a run of forks for all that are finished.")],
+    fork: Annotated[list[str], Argument(metavar="FORK", help="A fork, or a run of forks: all that are finished.")],
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Make a run like the one that forks were made of, with them instead of their originals.
+    """Copy a run, with its forked samples in place of the originals.
 
-    It holds that run's finished samples, in RUN-promoted, and exports like any other; nothing else is changed.
+    The copy, RUN-promoted, holds the run's finished samples and exports like any other run. Nothing else is changed.
     """
     from ...store.file.database import Store
     from ...store.records.promotion import promote as promote_forks
@@ -93,7 +100,7 @@ def promote(
 def replay_shown(
     settings: "Recipe", store: "Store", samples: Sequence[str], node: str, again: str, number: int | None = None
 ) -> "tuple[Replayed, Summary]":
-    """The replay with its progress on stderr; models without an address are served meanwhile."""
+    """Runs the replay with its progress on stderr; models without an address are served for the duration."""
     from ...graph.replay import replay as replay_samples
     from .run import serve_and_run, take_to_end
 
@@ -118,20 +125,22 @@ def print_replayed(
     again: str,
     compared: "Comparison | None",
 ) -> None:
-    """What was changed, what came of it, and how to look further."""
+    """What was changed, the result, and commands to continue with."""
     from ..printing.summaries import print_summary
     from .diff import print_comparison
 
     path = str(store.path)
     if not compared:
         node = f"{made.node} in round {made.round}" if made.round else made.node
-        console.print(f"from {node} on, otherwise than in {made.parent}:" if made.changes else "nothing was changed")
+        console.print(
+            f"{made.parent} rerun from {node}, with these changes:" if made.changes else "nothing was changed"
+        )
         for line in made.changes:
             console.print(f"  {line}", soft_wrap=True)
     for sample, why in made.refused.items():
-        say(f"{sample} was left out: {why}")
+        say(f"{sample} was skipped: {why}")
     calls = "1 call" if made.calls == 1 else f"{made.calls:,} calls"
-    console.print(f"{calls} made, {made.reused:,} found in the ledger")
+    console.print(f"{calls} made, {made.reused:,} reused")
     if summary.failed or summary.pending:
         console.print()
         print_summary(console, summary, again, path)
@@ -147,7 +156,7 @@ def print_replayed(
 
 
 def _compare(store: "Store", made: "Replayed") -> "Comparison | None":
-    """The forks against their originals; None where what compares is not installed."""
+    """The forks compared with their originals; None if the statistics packages are not installed."""
     from ...core.errors import SettingsError
 
     try:
@@ -195,7 +204,7 @@ def _figures(before: "Trace", after: "Trace") -> "list[tuple[str, ...]]":
 
 
 def _tokens(store: "Store", *samples: str) -> tuple[str, ...]:
-    """Of the roles that both called, for a fork has no calls of what came before it."""
+    """Tokens of the roles that both called: a fork has no calls of the nodes before it."""
     from collections import Counter
 
     from ...store.records.ledger import calls_of
@@ -206,7 +215,7 @@ def _tokens(store: "Store", *samples: str) -> tuple[str, ...]:
         for call in calls_of(store, sample):
             spent[-1][call.role] += call.reply.usage.tokens_in + call.reply.usage.tokens_out
     both = set.intersection(*map(set, spent))
-    return ("tokens from there on", *(f"{sum(one[role] for role in both):,}" for one in spent))
+    return ("tokens of the rerun roles", *(f"{sum(one[role] for role in both):,}" for one in spent))
 
 
 def _texts(before: "Trace", after: "Trace") -> list[tuple[str, str, str]]:
@@ -238,19 +247,19 @@ def _samples(store: "Store", named: Sequence[str], run: str | None, where: str, 
     from ..loading import named_run
 
     if bool(named) == bool(run) or (where and not run):
-        raise InputError("name samples, or a run with --run and perhaps --where", where="muser replay")
+        raise InputError("name samples, or a run with --run and optionally --where", where="muser replay")
     if run is None:
         return [find_sample(store, one) for one in named]
     found = list_samples(store, named_run(store, run).id, where, limit=limit)
     if not found.samples:
-        raise InputError(f"no sample of {run} is meant by {where!r}", where=str(store.path), todo="see `muser list`")
+        raise InputError(f"no sample of {run} matches {where!r}", where=str(store.path), todo="see `muser list`")
     if found.total > len(found.samples):
-        say(f"the first {len(found.samples):,} of {found.total:,} samples; --limit takes more")
+        say(f"the first {len(found.samples):,} of {found.total:,} samples; raise --limit for more")
     return [line.id for line in found.samples]
 
 
 def _from_here(store: "Store", changes: Sequence[str] | None) -> list[str]:
-    """The changes, with prompt files found from where muser runs, as one types them, and kept as they are now."""
+    """The changes, with prompt files resolved against the current directory and copied beside the store."""
     return [_with_kept_prompt(store, change) for change in changes or []]
 
 
@@ -264,7 +273,7 @@ def _with_kept_prompt(store: "Store", change: str) -> str:
     is_prompt = section == "prompts" or (section == "critics" and name.endswith(".prompt"))
     if not is_prompt or not (file := Path(value)).is_file():
         return change
-    # Named as it was typed, if there is something wrong with it.
+    # Loaded here, so that an error names the file as it was typed.
     load_prompt(value, Path(), name if section == "prompts" else key.removesuffix(".prompt"))
     is_kept = file.resolve().parent == _kept_prompts(store)
     kept = file.resolve() if is_kept else keep_prompt(store, file.stem, file.read_text(encoding="utf-8"))
@@ -272,7 +281,7 @@ def _with_kept_prompt(store: "Store", change: str) -> str:
 
 
 def keep_prompt(store: "Store", name: str, text: str) -> Path:
-    """A prompt as a file beside the store, named by its content: forks keep theirs when the first file is edited on."""
+    """A prompt copied to a file beside the store, named by its content; forks survive edits of the original."""
     from ...core.files import open_private
     from ...core.hashing import digest
 

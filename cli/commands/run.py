@@ -25,23 +25,23 @@ def run(
     *,
     change: Set = None,
     store: RecipeStore = None,
-    samples: Annotated[int | None, Option(min=0, metavar="N", help="How many samples to simulate.")] = None,
+    samples: Annotated[int | None, Option(min=0, metavar="N", help="Number of samples to simulate.")] = None,
     concurrency: Annotated[str | None, Option(metavar="N|auto", help="Samples in flight.")] = None,
-    new: Annotated[bool, Option("--new", help="Start a new run, even where one of this name can go on.")] = False,
+    new: Annotated[bool, Option("--new", help="Start a new run, even if one of this name can be resumed.")] = False,
     fresh: Annotated[
-        bool, Option("--fresh", help="Start a new run that makes every call itself: --new with reuse=run.")
+        bool, Option("--fresh", help="Start a new run that reuses no calls of other runs: --new with reuse=run.")
     ] = False,
     workers: Annotated[
         int | None,
-        Option(min=1, metavar="N", help="Processes that share the work; they join a run that is being worked on."),
+        Option(min=1, metavar="N", help="Worker processes; they join a run that is already active."),
     ] = None,
-    follow: Annotated[bool, Option("--follow", help="Print each sample as it ends, on a line.")] = False,
+    follow: Annotated[bool, Option("--follow", help="Print a line for each sample as it ends.")] = False,
     json: Json = False,
 ) -> None:
     """Run a recipe, or resume its run.
 
-    What the recipe asks for and is not finished is run; a changed recipe is refused and takes --new.
-    Ctrl-C once lets the samples in flight end, twice stops at once. Neither loses a finished call.
+    Runs every sample of the recipe that is not finished. A changed recipe is refused: start a new run with --new.
+    The first Ctrl-C waits for the samples in flight, the second stops at once. Neither loses a finished call.
     """
     from functools import partial
     from json import dumps
@@ -53,7 +53,7 @@ def run(
     change = [*(change or []), *(["reuse=run"] if fresh else [])]
     typed = {"store": store, "samples": samples, "concurrency": concurrency}
     given = {name: str(value) for name, value in typed.items() if value is not None}
-    # A change is read as YAML: in quotes, a path of whatever letters stays a path.
+    # Overrides are parsed as YAML: in quotes, a path such as `1.0` stays a string.
     flags = [f"{name}={dumps(value) if name == 'store' else value}" for name, value in given.items()]
     settings = load_recipe(recipe, [*change, *flags], needs=["inputs"])
     given |= {} if workers is None else {"workers": str(workers)}
@@ -68,27 +68,27 @@ def retry(
     run: RunName,
     failed: Annotated[
         bool,
-        Option("--failed", help="The samples that failed; of an evaluation also the rubric items without a verdict."),
+        Option("--failed", help="Retry failed samples, and in an evaluation also rubric items without a verdict."),
     ] = False,
     change: Set = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Try a run's failed samples again, by the run's own recipe."""
+    """Retry a run's failed samples, with the run's own recipe."""
     from ...core.loading import parse_recipe
     from ...store.file.database import Store
 
     if not failed:
-        raise BadParameter("say what to try again: --failed")
+        raise BadParameter("say what to retry: --failed")
     with Store.open(store, create=False) as opened:
         before = named_run(opened, run)
         settings = parse_recipe(before.recipe, before.folder, change or [], source=f"the recipe of run {run}")
         again = command("retry", run, "--failed", *_repeated(change), store=store)
-        finish(_try_again(settings, opened, before), again=again, store=store, json=json)
+        finish(_retry_work(settings, opened, before), again=again, store=store, json=json)
 
 
 def runs(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
-    """List the runs of a store, newest first."""
+    """List the runs in a store, newest first."""
     from ...store.file.database import Store
     from ...store.records.runs import list_runs
 
@@ -106,9 +106,9 @@ def runs(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
 
 
 def finish(work: "Work", *, again: str, store: str, json: bool, follow: "Store | None" = None) -> None:
-    """Takes a run to its end, prints how it ended, and exits by that. `again` is the command that goes on with it.
+    """Finishes a run, prints its summary and exits with its code. `again` is the command that resumes it.
 
-    Each sample that ends in the store to `follow` is a line; then all of the JSON is one value a line.
+    With a store to `follow`, each sample that ends is a line; JSON is then one value per line.
     """
     from ..printing.follow import followed, write_line
     from ..printing.summaries import exit_code, print_summary
@@ -128,7 +128,7 @@ def finish(work: "Work", *, again: str, store: str, json: bool, follow: "Store |
 
 
 def take_to_end(work: "Work", again: str, follow: "Callable[[Progress], None] | None" = None) -> "Summary":
-    """Does the work with its progress shown on stderr, and told to `follow`; exits where a second signal stops it."""
+    """Does the work with its progress on stderr and passed to `follow`; exits if a second signal stops it."""
     from ..interrupts import Stopped, run_stoppable
     from ..printing.progress import shown_progress
     from ..printing.summaries import Code
@@ -137,10 +137,10 @@ def take_to_end(work: "Work", again: str, follow: "Callable[[Progress], None] | 
 
     def warn() -> None:
         flight = f" ({seen[0].in_flight} samples)" if seen else ""
-        say(f"stopping once what is in flight{flight} has ended; press Ctrl-C again to stop at once")
+        say(f"stopping after the work in flight{flight}; press Ctrl-C again to stop at once")
 
     try:
-        # Lines on stdout would fall into a panel.
+        # Lines on stdout would break up a live panel.
         with shown_progress(stderr(), panel=follow is None) as show:
 
             def note(progress: "Progress") -> None:
@@ -151,12 +151,12 @@ def take_to_end(work: "Work", again: str, follow: "Callable[[Progress], None] | 
 
             return run_stoppable(lambda stop: work(note, stop), warn)
     except Stopped:
-        say(f"stopped at once; every finished call is kept, go on with: {again}")
+        say(f"stopped at once; every finished call is kept. Resume with: {again}")
         raise Exit(Code.INTERRUPTED) from None
 
 
-def _try_again(settings: "Recipe", store: "Store", before: "Run") -> "Work":
-    """A run's failed samples as work to do, whatever made the run: a recipe, a pipeline, an evaluation, a replay."""
+def _retry_work(settings: "Recipe", store: "Store", before: "Run") -> "Work":
+    """The work that retries a run's failed samples, for every kind of run: recipe, pipeline, evaluation, replay."""
     from functools import partial
 
     from ...graph.replay import retry_forks
@@ -180,7 +180,7 @@ def _try_again(settings: "Recipe", store: "Store", before: "Run") -> "Work":
 def serve_and_run(
     act: "Callable[..., Awaitable[Summary]]", settings: "Recipe", store: "Store", roles: "Iterable[str]"
 ) -> "Work":
-    """A run as work to do: servers of the models of `roles` that have no address are up meanwhile."""
+    """A run as work: models of `roles` without an address are served for the duration."""
     from ...pipeline.servers import serving
 
     def tell(name: str, path: str) -> None:

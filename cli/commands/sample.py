@@ -15,13 +15,13 @@ def show(
     sample: SampleName,
     reasoning: Annotated[bool, Option("--reasoning", help="Print the reasoning in full.")] = False,
     calls: Annotated[bool, Option("--calls", help="Print each call's exact messages and raw reply.")] = False,
-    why: Annotated[bool, Option("--why", help="Only say why it ended as it did, and what shows it.")] = False,
+    why: Annotated[bool, Option("--why", help="Only explain why it ended as it did, with evidence.")] = False,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Show all that happened to one sample.
+    """Show everything that happened to one sample.
 
-    Persona, query, response, critiques, the refinement as a word diff against the response, and the calls.
+    Persona, query, response, critiques, the refinement as a word diff against the response, calls.
     """
     from ...store.file.database import Store
     from ...store.records.ledger import calls_of
@@ -62,11 +62,14 @@ def export(
         Literal["distill", "refine"],
         Option(help="distill: query and the teacher's response; refine: query, composed reasoning, refined answer."),
     ],
-    out: Annotated[str | None, Option(metavar="FILE", help="RUN-STAGE.jsonl by default.")] = None,
+    out: Annotated[str | None, Option(metavar="FILE", help="File to write; default: RUN-STAGE.jsonl.")] = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Write a run's training rows, as JSONL in TRL's conversational form."""
+    """Write a run's training rows to a JSONL file.
+
+    The rows have TRL's conversational form.
+    """
     from pathlib import Path
 
     from ...store.file.database import Store

@@ -1,4 +1,4 @@
-"""`muser serve`: a model of a recipe, served in the foreground for whoever uses the recipe meanwhile."""
+"""`muser serve`: serves a recipe's model in the foreground, for all commands on that recipe."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from ...store.file.database import Store
 
 USED = "Other muser commands on this recipe use it instead of starting one."
-OPEN = "It asks for no key, so whoever is on this machine can use it; MUSER_SERVER_KEY, set here and there, is one."
+OPEN = "It needs no key, so every user of this machine can use it. To require one, set MUSER_SERVER_KEY here and there."
 
 
 def serve(
     recipe: RecipeFile,
     model: Annotated[
         str | None,
-        Argument(metavar="MODEL", help="Its name under models, perhaps student@distill; the only one by default."),
+        Argument(metavar="MODEL", help="Its name under models, such as student@distill; default: the only one."),
     ] = None,
-    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 0,
+    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="Port; 0 picks a free one.")] = 0,
     change: Set = None,
     store: RecipeStore = None,
     json: Json = False,
 ) -> None:
     """Serve a model of a recipe until Ctrl-C.
 
-    It has the flags that muser relies on and those of the model's serve section, and listens on this machine only.
-    Its log is kept in the recipe's output.
+    The server gets the flags that muser relies on and those of the model's serve section. It listens on this machine
+    only and logs to the recipe's output folder.
     """
     from ..interrupts import Stopped, run_stoppable
     from ..loading import load_with
@@ -49,7 +49,7 @@ def serve(
             await _serve_until(settings, opened, name, port, json=json, stop=stop)
 
     try:
-        run_stoppable(work, lambda: say("stopping the server; Ctrl-C again does not wait for it"))
+        run_stoppable(work, lambda: say("stopping the server; press Ctrl-C again to exit without waiting"))
     except Stopped:
         raise Exit(Code.INTERRUPTED) from None
 
@@ -57,7 +57,7 @@ def serve(
 async def _serve_until(
     settings: "Recipe", store: "Store", name: str, port: int, *, json: bool, stop: "asyncio.Event"
 ) -> None:
-    """Serves until `stop` is set. Raises ServerError where the server ends before."""
+    """Serves until `stop` is set. Raises ServerError if the server ends before that."""
     import asyncio
     import time
     from contextlib import AsyncExitStack
@@ -77,7 +77,7 @@ async def _serve_until(
             raise ended.result()
         ended.cancel()
         began = time.monotonic()
-    say(f"stopped in {time.monotonic() - began:.1f} s; the log is {server.log}")
+    say(f"stopped in {time.monotonic() - began:.1f} s; log: {server.log}")
 
 
 def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
@@ -99,7 +99,7 @@ def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
 
 
 def _clock() -> Any:
-    """Shows on a terminal how long it has been going on."""
+    """A spinner with the elapsed time; shown on terminals only."""
     from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 
     progress = Progress(SpinnerColumn(), TimeElapsedColumn(), console=stderr(), transient=True)
@@ -117,11 +117,11 @@ def _only_model(settings: "Recipe") -> str:
         return names[0]
     if not names:
         raise SettingsError("every model of this recipe has an address, so there is nothing to serve")
-    raise SettingsError("say which model to serve", todo=f"there are: {', '.join(names)}")
+    raise SettingsError("name the model to serve", todo=f"available: {', '.join(names)}")
 
 
 def _check_name(settings: "Recipe", name: str) -> None:
-    """Raises SettingsError for a model or a stage that there is not."""
+    """Raises SettingsError for an unknown model or stage."""
     from typing import get_args
 
     from ...core.errors import SettingsError
@@ -132,9 +132,9 @@ def _check_name(settings: "Recipe", name: str) -> None:
     if model not in settings.models:
         raise SettingsError(
             f"there is no model {model}{suggestion(model, settings.models)}",
-            todo=f"there are: {', '.join(settings.models)}",
+            todo=f"available: {', '.join(settings.models)}",
         )
     if stage and stage not in get_args(Stage):
-        raise SettingsError(f"there is no stage {stage}", todo=f"there are: {', '.join(get_args(Stage))}")
+        raise SettingsError(f"there is no stage {stage}", todo=f"available: {', '.join(get_args(Stage))}")
     if stage and (settings.training is None or settings.training.model != model):
         raise SettingsError(f"{model} has no stages, since training.model is not {model}")

@@ -1,4 +1,4 @@
-"""`muser simulate`: the simulated endpoint as a server of its own."""
+"""`muser simulate`: the simulated endpoint as a standalone server."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,22 +12,23 @@ PASSING = 1 / 3
 
 
 def simulate(
-    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = PORT,
-    latency: Annotated[float, Option(min=0, metavar="SECONDS", help="Seconds that 100 tokens take.")] = 0.0,
+    port: Annotated[int, Option(min=0, max=65535, metavar="N", help="Port; 0 picks a free one.")] = PORT,
+    latency: Annotated[float, Option(min=0, metavar="SECONDS", help="Delay per 100 tokens, in seconds.")] = 0.0,
     fault: Annotated[
-        list[str] | None, Option(metavar="NAME=SHARE", help="Get this share of requests wrong, for example 429=0.1.")
+        list[str] | None,
+        Option(metavar="NAME=SHARE", help="Share of requests to answer with a fault: 429=0.1. Repeatable."),
     ] = None,
     passing: Annotated[
-        float, Option(min=0, max=1, metavar="SHARE", help="The share of answers that a critic passes.")
+        float, Option(min=0, max=1, metavar="SHARE", help="Share of answers that a critic passes, from 0 to 1.")
     ] = PASSING,
-    long: Annotated[bool, Option("--long", help="Answers of 300 to 600 words, in Markdown.")] = False,
-    seed: Annotated[int, Option(metavar="N", help="Decides replies and faults.")] = 0,
-    log: Annotated[str | None, Option(metavar="FILE", help="Append a JSON line for each request.")] = None,
+    long: Annotated[bool, Option("--long", help="Give answers of 300 to 600 words, in Markdown.")] = False,
+    seed: Annotated[int, Option(metavar="N", help="Seed of replies and faults.")] = 0,
+    log: Annotated[str | None, Option(metavar="FILE", help="Append a JSON line per request to FILE.")] = None,
 ) -> None:
     """Serve a simulated endpoint: scripted replies, no model.
 
-    A critic whose prompt has the word strict passes only an answer that says all it asks for already, one with the
-    word lenient three quarters of all.
+    A critic whose prompt contains the word "strict" passes only answers that already say all it asks for; one with the
+    word "lenient" passes three quarters of all answers.
     """
     import asyncio
 
@@ -41,7 +42,7 @@ def _fault(text: str) -> tuple[str, float]:
     try:
         return name, float(share)
     except ValueError as error:
-        raise BadParameter(f"{text!r} does not read NAME=SHARE, for example 429=0.1") from error
+        raise BadParameter(f"{text!r} is not NAME=SHARE, for example 429=0.1") from error
 
 
 async def _serve(options: dict[str, Any]) -> None:
@@ -57,5 +58,5 @@ async def _serve(options: dict[str, Any]) -> None:
     async with simulated_endpoint(**options) as url:
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
-        say(f"simulated endpoint, model name: simulated. Try: muser init --endpoint {url}. Ctrl-C ends it.")
+        say(f"simulated endpoint, model name: simulated. Try: muser init --endpoint {url}. Ctrl-C stops it.")
         await stop.wait()

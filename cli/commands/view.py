@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 def view(
     names: Annotated[
-        list[str] | None, Argument(metavar="[RUN|SAMPLE]...", help="What to export: the newest run by default.")
+        list[str] | None, Argument(metavar="[RUN|SAMPLE]...", help="What to export; default: the newest run.")
     ] = None,
     export: Annotated[
-        str | None, Option("--export", metavar="FILE", help="Write one HTML file that opens without a network.")
+        str | None, Option("--export", metavar="FILE", help="Write one HTML file that opens offline.")
     ] = None,
     redact: Annotated[
-        str, Option("--redact", metavar="FIELDS", help="Texts to leave out of the file, such as query,reasoning.")
+        str, Option("--redact", metavar="FIELDS", help="Texts to leave out of the file: query,reasoning.")
     ] = "",
     *,
-    force: Annotated[bool, Option("--force", help="Write over a file that exists.")] = False,
-    port: Annotated[int, Option(min=0, max=65535, help="0 takes a free one.")] = 8321,
+    force: Annotated[bool, Option("--force", help="Overwrite an existing file.")] = False,
+    port: Annotated[int, Option(min=0, max=65535, help="Port; 0 picks a free one.")] = 8321,
     host: Annotated[
-        str, Option(help="The address to listen on; others than this machine's see all that is in the store.")
+        str,
+        Option(help="Address to listen on; any other than this machine's own exposes the whole store to the network."),
     ] = "127.0.0.1",
     browser: Annotated[bool, Option("--browser/--no-browser", help="Open a browser.")] = True,
-    read_only: Annotated[bool, Option("--read-only", help="No replays from the pages.")] = False,
-    most_calls: Annotated[int, Option("--max-calls", min=1, help="Calls that replays from the pages may make.")] = 200,
+    read_only: Annotated[bool, Option("--read-only", help="Turn off replays from the pages.")] = False,
+    most_calls: Annotated[int, Option("--max-calls", min=1, help="Limit of calls for replays from the pages.")] = 200,
     change: Set = None,
     store: StoreFile = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
-    """Show runs and samples as pages: in a browser, or --export as one file.
+    """Show runs and samples in a browser or one HTML file.
 
-    The pages follow runs that go on, and replay a sample with another prompt or model; --set changes where those
-    replays ask, as in --set models.main.base_url=URL. --export writes a run, or samples, as one file with search and a
-    page for every trace; of two runs also what differs between them. Fields that --redact can leave out: persona,
-    query, reasoning, answer, critiques, refinement,
-    grades, cause, calls.
+    The pages update while a run is active, and can replay a sample with another prompt or model. --set overrides
+    settings of those replays, for example --set models.main.base_url=URL. --export writes runs or samples to one file,
+    with search and a page for every trace; for two runs it adds a comparison. --redact leaves out any of persona,
+    query, reasoning, answer, critiques, refinement, grades, cause, calls.
     """
     from pathlib import Path
 
@@ -69,11 +69,11 @@ def view(
         return
     stdout().print(f"{done.samples:,} samples in {done.path}, {done.bytes / 2**20:.1f} MiB", soft_wrap=True)
     if done.left_out:
-        say(f"{done.left_out:,} more found no room; name the samples that matter, or leave fields out with --redact")
+        say(f"{done.left_out:,} more did not fit; name the samples to export, or leave out fields with --redact")
 
 
 def _compare(store: "Store", names: "list[str]") -> "Comparison | None":
-    """How two runs differ; None where the names are not those of two runs."""
+    """How two runs differ; None unless the names are exactly two runs."""
     from ...store.records.runs import find_run
 
     if len(names) != 2 or not all(find_run(store, name) for name in names):
@@ -89,5 +89,5 @@ def _fields(redact: str) -> "list[Field]":
     given = [word.strip() for word in redact.split(",") if word.strip()]
     fields = [field for field in FIELDS if field in given]
     if unknown := sorted(set(given) - set(fields)):
-        raise BadParameter(f"--redact {', '.join(unknown)}: there are {', '.join(FIELDS)}")
+        raise BadParameter(f"--redact {', '.join(unknown)}: available: {', '.join(FIELDS)}")
     return fields

@@ -1,4 +1,4 @@
-"""The viewer's server as a command runs it: its address, its token, and the replays that its playground makes."""
+"""The viewer's server as `muser view` runs it: its address, its token and the playground's replays."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ PAIRS = 100
 def serve_pages(
     store: "Store", *, host: str, port: int, browser: bool, most_calls: int, changes: Sequence[str]
 ) -> None:
-    """Serves the pages until Ctrl-C. `changes` are made to a run's recipe before each replay; 0 calls turn them off."""
+    """Serves the pages until Ctrl-C. `changes` override a run's recipe in each replay; 0 calls turn replays off."""
     import socket
     import webbrowser
 
@@ -32,12 +32,10 @@ def serve_pages(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            # Whoever opens the address at once waits for the pages and is not refused.
+            # Listening before the app is up: a browser that opens the address at once waits instead of being refused.
             listener.listen()
         except OSError as error:
-            raise InputError(
-                f"cannot listen there: {error}", where=f"{host}:{port}", todo="name another --port"
-            ) from error
+            raise InputError(f"cannot listen: {error}", where=f"{host}:{port}", todo="choose another --port") from error
         port = listener.getsockname()[1]
         named = f"[{host}]" if ":" in host else host
         hosts = {f"{name}:{port}" for name in (named, *(("localhost",) if _is_loopback(host) else ()))}
@@ -47,8 +45,8 @@ def serve_pages(
         address = f"http://{named}:{port}/?token={token}"
         say(f"{store.path} at {address}")
         if not _is_loopback(host):
-            say("others on the network can reach this address; the token goes over it in the clear")
-        say("Ctrl-C ends it")
+            say("others on the network can reach this address, and the token is sent over it unencrypted")
+        say("Ctrl-C stops it")
         with redirect_file(address) if browser else nullcontext() as page:
             if page:
                 webbrowser.open(page)
@@ -56,7 +54,7 @@ def serve_pages(
 
 
 def comparer(store: "Store") -> "Callable[[str, str], Comparison]":
-    """What the page of two runs needs of the rest of muser."""
+    """The comparison of two runs, handed in because the viewer must not import `evals`."""
 
     def compare(first: str, second: str) -> "Comparison":
         from ...evals.comparison import compare_runs
@@ -67,7 +65,7 @@ def comparer(store: "Store") -> "Callable[[str, str], Comparison]":
 
 
 def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":
-    """What the playground needs of the rest of muser."""
+    """The replays of the playground, handed in because the viewer must not import `graph`."""
     from ...core.errors import InputError
     from ...core.loading import parse_recipe
     from ...core.recipe import Recipe
@@ -120,7 +118,7 @@ def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":
 
 
 def _changed(store: "Store", role: "Editable", edit: "Edit") -> list[str]:
-    """The settings that an edit changes; an edited prompt becomes a file beside the store, named by its content."""
+    """The settings that an edit changes. An edited prompt becomes a file beside the store, named by its content."""
     from json import dumps
 
     from .replay import keep_prompt

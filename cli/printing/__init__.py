@@ -1,1 +1,1 @@
-"""What a terminal shows: summaries, progress, traces, lists. Knows no command."""
+"""What a terminal shows: summaries, progress, traces, lists. Imports no command."""

@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, progress and messages to stderr, nothing in them that steers a terminal."""
+"""Output: results to stdout, progress and messages to stderr, without terminal control codes."""
 
 import json
 import re
@@ -17,36 +17,36 @@ _UNSAFE = re.compile(f"[\x7f-\x9f\u2028\u2029{BIDI}{INVISIBLE}\ud800-\udfff]")
 
 
 def stdout() -> "Console":
-    """The console of results; made when asked for, since what stdout is may change. It reads no markup in anything."""
+    """The console for results, without markup. Created on each call, because sys.stdout may be replaced."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False, emoji=False)
 
 
 def stderr() -> "Console":
-    """The console of progress and messages."""
+    """The console for progress and messages."""
     from rich.console import Console
 
     return Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on stdout, with nothing in it that a terminal would act on."""
+    """One JSON value on stdout, with terminal control codes escaped."""
     sys.stdout.write(json_text(value, indent=2) + "\n")
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """A JSON value; what a terminal would act on or not show is escaped. On one line where nothing is indented."""
+    """A JSON value with control codes and invisible characters escaped; on one line without `indent`."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def say(text: str) -> None:
-    """A message to the person at the terminal; it may quote what a server said."""
+    """A message on stderr, cleaned of control codes because it may quote a server."""
     sys.stderr.write(plain(text) + "\n")
     sys.stderr.flush()
 
 
 def command(*words: str, store: str = DEFAULT_STORE) -> str:
-    """A muser command to copy, with the store named where it is not the default."""
+    """A muser command to copy; names the store unless it is the default."""
     return shlex.join(["muser", *words, *([] if store == DEFAULT_STORE else ["--store", store])])

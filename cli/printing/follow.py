@@ -1,4 +1,4 @@
-"""`muser run --follow`: a line for each sample as it ends, whoever of a run's workers had it."""
+"""`muser run --follow`: a line for each sample as it ends, from any of the run's workers."""
 
 import os
 import sys
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from ...store.file.database import Store
     from ...store.queries.listing import SampleLine
 
-EVERY = 0.5  # seconds between looks at the store
-BACK = 60.0  # seconds that a sample's row may be later than its time says: as long as a writer waits for the lock
+EVERY = 0.5  # seconds between polls of the store
+BACK = 60.0  # seconds that a row may commit after its timestamp: as long as a writer waits for SQLite's lock
 KEY = 8  # columns
 
 
 @contextmanager
 def followed(store: "Store", write: Callable[[str], None], *, json: bool) -> Iterator[Callable[["Progress"], None]]:
-    """What to hand to the runner as `on_progress`; meanwhile every sample that ends is written, as text or JSON."""
+    """A callback for the runner's `on_progress`; inside the block, finished samples are written."""
     from ...store.file.database import now
     from ...store.queries.listing import ended_since
 
@@ -37,7 +37,7 @@ def followed(store: "Store", write: Callable[[str], None], *, json: bool) -> Ite
 
     def look_now_and_then() -> None:
         begun.wait()
-        # A store that is busy is no reason to end the run.
+        # A busy store must not end the run; the next poll catches up.
         while not ended.wait(EVERY):
             with suppress(StoreError):
                 look()
@@ -60,7 +60,7 @@ def followed(store: "Store", write: Callable[[str], None], *, json: bool) -> Ite
 
 
 def sample_line(line: "SampleLine") -> str:
-    """A sample that has ended on one line: its key, how, the verdicts, its tokens and seconds."""
+    """A finished sample on one line: key, outcome, verdicts, tokens and seconds."""
     from .text import plain
     from .traces import VERDICTS
 
@@ -73,11 +73,12 @@ def sample_line(line: "SampleLine") -> str:
 
 
 def write_line(text: str) -> None:
-    """To stdout, at once: somebody is looking, or a pipe is waiting. A pipe that nobody reads any more is left."""
+    """Writes to stdout and flushes. Once the pipe's reader is gone, output is discarded and the run continues."""
     try:
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
     except BrokenPipeError:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe: also keeps the flush at exit from failing.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,4 +1,4 @@
-"""A state machine as text, drawn from its nodes and edges."""
+"""Draws a state machine as text from its nodes and edges."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -10,7 +10,7 @@ GAP = 2  # columns between two boxes
 
 
 def draw(nodes: Sequence[str], edges: Sequence[Edge], labels: Mapping[str, str], width: int = 80) -> str:
-    """Boxes in layers from top to bottom; edges that skip a layer or lead back are listed below the picture.
+    """Boxes in layers from top to bottom; edges that skip a layer or lead back are listed below.
 
     `nodes` begins with the start. `labels` holds a node's text; a second line is allowed.
     """
@@ -35,7 +35,7 @@ def draw(nodes: Sequence[str], edges: Sequence[Edge], labels: Mapping[str, str],
 
 
 def _back_edges(nodes: Sequence[str], edges: Sequence[Edge]) -> set[Edge]:
-    """Edges to a node that is nearer to the start: they close a loop."""
+    """Edges to a node nearer to the start, which close a loop."""
     near, reached = {nodes[0]: 0}, [nodes[0]]
     for node in reached:
         for a, b in edges:

@@ -1,4 +1,4 @@
-"""A run while it runs: a live panel on a terminal, plain lines anywhere else."""
+"""Progress of a run: a live panel on a terminal, plain lines elsewhere."""
 
 import threading
 import time
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ...graph.progress import Progress
 
 EVERY = 5.0  # seconds between plain lines
-PANEL_RATE = 4  # pictures a second
+PANEL_RATE = 4  # refreshes per second
 
 
 @contextmanager
 def shown_progress(
     console: Console, every: float = EVERY, *, panel: bool = True
 ) -> Iterator[Callable[["Progress"], None]]:
-    """What to hand to the runner as `on_progress`; it is called at the start, and the counters are read ever after."""
+    """A callback for the runner's `on_progress`. The runner calls it once; after that the counters are polled."""
     with _live(console) if panel and console.is_terminal else _lines(console, every) as follow:
         yield follow
 
@@ -40,7 +40,7 @@ def _live(console: Console) -> Iterator[Callable[["Progress"], None]]:
 
 
 class _Panel:
-    """Renders the counters as they are when Live asks."""
+    """Renders the current counters whenever Live refreshes."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
@@ -50,7 +50,7 @@ class _Panel:
 
     def __rich__(self) -> Panel | Text:
         if self.progress is None:
-            return Text("opening the run …", style="dim")
+            return Text("starting the run …", style="dim")
         p, ended = self.progress, self.progress.done + self.progress.failed
         head = Table.grid(expand=True, padding=(0, 1))
         head.add_column(ratio=1)
@@ -63,7 +63,7 @@ class _Panel:
             (f"{p.done:,} done", "green"), " · ", (f"{p.failed:,} failed", "red" if p.failed else ""), " · ",
             f"{p.in_flight:,} in flight",
         )  # fmt: skip
-        under_way = Text(f"calls under way: {_nodes(p) or 'none'}")
+        under_way = Text(f"calls in progress: {_nodes(p) or 'none'}")
         return Panel(Group(head, counts, under_way, Text(_rates(p))), title=Text(p.run_id), title_align="left")
 
 
@@ -112,7 +112,7 @@ def progress_line(p: "Progress") -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in readable units."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
@@ -121,7 +121,7 @@ def duration(seconds: float) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A part of a whole in per cent."""
+    """A part of a whole as a percentage."""
     return f"{100 * part / whole:.0f} %" if whole else "-"
 
 

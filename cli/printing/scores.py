@@ -1,4 +1,4 @@
-"""Tables of scores: those of one evaluation, of two, and of a finished pipeline."""
+"""Score tables of one evaluation, of two, and of a finished pipeline."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
-    """The table of scores, each marked by how it differs from the one before it, and under it that of differences."""
+    """The score table, each score marked by how it differs from the one before, and below it the differences."""
     from itertools import pairwise
 
     from ...pipeline.report import render
@@ -39,7 +39,7 @@ def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
 
 
 def print_report(console: "Console", result: "PipelineResult") -> None:
-    """A finished pipeline: its table and caption, and where the rest is."""
+    """A finished pipeline: its score table, caption and report path."""
     from json import loads
 
     from ...pipeline.report import render
@@ -50,9 +50,7 @@ def print_report(console: "Console", result: "PipelineResult") -> None:
     if data["scores"]:
         print_scores(console, data["scores"])
         console.print()
-        console.print(
-            f"per cent ± half the 95 % interval; {render.WORSE} got worse, {render.UNSURE} no difference shown"
-        )
+        console.print(f"percent ± half the 95 % interval; {render.WORSE} worse, {render.UNSURE} no difference shown")
     if data["caption"]:
         console.print()
         console.print(data["caption"])

@@ -1,4 +1,4 @@
-"""The pipeline while it runs: a line a step, and the progress of what the step does."""
+"""Progress of a pipeline: one line per step, and the progress within it."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ...trainer.rows import RowReport
 
 MARKS = {"done": ("✓", "green"), "unfinished": ("…", "yellow"), "stale": ("↻", "yellow"), "to do": ("·", "dim")}
-EVERY = 5.0  # seconds between lines of a training
+EVERY = 5.0  # seconds between progress lines of training
 
 
 @contextmanager
 def shown_steps(console: Console) -> Iterator["Listener"]:
-    """What to hand to `run_pipeline` as its listener."""
+    """A listener for `run_pipeline` that shows its steps."""
     from ...pipeline.steps import Listener
 
     with ExitStack() as open_now:
@@ -72,12 +72,10 @@ class _Screen:
         self.follow(progress)
 
     def rows(self, stage: "Stage", report: "RowReport") -> None:
-        lengths = (
-            f"{report.lengths['min']:,} to {report.lengths['max']:,} tokens, of which {report.max_length:,} may be"
-        )
-        say(f"  training {stage} on {report.kept:,} of {report.rows:,} rows of {lengths}")
+        lengths = f"{report.lengths['min']:,}–{report.lengths['max']:,} tokens each (max_length {report.max_length:,})"
+        say(f"  training {stage}: {report.kept:,} of {report.rows:,} rows, {lengths}")
         if report.dropped:
-            say(f"  {len(report.dropped):,} rows are left out: {', '.join(sorted({r.reason for r in report.dropped}))}")
+            say(f"  {len(report.dropped):,} rows dropped: {', '.join(sorted({r.reason for r in report.dropped}))}")
 
     def training(self, progress: "TrainingProgress") -> None:
         ended = progress.step == progress.total

@@ -1,4 +1,4 @@
-"""A run when it has ended: what became of its samples, what failed and why, what each role used, what to do next."""
+"""Summary of a finished run: sample counts, failures and their causes, tokens by role, next commands."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Code(IntEnum):
-    """What an exit code says; wrong usage is 2."""
+    """The exit codes; typer itself exits with 2 on wrong usage."""
 
     DONE = 0
     ERROR = 1
@@ -30,16 +30,16 @@ class Code(IntEnum):
 
 
 REASONS = {
-    "tokens": "stopped at the limit of tokens",
-    "hours": "stopped at the limit of hours",
+    "tokens": "stopped at the token limit",
+    "hours": "stopped at the time limit",
     "interrupt": "interrupted",
-    "endpoint": "stopped, since nothing more comes of asking the endpoint",
-    "bug": "stopped: one sample after the other fails with a bug in muser",
-    "killed": "stopped, since nobody was left to go on",
+    "endpoint": "stopped: the endpoint no longer responds",
+    "bug": "stopped: too many samples in a row failed because of a bug in muser",
+    "killed": "stopped: every worker process was killed",
 }
 
 
-SIMULATED = "simulated: a script answered, no model; this says nothing about medicine"
+SIMULATED = "simulated: a script replied, not a model; this says nothing about medicine"
 
 LIMITERS: dict["Limiter", str] = {
     "samples": "too few samples",
@@ -52,14 +52,14 @@ LIMITERS: dict["Limiter", str] = {
 
 
 def exit_code(summary: "Summary") -> Code:
-    """Pending samples weigh more than failed ones: the same command goes on with them."""
+    """Pending samples outrank failed ones, because rerunning the command continues them."""
     if summary.pending:
         return Code.INTERRUPTED if summary.stopped_by == "interrupt" else Code.STOPPED
     return Code.FAILED_SAMPLES if summary.failed else Code.DONE
 
 
 def print_summary(console: Console, summary: "Summary", again: str, store: str) -> None:
-    """`again` is the command that goes on with what is pending."""
+    """`again` is the command that resumes pending samples."""
     line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
     line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
     line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
@@ -68,13 +68,11 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     if summary.simulated:
         console.print(Text(SIMULATED, style="yellow"))
     if summary.pending:
-        _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; go on with:", [again], "yellow")
+        _print_lines(console, f"{REASONS.get(summary.stopped_by, 'stopped')}; resume with:", [again], "yellow")
         if summary.stop_cause:
             console.print(Text(_indented(plain(summary.stop_cause))))
     if summary.killed and not summary.pending:
-        console.print(
-            Text(f"worker processes killed meanwhile, others did their part: {summary.killed}", style="yellow")
-        )
+        console.print(Text(f"worker processes killed; others finished their samples: {summary.killed}", style="yellow"))
     if summary.failures:
         _print_failures(console, summary, store)
     if summary.unjudged:
@@ -84,7 +82,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
         _print_lines(console, items, [command("retry", summary.run_id, "--failed", store=store)], "yellow")
     limiter = max(summary.limited_by.items(), key=lambda item: item[1], default=("unknown", 0.0))[0]
     if limiter != "unknown":
-        console.print(Text(f"most of the time limited by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
+        console.print(Text(f"limited mostly by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
     if summary.usage:
         console.print()
         _print_usage(console, summary.usage)
@@ -92,7 +90,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     steps = next_steps(summary, store)
     if steps:
         console.print()
-        _print_lines(console, "look further", steps, "bold")
+        _print_lines(console, "next steps", steps, "bold")
 
 
 def _reused(runs: Mapping[str, int]) -> str:
@@ -107,7 +105,7 @@ def _reused(runs: Mapping[str, int]) -> str:
 
 
 def next_steps(summary: "Summary", store: str) -> list[str]:
-    """Commands that make sense after a run that ended like this."""
+    """Commands that are useful after a run that ended like this."""
     failed = [command("show", summary.failures[0].example, "--why", store=store)] if summary.failures else []
     if not summary.done:
         return failed
@@ -122,18 +120,18 @@ def next_steps(summary: "Summary", store: str) -> list[str]:
 
 
 def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
-    """Runs as `muser runs` lists them."""
+    """The table of `muser runs`."""
     rows = []
     for line in lines:
         tokens = line.tokens_in + line.tokens_out
         counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
-        begun = line.created_at[:16].replace("T", " ")
+        started = line.created_at[:16].replace("T", " ")
         status = Text(line.status, style=STATUSES.get(line.status, ""))
-        rows.append([Text(line.id), status, Text(begun), *(Text(f"{count:,}") for count in counts)])
+        rows.append([Text(line.id), status, Text(started), *(Text(f"{count:,}") for count in counts)])
     numbers = ("done", "failed", "pending", "calls", "tokens")
-    _print_columns(console, ("run", "status", "begun (UTC)"), numbers, rows)
+    _print_columns(console, ("run", "status", "started (UTC)"), numbers, rows)
     if simulated := [line.id for line in lines if line.simulated]:
-        console.print(Text(f"simulated, by a script and no model: {', '.join(simulated)}", style="dim"))
+        console.print(Text(f"simulated (a script replied, not a model): {', '.join(simulated)}", style="dim"))
 
 
 def _print_failures(console: Console, summary: "Summary", store: str) -> None:
@@ -143,7 +141,7 @@ def _print_failures(console: Console, summary: "Summary", store: str) -> None:
         where = f" at {failure.node}" if failure.node else ""
         console.print(Text(f"  {failure.samples:,} x {failure.cause_kind}{where}, for example {failure.example}"))
         console.print(Text(_indented(plain(failure.message), 6)))
-    _print_lines(console, "  try them again:", [command("retry", summary.run_id, "--failed", store=store)])
+    _print_lines(console, "  retry with:", [command("retry", summary.run_id, "--failed", store=store)])
 
 
 def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:
@@ -156,12 +154,12 @@ def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:
 
 
 def _print_prefix_cache(console: Console, summary: "Summary") -> None:
-    """The servers' own counters, where their replies do not report cached tokens."""
+    """The servers' own counters, for servers whose replies do not report cached tokens."""
     if any(one.tokens_cached for one in summary.usage):
         return
     for address, counts in summary.prefix_cache.items():
         found = f"{share(counts['hits'], counts['queries'])} of {counts['queries']:,} prompt tokens cached"
-        console.print(Text(f"{found} at {address}, as its /metrics counted during this command", style="dim"))
+        console.print(Text(f"{found} at {address}, according to its /metrics during this command", style="dim"))
 
 
 def _sums(usage: Sequence["RoleUsage"]) -> Iterable[str]:
@@ -181,7 +179,7 @@ def _print_columns(console: Console, left: Sequence[str], right: Sequence[str], 
 
 
 def _print_lines(console: Console, title: str, lines: Iterable[str], style: str = "") -> None:
-    """Commands stay on one line each, so that they can be copied."""
+    """Each command stays on one line, so that it can be copied."""
     console.print(Text(title, style=style))
     for line in lines:
         console.print(Text(f"    {line}"), soft_wrap=True)

@@ -1,11 +1,12 @@
-"""Model text in a terminal: what of it may be printed."""
+"""Cleans model text for the terminal."""
 
 import re
 
 from ...core.characters import BIDI, INVISIBLE, code_point
 
 # Whole escape sequences go first, so that nothing of "ESC [ 31 m" or of a window title stays behind as text.
-# A string ends where another begins: were its search to go on, many that are never closed would take quadratic time.
+# A string sequence ends where another begins; otherwise many unclosed ones would take quadratic time.
+# The forms are those of ECMA-48, sections 5.4 and 5.6.
 _SEQUENCES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # CSI
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x90\x98\x9b-\x9f]*+(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, SOS, …

@@ -1,4 +1,4 @@
-"""One sample with everything that was made of it, readable in 80 columns."""
+"""A sample's whole trace, readable in 80 columns."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ LABELS = 14  # columns for the attributes' names
 def print_trace(
     console: Console, trace: "Trace", calls: Sequence["Call"], *, reasoning: bool = False, messages: bool = False
 ) -> None:
-    """Print a trace, however far it came. `reasoning` unfolds it, `messages` prints every call in full."""
+    """Print a trace, finished or not. `reasoning` prints it in full, `messages` prints every call in full."""
     page = _Page(console, reasoning)
     page.header(trace)
     page.what_was_said(trace)
@@ -43,7 +43,7 @@ def print_trace(
 
 
 def print_reason(console: Console, reason: "Reason") -> None:
-    """Print why a sample ended as it did: the answer, then what shows it, then what else has to be known."""
+    """Print why a sample ended as it did: the answer, the evidence, then further facts."""
     page = _Page(console, unfold=False)
     page.text(Text.assemble((plain(reason.sample), "bold"), " · ", (reason.status, STATUSES[reason.status])))
     page.said(reason.answer)
@@ -65,7 +65,7 @@ class _Page:
     def header(self, trace: "Trace") -> None:
         facts = [duration(trace.seconds)] if trace.seconds is not None else []
         facts += [f"{trace.rounds} rounds"] if trace.rounds > 1 else []
-        facts += [f"tried again {trace.tries} times"] if trace.tries else []
+        facts += [f"retried {trace.tries} {'time' if trace.tries == 1 else 'times'}"] if trace.tries else []
         facts.append(f"seed {trace.seed}")
         facts += ["simulated"] if trace.simulated else []
         status = (trace.status, STATUSES[trace.status])
@@ -129,7 +129,7 @@ class _Page:
     def calls(self, calls: Sequence["Call"]) -> None:
         self.title("calls")
         rows = [[Text(str(number)), *_call_cells(call)] for number, call in enumerate(calls, 1)]
-        names = ("try", "in", "cached", "out", "s")
+        names = ("attempt", "in", "cached", "out", "s")
         for line in columns(self.console, ("#", "role", "model", "outcome"), names, rows):
             self.console.print(line)
 
@@ -151,7 +151,7 @@ class _Page:
 
     def said(self, text: str, by: int = 0) -> None:
         shown = plain(text).strip("\n")
-        nothing = f"({len(text)} characters of white space)" if text else "(empty)"
+        nothing = f"({len(text)} characters of whitespace)" if text else "(empty)"
         self.text(Text(shown) if shown.strip() else Text(nothing, style="dim"), by=by)
 
     def thought(self, reasoning: str) -> None:
@@ -167,7 +167,7 @@ class _Page:
 
 
 def diffed(console: Console, before: str, after: str) -> Text:
-    """What was taken out and put in; as [-out-] {+in+} where there is no colour."""
+    """A word diff: in colour, or as [-out-] {+in+} without."""
     marks = console.no_color or console.color_system is None
     text = Text()
     for change, words in word_diff(plain(before), plain(after)):
@@ -178,7 +178,7 @@ def diffed(console: Console, before: str, after: str) -> Text:
 
 def _call_cells(call: "Call") -> Iterator[Text]:
     usage = call.reply.usage
-    note = ", reused" if call.reused_from is not None else ", asked again" if call.superseded else ""
+    note = ", reused" if call.reused_from is not None else ", superseded" if call.superseded else ""
     yield Text(call.role)
     yield Text(call.model)
     yield Text(f"{call.outcome}{note}", style="" if call.outcome == "ok" else "red")

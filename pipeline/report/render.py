@@ -1,4 +1,4 @@
-"""A gathered report as a page: Markdown, and HTML in one file for light and dark."""
+"""Renders a gathered report as Markdown and as one HTML file, for light and dark."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 WORSE, UNSURE = "▼", "·"
 NOTE = (
-    "In per cent: mean over examples, clipped at 0 and 100 after averaging as in HealthBench, with its 95 % bootstrap "
+    "In percent: the mean over examples, clipped at 0 and 100 after averaging as in HealthBench, with a 95 % bootstrap "
     "interval. Differences are paired by example and not clipped. "
     f"{WORSE}: got worse; {UNSURE}: no difference shown at the 5 % level."
 )
@@ -28,7 +28,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """The first column is words, the others are set to the right."""
+    """The first column is text, the others are right-aligned."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG file beside the page, by its name."""
+    """An SVG file beside the page, by name."""
 
     name: str
     says: str
@@ -51,7 +51,7 @@ Block = Heading | Paragraph | Table | Picture | Code
 
 
 def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Block]:
-    """The page, part by part. `pictures`: `scores` and `losses` → file name, where they were drawn."""
+    """The page, part by part. `pictures`: `scores` and `losses` → file name, for those that were drawn."""
     if data["caption"]:
         yield Paragraph(data["caption"])
     yield Paragraph(DISCLAIMER)
@@ -64,7 +64,7 @@ def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Blo
 
 
 def score_table(scores: Mapping[str, Any]) -> Table:
-    """One line a metric: each stage's score, then its differences from the stage before and from the first."""
+    """One line per metric: each stage's score, then its differences from the stage before and from the first."""
     stages = list(scores)
     pairs = [(stage, other) for stage in stages for other in scores[stage]["differences"]]
     rows = [
@@ -114,7 +114,7 @@ def _scores(scores: Mapping[str, Any], picture: str) -> Iterator[Block]:
         "stage",
         "examples graded",
         "failed",
-        "left out, not judged",
+        "left out (not judged)",
         "rubric items",
         "judge failures",
         "answers cut off",
@@ -140,13 +140,13 @@ def _training(data: Mapping[str, Any], picture: str) -> Iterator[Block]:
     ]
     yield Table(("stage", "rows", "dropped", "steps", "loss", "tokens", "time", "peak memory"), tuple(lines))
     if picture:
-        yield Picture(picture, "The loss of both trainings by step")
+        yield Picture(picture, "Training loss of both stages, by step")
 
 
 def _funnel(data: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("From samples to training")
     lines = [(one["step"], _count(one["samples"]), _reasons(one["lost"])) for one in data["funnel"]]
-    yield Table(("", "samples", "lost on the way"), tuple(lines))
+    yield Table(("", "samples", "dropped"), tuple(lines))
     if data["verdicts"]:
         yield Heading("Verdicts")
         lines = []
@@ -180,14 +180,14 @@ def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     names = ("step", "samples", "calls", "reused", "tokens in", "cached", "tokens out", "time")
     yield Table(names, tuple(lines))
     yield Paragraph(
-        "Time runs from the first sample's start to the last one's end; for a step of scoring it is that of the last "
-        "command, with the start of the server."
+        "Time is from the first sample's start to the last one's end. For scoring it is the time of the last command, "
+        "including the server's start."
     )
 
 
 def _provenance(data: Mapping[str, Any]) -> Iterator[Block]:
     found = data["provenance"]
-    yield Heading("Where it comes from")
+    yield Heading("Provenance")
     runs = [(run["id"], run["kind"], run["fingerprint"][:12], (run["git_commit"] or "–")[:12]) for run in found["runs"]]
     yield Table(("run", "kind", "identity", "recipe's commit"), tuple(runs))
     artifacts = [
@@ -219,7 +219,7 @@ def metrics_of(scores: Mapping[str, Any]) -> list[str]:
 
 
 def metric_name(name: str) -> str:
-    """A metric as people read it: axes by their name alone, themes as such."""
+    """A metric's readable name: axes by name alone, themes with a prefix."""
     kind, _, tag = name.partition(":")
     words = tag.replace("_", " ")
     return f"theme: {words}" if kind == "theme" else words or name
@@ -271,7 +271,7 @@ def _as_markdown(part: Block) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that stays in its cell and is not taken for HTML."""
+    """Text escaped so that it stays in its cell and is not read as HTML."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 

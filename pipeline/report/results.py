@@ -1,4 +1,4 @@
-"""What a finished pipeline has to show, gathered from the store: scores, losses, funnel, cost and provenance."""
+"""The results of a finished pipeline, gathered from the store: scores, losses, funnel, cost and provenance."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from ..scoring import stage_scores
 from ..steps import StepState, Work
 
 CAPTION = (
-    "Simulated: {roles} spoke from a script, the file {file}. The table measures whether training transfers what the "
+    "Simulated: {roles} replied from a script, the file {file}. The table measures whether training transfers what the "
     "rows contain, with a simulated teacher and critics and a tiny student; it says nothing about medical quality. "
     "Self-critique by the distilled student is exercised by the pipeline test on vLLM instead."
 )
@@ -28,7 +28,7 @@ KNOWLEDGE = "muser/endpoints/simulated/simulated.yaml"
 
 
 def gather(work: Work) -> dict[str, Any]:
-    """The report as JSON values; nothing in it depends on when or how often it is asked for."""
+    """The report as JSON values; the same store always gives the same values."""
     recipe, store = work.recipe, work.store
     return {
         "name": recipe.name,
@@ -46,7 +46,7 @@ def gather(work: Work) -> dict[str, Any]:
 
 
 def caption(recipe: Recipe, simulated: set[str]) -> str:
-    """What a table made with simulated models says and does not say; empty without any."""
+    """What a table made with simulated models does and does not show; empty if no model was simulated."""
     roles = ["persona", "responder", *(f"critics.{name}" for name in recipe.critics), "refiner", "judge"]
     scripted = [role for role in roles if role in simulated]
     named = ["teacher" if role == "responder" else role.replace("critics.", "critic ") for role in scripted]
@@ -96,7 +96,7 @@ def metrics(scores: Sequence[ExampleScore]) -> dict[str, dict[str, float | None]
 
 
 def funnel(work: Work) -> list[dict[str, Any]]:
-    """How many samples came how far, and what became of the rest."""
+    """How many samples reached each step, and why the rest did not."""
     store, distill, refine = work.store, work.result("distill.run"), work.result("refine.run")
     asked, improved = tally_run(store, distill), tally_run(store, refine)
     rows = {"distill": count_rows(store, distill, "distill"), "refine": count_rows(store, refine, "refine")}
@@ -153,7 +153,7 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _cost(store: Store, state: StepState) -> dict[str, Any]:
-    """What a run has cost, by role. Reused calls cost nothing."""
+    """What a run cost, by role. Reused calls cost nothing."""
     tally, usage = tally_run(store, state.result), usage_by_role(store, state.result)
     evaluation = (
         latest_artifact(store, "evaluation", state.result, _stage(state.name[5:])) if "eval" in state.name else None

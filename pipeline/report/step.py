@@ -1,4 +1,4 @@
-"""The report's step: written as Markdown, HTML and JSON, and again only when something that it shows has changed."""
+"""The report's step: writes Markdown, HTML and JSON, and rewrites them only when the results have changed."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ FORMATS = (".md", ".html", ".json")
 
 
 def look_at_report(work: Work) -> StepState:
-    """Whether the newest report is of these very results, and its files are there."""
+    """Whether the newest report shows these results and its files exist."""
     inputs = _inputs(work)
     before = latest_artifact(work.store, "report", work.recipe.name)
     if before is None:
@@ -26,7 +26,7 @@ def look_at_report(work: Work) -> StepState:
 
 
 async def write_report(work: Work) -> None:
-    """Writes the files, each whole or not at all, and records them. Raises StoreError where the disk refuses."""
+    """Writes each file atomically and records the report. Raises StoreError if the disk refuses."""
     data = results.gather(work)
     images = _draw(work, data)
     title = f"{work.recipe.name}: two-stage training"
@@ -62,7 +62,7 @@ def _file(work: Work, ending: str) -> Path:
 
 
 def _draw(work: Work, data: dict[str, Any]) -> dict[str, tuple[Path, bytes]]:
-    """`scores` and `losses` → (file, SVG), where there is somebody to draw and something to be seen."""
+    """`scores` and `losses` → (file, SVG), if charts were passed in and there is data."""
     folder, name, charts = Path(work.recipe.output), work.recipe.name, work.charts
     drawn: dict[str, tuple[Path, bytes]] = {}
     if charts is None:

@@ -108,7 +108,7 @@ def test_search_and_filters_find_samples(clinic: str, watched: Open) -> None:
     page.go_back()
     page.locator("#search").wait_for()
     page.locator("#search").fill("")
-    page.get_by_label("sent back by…").select_option("safety")
+    page.get_by_label("revised by…").select_option("safety")
     count = int(page.locator("#count").inner_text().split()[0])
     assert 0 < count <= 25
     page.get_by_label("any status").select_option("done")

@@ -4,9 +4,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const page = document.getElementById("page");
 const AT_ONCE = 100;
 const MOST_COMPARED = 4_000_000; // cells of the table that a word diff fills
-const LONG = 20_000; // characters of a text that are shown at first
+const LONG = 20_000; // characters of a text shown at first
 const LONE = 3; // words
-const filters = { search: "", status: "", sent_back: "", shown: AT_ONCE };
+const filters = { search: "", status: "", revised_by: "", shown: AT_ONCE };
 const said = (number) => (number === null ? "[redacted]" : data.texts[number] ?? "");
 const joined = (numbers) => numbers.map(said).join("");
 
@@ -56,7 +56,7 @@ function found() {
   const wanted = filters.search.toLowerCase().split(/\s+/).filter(Boolean);
   return data.samples.filter((sample) =>
     (!filters.status || sample.status === filters.status) &&
-    (!filters.sent_back || sample.critiques.some((c) => c.critic === filters.sent_back && c.verdict === "revise")) &&
+    (!filters.revised_by || sample.critiques.some((c) => c.critic === filters.revised_by && c.verdict === "revise")) &&
     wanted.every((word) => wordsOf(sample).includes(word)));
 }
 
@@ -75,7 +75,7 @@ function line(sample) {
 function overview(run) {
   const counts = Object.entries(run.counts).map(([status, n]) => `${n} ${status}`).join(", ");
   const judged = Object.entries(run.verdicts).map(([critic, v]) => [critic, v.pass ?? 0, v.revise ?? 0]);
-  const parts = [make("p", { class: "faint" }, `${run.kind} · ${run.status}${run.simulated ? " · simulated: a script answered, no model" : ""} · ${run.created.slice(0, 16).replace("T", " ")} UTC · ${counts}`)];
+  const parts = [make("p", { class: "faint" }, `${run.kind} · ${run.status}${run.simulated ? " · simulated: a script replied, not a model" : ""} · ${run.created.slice(0, 16).replace("T", " ")} UTC · ${counts}`)];
   if (judged.length) parts.push(table(["critic", "pass", "revise"], judged, "verdicts"));
   if (run.failures.length) parts.push(table(["failure", "node", "samples"], run.failures, "failures"));
   if (run.usage.length) parts.push(table(["role", "calls", "reused", "tokens in", "cached", "tokens out", "seconds"], run.usage, "cost"));
@@ -93,12 +93,12 @@ function list() {
   search.addEventListener("input", () => { filters.search = search.value; filters.shown = AT_ONCE; fill(); });
   const critics = [...new Set(data.samples.flatMap((s) => s.critiques.map((c) => c.critic)))];
   const notes = [];
-  if (data.redacted.length) notes.push(make("p", { class: "note" }, `Left out by whoever wrote this file: ${data.redacted.join(", ")}.`));
-  if (data.left_out) notes.push(make("p", { class: "note" }, `${data.left_out} more samples found no room in this file.`));
+  if (data.redacted.length) notes.push(make("p", { class: "note" }, `Redacted by the author of this file: ${data.redacted.join(", ")}.`));
+  if (data.left_out) notes.push(make("p", { class: "note" }, `${data.left_out} more samples did not fit into this file.`));
   page.replaceChildren(make("h1", {}, `${data.samples.length} samples`),
-    make("p", { class: "faint" }, `Written ${data.written.slice(0, 10)}. Texts are models' output (a script's, where a model is called simulated) and no medical advice.`),
+    make("p", { class: "faint" }, `Written ${data.written.slice(0, 10)}. Texts are the output of models, or of a script where marked simulated. They are not medical advice.`),
     ...notes, ...(data.comparison ? [make("p", {}, make("a", { href: "#=" }, `compare ${data.comparison.second} with ${data.comparison.first}`))] : []), ...data.runs.map(overview),
-    make("div", { class: "filters", role: "search" }, search, options("any status", "status", [...new Set(data.samples.map((s) => s.status))]), options("sent back by…", "sent_back", critics)),
+    make("div", { class: "filters", role: "search" }, search, options("any status", "status", [...new Set(data.samples.map((s) => s.status))]), options("revised by…", "revised_by", critics)),
     make("p", { id: "count", class: "faint", role: "status" }), make("ol", { class: "samples", id: "samples" }), make("p", { id: "more" }));
   fill();
 }
@@ -168,12 +168,12 @@ function calls(sample) {
     const bar = make("span", { class: "bar" });
     bar.style.width = `${(100 * call.seconds) / longest}%`;
     const [tokensIn, cached, out] = call.tokens;
-    const notes = [call.outcome, call.attempt > 1 ? `attempt ${call.attempt}` : "", call.reused ? "reused" : "", call.superseded ? "asked again" : ""].filter(Boolean).join(", ");
+    const notes = [call.outcome, call.attempt > 1 ? `attempt ${call.attempt}` : "", call.reused ? "reused" : "", call.superseded ? "superseded" : ""].filter(Boolean).join(", ");
     const label = `${i + 1}. ${call.role} · ${call.model} · ${notes} · ${tokensIn} in (${cached} cached), ${out} out · ${call.seconds.toFixed(2)} s `;
     const inside = call.messages
-      ? [text(`served as ${call.served}; ended by ${call.finish || "nothing said"}`), ...call.messages.map(([role, ...rope]) => [make("h3", {}, role), text(joined(rope))]).flat(),
+      ? [text(`served as ${call.served}; finish reason: ${call.finish || "none"}`), ...call.messages.map(([role, ...rope]) => [make("h3", {}, role), text(joined(rope))]).flat(),
         call.reasoning === undefined ? "" : thought(call.reasoning), make("h3", {}, "reply"), text(joined(call.reply)), folded("parameters", text(said(call.parameters)))]
-      : [make("p", { class: "faint" }, "messages and reply left out")];
+      : [make("p", { class: "faint" }, "messages and reply redacted")];
     const details = folded(label, make("div", { class: "messages" }, inside));
     details.querySelector("summary").append(make("div", { class: "track", "aria-hidden": "true" }, bar));
     return details;
@@ -235,7 +235,7 @@ function pairLine(pair) {
   const [first, second] = pair;
   const turned = flips(pair).map(([critic, before, after]) => make("span", { class: after }, `${critic}: ${before} → ${after}  `));
   const same = final(first) === final(second) && final(first) !== undefined;
-  const notes = turned.length ? turned : make("span", { class: "faint" }, same ? "the same answer" : "no verdict differs");
+  const notes = turned.length ? turned : make("span", { class: "faint" }, same ? "the same answer" : "same verdicts");
   return make("li", {}, make("a", { href: `#=${encodeURIComponent(first.id)}=${encodeURIComponent(second.id)}` },
     make("span", {}, second.key), make("bdi", { class: "query" }, second.query === undefined ? "(no query)" : said(second.query).slice(0, 300)), make("span", { class: "verdicts" }, notes)));
 }
@@ -258,11 +258,11 @@ function comparison() {
   };
   only.addEventListener("change", fillPairs);
   page.replaceChildren(make("h1", {}, `${compared.second} against ${compared.first}`),
-    make("p", {}, `${compared.compared} samples are done in both: ${compared.same_query} have the same query, ${compared.same_answer} the same answer.`),
+    make("p", {}, `${compared.compared} samples are done in both runs: ${compared.same_query} have the same query, ${compared.same_answer} the same answer.`),
     card("what differs in the recipe", compared.changes.length ? make("ul", {}, compared.changes.map((line) => make("li", {}, line))) : text("nothing")),
     make("h2", {}, "verdicts"), table(["critic", "pairs", "revise → pass", "pass → revise", "p", "passes"], verdictRows, "verdicts"),
     ...(rows.length ? [make("h2", {}, "answers"), table(["", compared.first, compared.second, "difference (95 %)", "p", "verdict", "pairs"], rows, "answers")] : []),
-    make("h2", {}, "pairs"), make("p", {}, make("label", {}, only, " only where a verdict differs")),
+    make("h2", {}, "pairs"), make("p", {}, make("label", {}, only, " only pairs whose verdicts differ")),
     make("p", { id: "count", class: "faint", role: "status" }), shown);
   fillPairs();
 }
@@ -275,7 +275,7 @@ function pairPage(first, second) {
   const answer = (sample) => card(sample.id, thought(sample.refined_reasoning ?? sample.reasoning), text(final(sample) === undefined ? "(no answer)" : said(final(sample))));
   const critique = (sample, critic) => {
     const c = sample.critiques.findLast((each) => each.critic === critic);
-    return c ? make("section", { class: "card" }, make("h3", { class: c.verdict }, `${c.verdict === "pass" ? "✓" : "✎"} ${c.verdict}`), text(said(c.rationale))) : card("not asked");
+    return c ? make("section", { class: "card" }, make("h3", { class: c.verdict }, `${c.verdict === "pass" ? "✓" : "✎"} ${c.verdict}`), text(said(c.rationale))) : card("not called");
   };
   const critics = [...new Set([...first.critiques, ...second.critiques].map((c) => c.critic))];
   const comparable = Number.isInteger(final(first)) && Number.isInteger(final(second)) && Math.max(said(final(first)).length, said(final(second)).length) <= LONG;

@@ -1,7 +1,7 @@
-// Keys, copying, and pages that follow a run. Everything is read without it; it writes nothing into pages but their own parts.
+// Keyboard shortcuts, copy buttons and live updates. Pages are complete without it; it inserts only HTML from this server.
 "use strict";
 
-const PERIOD = 2000; // ms between looks at the store's version
+const PERIOD = 2000; // ms between polls of the store's version
 const rows = () => [...document.querySelectorAll("main a.row")];
 const isTyping = (element) => element.matches("input, textarea, select") || element.isContentEditable;
 
@@ -42,7 +42,7 @@ function prepare() {
   });
 }
 
-// What stands in a part of the page is exchanged; what the reader unfolded, focused or scrolled to stays.
+// Replaces the live parts of the page; keeps what the reader has unfolded, focused or scrolled to.
 function exchange(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);
@@ -75,7 +75,7 @@ async function follow() {
       } else live.textContent = "";
     }
   } catch { live.textContent = "the viewer has stopped"; }
-  // A page that takes long to make, of a hundred thousand samples say, is asked for seldom.
+  // A page that is slow to render, such as a run of 100,000 samples, is polled less often.
   setTimeout(follow, Math.max(PERIOD, 10 * (performance.now() - began)));
 }
 

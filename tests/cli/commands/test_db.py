@@ -26,7 +26,7 @@ def test_stats_say_what_takes_the_room_and_what_to_do_about_it(ran: Muser) -> No
     assert re.match(r"muser\.db: [\d.]+ (KiB|MiB)", ended.out)
     assert re.search(r"^calls +[\d.]+ KiB +18 calls$", ended.out, re.MULTILINE)
     assert re.search(r"^steps +[\d.]+ KiB +\d+ checkpoints$", ended.out, re.MULTILINE)
-    assert re.search(r"^[\d.]+ KiB for each of 4 finished samples$", ended.out, re.MULTILINE)
+    assert re.search(r"^[\d.]+ KiB per sample \(4 finished\)$", ended.out, re.MULTILINE)
     assert "muser db prune" in ended.out
     assert max(len(line) for line in ended.out.splitlines()) <= 80
     told = ran("db", "stats", "--json").json()
@@ -38,7 +38,7 @@ def test_a_pruned_sample_is_shown_and_exported_as_before_and_says_so(ran: Muser)
     before = ran("show", "s000001", "--json").json()
     ran("export", "small", "--stage", "refine", "--out", "before.jsonl")
     ended = ran("db", "prune", "--keep", "small/s000002")
-    assert "dropped: the steps of 3 samples; 0 texts that nobody refers to" in ended.out
+    assert "dropped: the steps of 3 samples; 0 unreferenced texts" in ended.out
     assert "    it cannot be replayed" not in ran("show", "s000002").out
     assert re.search(r"its steps were dropped on \d{4}-\d\d-\d\d; it cannot be replayed", ran("show", "s000001").out)
     after = ran("show", "s000001", "--json").json()
@@ -55,7 +55,7 @@ def test_pruned_room_goes_back_to_the_disk_with_vacuum(ran: Muser) -> None:
     assert ran("db", "prune", "--json").json() == {"samples": 4, "texts": 0}
     ended = ran("db", "vacuum", "--json").json()
     assert ended["after"] < ended["before"]
-    assert ran("db", "check").out == "muser.db: sound, with 4 samples\n"
+    assert ran("db", "check").out == "muser.db: intact, 4 samples\n"
     assert re.fullmatch(r"muser\.db: [\d.]+ \w+ before, [\d.]+ \w+ now\n", ran("db", "vacuum").out)
 
 
@@ -78,7 +78,7 @@ def test_check_says_what_is_corrupted_and_what_to_do_and_exits_with_1(ran: Muser
     assert ended.code == 1
     assert ended.out.startswith("muser.db: corrupted\n")
     assert "  calls\n" in ended.out
-    assert "4 of 4 samples cannot be read whole: small/q000001" in ended.out
+    assert "4 of 4 samples cannot be read completely: small/q000001" in ended.out
     assert "docs/storage.md" in ended.out
     told = ran("db", "check", "--json")
     assert (told.code, told.json()["sound"], list(told.json()["corrupted"])) == (1, False, ["calls"])

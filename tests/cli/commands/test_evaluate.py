@@ -119,7 +119,7 @@ def test_answers_that_forge_the_judges_delimiters_are_counted(muser: Muser, benc
 
     with Store.open(tmp_path / "muser.db") as store:
         assert store.write_now(forge) == 1
-    assert "1 answer holds tags of the judge's prompt" in muser("eval", "score", "small-eval-main").err
+    assert "1 answer contains tags of the judge's prompt" in muser("eval", "score", "small-eval-main").err
     assert muser("eval", "score", "small-eval-main", "--json").json()["small-eval-main"]["report"]["forged"] == 1
 
 

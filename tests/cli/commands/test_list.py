@@ -17,7 +17,7 @@ def test_a_run_is_listed_a_line_a_sample(muser: Muser, recipe: Path) -> None:
     lines = ended.out.splitlines()
     assert lines[0].split() == ["sample", "status", "critics", "query", "tokens", "s"]
     assert [line.split()[0] for line in lines[1:5]] == ["s000001", "s000002", "q000001", "q000002"]
-    assert lines[5] == "simulated, by a script and no model: 4"
+    assert lines[5] == "simulated (a script replied, not a model): 4"
     assert lines[6].startswith("critics: decision, safety (✓ pass")
     assert max(len(line) for line in lines) <= 80
     assert ended.err == "4 of 4 samples\n"
@@ -75,4 +75,4 @@ def test_how_long_indexing_takes_is_said_where_it_takes_long(
     tell = tell_indexed()
     for done in (100, 200, 300):
         tell(done, 1200)
-    assert capsys.readouterr().err == ("making the texts searchable: 200 of 1,200 samples, about 10 s left\n")
+    assert capsys.readouterr().err == ("indexing texts for search: 200 of 1,200 samples, about 10 s left\n")

@@ -72,5 +72,5 @@ def test_a_missing_stage_model_is_named_with_the_command_that_makes_it(
 def test_a_limit_ends_the_pipeline_with_the_command_that_goes_on(muser: Muser, tmp_path: Path, simulated: str) -> None:
     ended = muser("pipeline", two_stages(tmp_path, simulated), "--set", "limits.tokens=1", "--set", "concurrency=1")
     assert ended.code == 4
-    assert "stopped at distill.run; go on with: muser pipeline" in ended.err
+    assert "stopped at distill.run; resume with: muser pipeline" in ended.err
     assert "1 of 4 samples done, 3 pending" in ended.out

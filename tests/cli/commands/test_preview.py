@@ -12,7 +12,7 @@ def test_a_preview_shows_the_first_samples_and_the_run_asks_nothing_of_them_agai
         assert part in ended.out
     assert "q000002" not in ended.out
     assert max(len(line) for line in ended.out.splitlines()) <= 80
-    assert f"asks none of their calls again: muser run {recipe}" in ended.err
+    assert f"reuses their calls: muser run {recipe}" in ended.err
     summary = muser("run", recipe, "--json").json()
     assert (summary["run_id"], summary["total"]) == ("small", 4)
     calls = {line["role"]: (line["calls"], line["reused"]) for line in summary["usage"]}
@@ -56,4 +56,4 @@ def test_failed_samples_are_shown_and_tried_again(muser: Muser, recipe: Path) ->
     ended = muser("preview", recipe, "-n", 1, *short)
     assert ended.code == 3
     assert "small-preview/q000001 · failed" in ended.out
-    assert "tried again 1 times" in muser("preview", recipe, "-n", 1, *short).out
+    assert "retried 1 time" in muser("preview", recipe, "-n", 1, *short).out

@@ -24,7 +24,7 @@ def test_a_problem_comes_with_what_to_do_and_exit_code_1(muser: Muser, tmp_path:
     assert ended.code == 1
     assert "problem  structured output, critics" in ended.out
     assert "→ set models.main.structured: prompt" in ended.out
-    assert "cannot be told before" in ended.out
+    assert "Fix the problems first" in ended.out
 
 
 def test_json_holds_the_facts_the_findings_and_the_estimate(muser: Muser, recipe: Path) -> None:

@@ -10,7 +10,7 @@ def test_a_row_is_followed_to_its_sample_and_back(muser: Muser, recipe: Path) ->
     muser("export", "small", "--stage", "refine")
     ended = muser("provenance", "small-refine.jsonl:2")
     assert ended.code == 0
-    assert "a row of stage refine, in the words that the store has" in ended.out
+    assert "a row of stage refine; it matches the store" in ended.out
     assert "muser show small/s000002" in ended.out
     assert "  small-refine.jsonl:2 (stage refine)" in muser("provenance", "small/s000002").out
     assert muser("provenance", "small-refine.jsonl:2", "--json").json()["sample"]["sample"] == "small/s000002"
@@ -26,7 +26,7 @@ def test_a_file_of_rows_is_followed_to_its_runs(muser: Muser, recipe: Path) -> N
 
 def test_a_sample_in_no_row_says_so(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
-    assert "in no file of training rows" in muser("provenance", "q000001").out
+    assert "in no exported file of training rows" in muser("provenance", "q000001").out
     ended = muser("provenance", "nothing")
     assert (ended.code, ended.out) == (1, "")
     assert "nothing is no row, no artifact and no sample" in ended.err

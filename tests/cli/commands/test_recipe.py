@@ -46,7 +46,7 @@ def test_init_writes_every_recipe_that_ships_with_the_files_it_names(muser: Muse
 def test_init_lists_the_recipes_that_ship_for_a_wrong_name(muser: Muser, tmp_path: Path) -> None:
     ended = muser("init", "--recipe", "quick")
     assert (ended.code, ended.out) == (1, "")
-    assert "there are: init, laptop-remote-api, questions, quickstart, qwen3-14b-8xh100" in ended.err
+    assert "available: init, laptop-remote-api, questions, quickstart, qwen3-14b-8xh100" in ended.err
     assert not list(tmp_path.iterdir())
 
 
@@ -85,7 +85,7 @@ def test_init_refuses_what_is_no_address(muser: Muser, tmp_path: Path) -> None:
 def test_check_says_what_would_run_and_who_answers(muser: Muser, recipe: Path, simulated: str) -> None:
     ended = muser("check", recipe)
     assert ended.code == 0
-    assert "4 samples (2 simulated, 2 brought)" in ended.out
+    assert "4 samples (2 simulated, 2 from the query file)" in ended.out
     assert f"models.main at {simulated} answers and serves simulated" in ended.out
     for role in ("persona", "responder", "critics.decision", "critics.safety", "refiner"):
         assert any(line.split()[:3] == [role, "main", "simulated"] for line in ended.out.splitlines())
@@ -154,7 +154,7 @@ def test_check_and_graph_name_the_file_of_every_prompt_and_whose_it_is(
 
 
 def test_what_ships_checks_out(muser: Muser, simulated: str) -> None:
-    shipped = Path(__file__).parents[2] / "recipes" / "quickstart.yaml"
+    shipped = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
     assert muser("check", shipped, "--set", f"models.main.base_url={simulated}").code == 0
     lines = (shipped.parent / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len({json.loads(line)["query"] for line in lines}) == 20

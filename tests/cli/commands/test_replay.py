@@ -24,7 +24,7 @@ def test_one_critic_is_replayed_and_shown_beside_the_original(muser: Muser, reci
     ended = muser("replay", "small/s000001", "--from", "safety", "--set", f"critics.safety.prompt={prompt.name}")
     assert ended.code == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0] == "from safety on, otherwise than in small:"
+    assert lines[0] == "small rerun from safety, with these changes:"
     assert lines[1].startswith("  critics.safety.prompt: 'safety.md' → ")
     assert any(line.split() == ["small/s000001", "small-fork/s000001"] for line in lines)
     figures = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("status", "decision", "safety"))}
@@ -57,7 +57,7 @@ def test_a_replay_of_what_is_unchanged_says_so_and_asks_nothing(muser: Muser, re
     ended = muser("replay", "s000001", "--from", "critics", "--json")
     found = ended.json()
     assert (ended.code, found["changes"], found["calls"], found["reused"]) == (0, [], 0, 3)
-    assert "nothing was changed\n0 calls made, 1 found" in muser("replay", "small/s000001", "--from", "refine").out
+    assert "nothing was changed\n0 calls made, 1 reused" in muser("replay", "small/s000001", "--from", "refine").out
 
 
 def test_a_slice_is_replayed_into_a_run_that_exports_like_any_other(muser: Muser, recipe: Path, prompt: Path) -> None:

@@ -156,7 +156,7 @@ def test_retry_wants_to_know_what(muser: Muser, recipe: Path) -> None:
 def test_a_limit_stops_the_run_and_the_same_command_goes_on(muser: Muser, recipe: Path) -> None:
     ended = muser("run", recipe, "--concurrency", 1, "--set", "limits.tokens=100")
     assert ended.code == 4
-    assert "stopped at the limit of tokens; go on with:" in ended.out
+    assert "stopped at the token limit; resume with:" in ended.out
     assert f"    muser run {recipe} --set limits.tokens=100 --concurrency 1\n" in ended.out
     assert muser("run", recipe).code == 0
 
@@ -294,7 +294,7 @@ def test_one_signal_lets_what_is_in_flight_end(muser: Muser, start: Start, simul
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
-    assert "stopping once what is in flight (1 samples) has ended; press Ctrl-C again to stop at once" in err
+    assert "stopping after the work in flight (1 samples); press Ctrl-C again to stop at once" in err
     assert json.loads(out)["stopped_by"] == "interrupt"
     listed = muser("runs", "--json").json()[0]
     assert (listed["done"], listed["running"], listed["status"]) == (1, 0, "stopped")
@@ -311,7 +311,7 @@ def test_two_signals_stop_at_once_and_the_run_can_go_on(
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert not out
-    assert "stopped at once; every finished call is kept, go on with: muser run small.yaml" in err
+    assert "stopped at once; every finished call is kept. Resume with: muser run small.yaml" in err
     assert "Traceback" not in err
     assert muser("runs", "--json").json()[0]["done"] == 0
     assert muser("run", "small.yaml", "--set", f"models.main.base_url={simulate()}").code == 0

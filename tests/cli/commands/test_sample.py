@@ -107,4 +107,4 @@ def test_a_run_that_is_not_there_names_those_that_are(muser: Muser, recipe: Path
     ended = muser("export", "smal", "--stage", "refine")
     assert ended.code == 1
     assert "there is no run smal" in ended.err
-    assert "there are: small" in ended.err
+    assert "available: small" in ended.err

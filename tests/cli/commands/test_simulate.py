@@ -42,9 +42,9 @@ def test_whatever_a_recipe_calls_it_the_endpoint_itself_says_that_it_is_simulate
     muser: Muser, recipe: Path, tmp_path: Path
 ) -> None:
     recipe.write_text(recipe.read_text().replace("  main: {", "  gpt-9: {"))
-    assert "\nsimulated: a script answered, no model" in muser("run", recipe).out
-    assert "\nsimulated, by a script and no model: small" in muser("runs").out
-    assert "simulated, by a script and no model: 4" in muser("list", "small").out
+    assert "\nsimulated: a script replied, not a model" in muser("run", recipe).out
+    assert "\nsimulated (a script replied, not a model): small" in muser("runs").out
+    assert "simulated (a script replied, not a model): 4" in muser("list", "small").out
     assert " · simulated\n" in muser("show", "small/s000001").out
     muser("replay", "small/s000001", "--from", "refine", "--set", "rounds=2")
     assert [run["simulated"] for run in muser("runs", "--json").json()] == [True, True]

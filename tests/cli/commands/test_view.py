@@ -107,7 +107,7 @@ def test_a_file_has_a_largest_size_and_says_what_found_no_room(
     data = data_of("out.html")
     assert 0 < len(data["samples"]) < 4
     assert data["left_out"] == 4 - len(data["samples"])
-    assert f"{data['left_out']} more found no room" in ended.err
+    assert f"{data['left_out']} more did not fit" in ended.err
 
 
 def test_wrong_names_and_fields_say_what_there_is(finished: Muser) -> None:
