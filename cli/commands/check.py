@@ -81,8 +81,8 @@ def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
     console.print(Text(f"{file}: settings, critics, prompts and queries are valid", style="green"), soft_wrap=True)
     number = facts["samples"] + facts["queries"]
     console.print(
-        f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} from the query"
-        f" file), {facts['concurrency']} in flight, store {facts['store']}\n",
+        f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} from file),"
+        f" {facts['concurrency']} in flight, store {facts['store']}\n",
         soft_wrap=True,
     )
     names = ("role", "model", "served as", "prompt or function")

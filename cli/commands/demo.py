@@ -103,9 +103,7 @@ def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None
     print_trace(out, get_trace(store, sample), calls_of(store, sample))
     evaluations = [run for step, run in runs.items() if step.startswith("eval.")]
     asked = store.read("SELECT key FROM samples WHERE run_id = ? ORDER BY id LIMIT 1", (evaluations[0],))[0]["key"]
-    out.print(
-        f"\nThe student's answers to a persona new to it: {get_trace(store, f'{evaluations[0]}/{asked}').query}"
-    )
+    out.print(f"\nThe student's answers to a persona new to it: {get_trace(store, f'{evaluations[0]}/{asked}').query}")
     for run in evaluations:
         answer = get_trace(store, f"{run}/{asked}").response
         out.print(f"\n{run.rpartition('-')[2]}: {_shortened(answer.answer if answer else '')}")

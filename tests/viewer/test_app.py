@@ -193,7 +193,7 @@ def replayed(client: TestClient, sample: str, **form: str) -> str:
         headers={"origin": f"http://{HOST}"},
     )
     for _ in range(600):
-        if "under way" not in answer.text:
+        if "running …" not in answer.text:
             break
         answer = client.get(answer.url)
     return unescape(answer.text)
@@ -244,9 +244,9 @@ def test_what_an_edit_may_not_do_is_refused(client: TestClient) -> None:
 
 def test_calls_of_the_playground_are_capped(client: TestClient) -> None:
     shown = [replayed(client, f"s00000{n}", role="critics.safety", prompt=f"Be {n} times as brief.") for n in (1, 2, 3)]
-    assert "2 calls made now; 2 of 3 from these pages" in shown[0]
+    assert "2 calls made; 2 of 3 allowed calls used" in shown[0]
     assert "stopped at the limit on calls: 1" in shown[1]
-    assert "3 calls were made from these pages" in shown[2]
+    assert "replays from these pages have used all their calls (3)" in shown[2]
 
 
 def test_a_trace_can_be_read_though_its_prompts_are_gone(client: TestClient, store: Store) -> None:

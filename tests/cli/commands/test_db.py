@@ -56,7 +56,7 @@ def test_pruned_room_goes_back_to_the_disk_with_vacuum(ran: Muser) -> None:
     ended = ran("db", "vacuum", "--json").json()
     assert ended["after"] < ended["before"]
     assert ran("db", "check").out == "muser.db: intact, 4 samples\n"
-    assert re.fullmatch(r"muser\.db: [\d.]+ \w+ before, [\d.]+ \w+ now\n", ran("db", "vacuum").out)
+    assert re.fullmatch(r"muser\.db: [\d.]+ \w+ before, [\d.]+ \w+ after\n", ran("db", "vacuum").out)
 
 
 def test_a_backup_is_a_store_of_its_own(ran: Muser) -> None:

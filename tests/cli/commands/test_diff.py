@@ -17,7 +17,7 @@ def test_diff_says_what_changed_between_two_runs_and_what_to_look_at(muser: Muse
         "last verdicts",
         "safety",
         "no difference shown",
-        "means of 4",
+        "means over 4 pairs",
         "look at first",
         "muser show small/",
         "muser show small-2/",

@@ -10,7 +10,7 @@ from muser.prompts.templates import load_prompts
 
 from ..conftest import Muser, write_recipe
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 def test_init_writes_a_recipe_that_checks_and_runs(muser: Muser, simulated: str) -> None:
@@ -85,8 +85,8 @@ def test_init_refuses_what_is_no_address(muser: Muser, tmp_path: Path) -> None:
 def test_check_says_what_would_run_and_who_answers(muser: Muser, recipe: Path, simulated: str) -> None:
     ended = muser("check", recipe)
     assert ended.code == 0
-    assert "4 samples (2 simulated, 2 from the query file)" in ended.out
-    assert f"models.main at {simulated} answers and serves simulated" in ended.out
+    assert "4 samples (2 simulated, 2 from file)" in ended.out
+    assert f"models.main at {simulated} responds and serves simulated" in ended.out
     for role in ("persona", "responder", "critics.decision", "critics.safety", "refiner"):
         assert any(line.split()[:3] == [role, "main", "simulated"] for line in ended.out.splitlines())
 

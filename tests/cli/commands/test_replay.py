@@ -13,7 +13,7 @@ EDITED = "The answer must name one number to call. "
 @pytest.fixture
 def prompt(tmp_path: Path) -> Path:
     """A safety critic's prompt with one more sentence, where muser runs."""
-    source = Path(__file__).parents[2] / "prompts" / "safety.md"
+    source = Path(__file__).parents[3] / "prompts" / "safety.md"
     path = tmp_path / "safer.md"
     path.write_text(EDITED + source.read_text(encoding="utf-8"), encoding="utf-8")
     return path

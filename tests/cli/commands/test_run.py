@@ -39,7 +39,9 @@ def test_where_replies_tell_no_cached_tokens_the_servers_own_counters_do(
     lacks: tuple[str, ...], muser: Muser, simulate: Callable[..., str], tmp_path: Path
 ) -> None:
     ended = muser("run", write_recipe(tmp_path, simulate(lacks=lacks)))
-    told = re.findall(r"^(\d+) % of [\d,]+ prompt tokens cached at http\S+, as its\s+/metrics", ended.out, re.MULTILINE)
+    told = re.findall(
+        r"^(\d+) % of [\d,]+ prompt tokens cached at http\S+, according to its\s+/metrics", ended.out, re.MULTILINE
+    )
     assert len(told) == (lacks == ("cached",)), ended.out
     assert all(int(share) > 10 for share in told)
 
@@ -220,7 +222,7 @@ def test_retry_grades_what_an_evaluation_could_not(
 def test_runs_lists_them_newest_first(muser: Muser, recipe: Path) -> None:
     muser("run", recipe, "--samples", 0)
     muser("run", recipe, "--new")
-    assert [line.split()[0] for line in muser("runs").out.splitlines()] == ["run", "small-2", "small", "simulated,"]
+    assert [line.split()[0] for line in muser("runs").out.splitlines()] == ["run", "small-2", "small", "simulated"]
     listed = muser("runs", "--json").json()
     assert [(run["id"], run["done"]) for run in listed] == [("small-2", 4), ("small", 2)]
 

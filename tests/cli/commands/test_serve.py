@@ -35,7 +35,7 @@ roles: {responder: main}
 PROGRAM = """
 import subprocess, sys
 from muser.cli.app import main
-from muser.endpoints import serving
+from muser.endpoints.server import launch
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
 SERVER = '''
 import http.server, subprocess, sys
@@ -180,7 +180,7 @@ def test_what_cannot_be_served_is_refused_at_once(recipe_folder: Path, muser: Mu
         (["other"], "has an address"),
         (["mian"], "did you mean main"),
         (["main@distill"], "main has no stages"),
-        (["main@best"], "there are: base, distill, refine"),
+        (["main@best"], "available: base, distill, refine"),
         (["main", "--port", urlsplit(simulated).port], "is taken"),
         (["main", "--set", "models.main.model=./nowhere"], "there is no model folder"),
         (["main", "--set", "models.main.model=."], "no config.json"),
