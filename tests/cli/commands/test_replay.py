@@ -66,7 +66,7 @@ def test_a_slice_is_replayed_into_a_run_that_exports_like_any_other(muser: Muser
     ended = muser("replay", "--run", "small", "--where", "status=done", "--limit", 3, *change)
     assert ended.code == 0, ended.err
     assert "the first 3 of 4 samples" in ended.err
-    for part in ("small → small-fork", "3 samples match, 3 done in both", "last verdicts", "means of 3"):
+    for part in ("small → small-fork", "3 samples match, 3 done in both", "last verdicts", "means over 3 pairs"):
         assert part in ended.out
     assert "export small-fork --stage refine" in ended.out
     exported = muser("export", "small-fork", "--stage", "refine", "--json").json()
