@@ -107,7 +107,10 @@ def _names(store: Store) -> list[str]:
         return [f"{row['run_id']}/{row['key']}" for row in _rows(store)]
 
 
-NAMES = "SELECT run_id || '/' || key AS name FROM samples INDEXED BY sqlite_autoindex_samples_1 ORDER BY run_id, key"
+# An altered row may have NULL where the schema allows none.
+NAMES = """
+    SELECT coalesce(run_id, '') || '/' || coalesce(key, '') AS name
+    FROM samples INDEXED BY sqlite_autoindex_samples_1 ORDER BY run_id, key"""
 
 
 def _rows(store: Store) -> Iterator[dict[str, Any]]:

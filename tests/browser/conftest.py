@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 # What the simulated critic of empathy looks for is said, what that of safety looks for is not.
 ASKED = {
+    "id": "q000001",
     "query": "Is honey good for a cough?",
     "response": {"answer": "I understand that this is hard, and it is right to ask. Honey soothes."},
 }

@@ -14,6 +14,7 @@ import pytest
 
 from muser.endpoints.simulated.knowledge import rubric
 from muser.store.file.database import Store
+from muser.store.maintenance.space import back_up
 
 from .beds import DONE, FAILED_SAMPLES, STOPPED, Bed
 
@@ -248,25 +249,30 @@ def finish(bed: Bed, samples: int) -> None:
     assert code == DONE, bed.said
 
 
-def unbroken_by_the_ledger(bed: Bed, samples: int, simulate: Callable[..., str]) -> dict[str, object]:
-    """The samples of another run on the store, to which the ledger gives all replies and nothing happens.
+def repeated_from_its_calls(bed: Bed, lay: Lay, samples: int) -> dict[str, object]:
+    """The samples of the same run once more, from the calls in its ledger only and with no kill.
 
     A fault depends on how often a request was seen, so that only the same replies can lead to the same samples.
     """
-    assert bed.run("--new", "--samples", samples, "--set", "models.sim.base_url=http://127.0.0.1:9/v1") == STOPPED
+    copy = lay(samples, folder="repeated", concurrency=8)
     with Store.open(bed.folder / "muser.db") as store:
-        # Retried samples look for their calls by the seeds of all their tries.
-        store.write_now(lambda db: db.execute(SAME_TRIES).rowcount)
-    log = bed.folder / "unasked"
-    assert bed.run("--samples", samples, "--set", f"models.sim.base_url={simulate(log=log)}") == DONE, bed.said
-    assert log.read_text() == ""
-    return dict(bed.results("trial-2"))
+        back_up(store, copy.folder / "muser.db")
+    with Store.open(copy.folder / "muser.db") as store:
+        store.write_now(lambda db: [db.execute(sql).rowcount for sql in ONLY_CALLS])
+    assert copy.run() == DONE, copy.said
+    assert not copy.asked
+    return dict(copy.results())
 
 
-SAME_TRIES = """
-    UPDATE samples SET tries = (
-        SELECT tries FROM samples broken WHERE broken.run_id = 'trial' AND broken.key = samples.key)
-    WHERE run_id = 'trial-2'"""
+ONLY_CALLS = (
+    "DELETE FROM threads",
+    "DELETE FROM critiques",
+    """
+    UPDATE samples SET status = 'pending', rounds = 0, checkpoint_id = NULL, identity = NULL, region = NULL,
+        condition = NULL, intent = NULL, vagueness = NULL, completeness = NULL, style = NULL, query_id = NULL,
+        reasoning_id = NULL, answer_id = NULL, refined_reasoning = NULL, refined_answer_id = NULL""",
+)
+"""Set every sample back to its beginning; its calls and its number of tries, on which their seeds depend, stay."""
 
 
 @pytest.mark.parametrize(
@@ -277,7 +283,7 @@ SAME_TRIES = """
     ],
 )
 def test_kills_at_random_moments_of_a_run_with_faults_change_nothing(
-    lay: Lay, unbroken: Unbroken, simulate: Callable[..., str], seed: int, kills: int
+    lay: Lay, unbroken: Unbroken, seed: int, kills: int
 ) -> None:
     bed = lay(concurrency=4, model=", retries: 4, timeout: 6", latency=0.3, faults=FAULTS)
     samples = end_at_random(bed, kills, random.Random(seed))
@@ -287,7 +293,7 @@ def test_kills_at_random_moments_of_a_run_with_faults_change_nothing(
     assert bed.repeats <= bed.lost, "Counter: each body's own count"
     results = bed.results()
     assert len(results) == samples
-    assert results == unbroken_by_the_ledger(bed, samples, simulate)
+    assert results == repeated_from_its_calls(bed, lay, samples)
     whole = unbroken(samples)
     untouched = bed.without_repairs()
     assert untouched
