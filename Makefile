@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs docs-site coverage bench dist nightly lock clean
+.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs docs-site reference coverage bench dist nightly lock clean
 
 help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -52,6 +52,9 @@ docs: $(STAMPS)/test  ## what the documentation says against what the program do
 
 docs-site: $(STAMPS)/site  ## the documentation as a site, in site/, with a search that needs no network
 	$(BIN)/zensical build --strict --clean
+
+reference: $(STAMPS)/test  ## docs/reference/ and the recipe's JSON Schema, written from the code
+	$(BIN)/python docs/reference.py
 
 coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
 	rm -f .coverage .coverage.*

@@ -53,6 +53,7 @@ for command in (
     recipe.init,
     recipe.check,
     recipe.graph,
+    recipe.schema,
     preview.preview,
     run.run,
     run.retry,

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+import muser
+
 ROOT = Path(__file__).parents[1]
 
 # Folder → the folders it may import. The order is the order of the layers: nobody imports downwards.
@@ -224,6 +226,15 @@ def test_no_file_name_says_nothing() -> None:
 
 def test_only_the_package_itself_is_python_at_the_root() -> None:
     assert sorted(file.name for file in ROOT.glob("*.py")) == ["__init__.py", "__main__.py"]
+
+
+def test_the_package_offers_its_entry_points_and_imports_nothing_for_them_before_they_are_used() -> None:
+    code = "import sys, muser; print(*(name for name in sys.modules if name.startswith('muser.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+    assert all(callable(getattr(muser, name)) for name in muser.__all__)
+    with pytest.raises(AttributeError, match="open_shop"):
+        _ = muser.open_shop
 
 
 @pytest.mark.parametrize("module", ["muser", "muser.cli.app"])

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 from typer.main import get_command
@@ -123,6 +124,12 @@ def test_the_python_on_the_page_on_running_runs_as_it_stands(simulated: str, tmp
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 ")
+
+
+def test_the_reference_pages_and_the_schema_are_what_the_code_says() -> None:
+    pages = run_path(str(ROOT / "docs" / "reference.py"))["pages"]()
+    stale = [str(path.relative_to(ROOT)) for path, text in pages.items() if path.read_text(encoding="utf-8") != text]
+    assert stale == [], "run make reference"
 
 
 def test_the_readme_fits_on_its_page() -> None:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ...core.errors import MuserError, SettingsError, StoreError
 from ...core.loading import load_recipe
 from ...core.recipe import ModelSettings
+from ...core.schema import SCHEMA_FILE, schema_text
 from ...endpoints.client.chat import open_endpoints
 from ..printing.console import command
 
@@ -54,8 +55,11 @@ def _texts(name: str) -> dict[str, str]:
     text, recipe = known[name].read_text("utf-8"), load_recipe(known[name])
     named = [recipe.queries, *(critic.prompt for critic in recipe.critics.values())]
     beside = [file for file in named if file and (RECIPES / file).is_file()]
-    return {"recipe.yaml": text.replace(f"recipes/{name}.yaml", "recipe.yaml")} | {
-        file: (RECIPES / file).read_text("utf-8") for file in beside
+    return {
+        "recipe.yaml": text.replace(f"recipes/{name}.yaml", "recipe.yaml"),
+        **{file: (RECIPES / file).read_text("utf-8") for file in beside},
+        # What the recipe's `$schema` line names, for editors.
+        SCHEMA_FILE: schema_text(),
     }
 
 

@@ -1,4 +1,4 @@
-"""Commands on a recipe: `init` writes one, `check` validates it, `graph` draws its state machine."""
+"""Commands on a recipe: `init` writes one, `check` checks it, `graph` draws its graph, `schema` prints its JSON Schema."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,6 +95,15 @@ def graph(
     console.print(draw(list(drawable.nodes), edges, _labels(settings), console.width), soft_wrap=True)
     console.print()
     print_prompts(console, prompt_facts(settings, load_prompts(settings)))
+
+
+def schema() -> None:
+    """Print the JSON Schema of recipes, by which editors complete keys and mark mistakes."""
+    import sys
+
+    from ...core.schema import schema_text
+
+    sys.stdout.write(schema_text())
 
 
 def _labels(settings: "Recipe") -> dict[str, str]:

@@ -1,0 +1,182 @@
+"""Writes the reference pages and the recipe's schema from the code: `make reference`."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from muser.cli.app import app
+from muser.core.recipe import Recipe, Settings
+from muser.core.schema import SCHEMA_FILE, schema_text
+
+ROOT = Path(__file__).parents[1]
+HEAD = "<!-- `make reference` wrote this page from the code; do not edit it. -->\n\n"
+NONE = "–"
+
+
+def pages() -> dict[Path, str]:
+    """Every file that this script writes."""
+    folder = ROOT / "docs" / "reference"
+    return {
+        ROOT / "recipes" / SCHEMA_FILE: schema_text(),
+        folder / "recipe.md": HEAD + recipe_page(),
+        folder / "commands.md": HEAD + commands_page(),
+    }
+
+
+def recipe_page() -> str:
+    """Each key of a recipe, one table a section."""
+    return "\n".join(
+        [
+            "# Recipe keys\n",
+            "A recipe is one YAML file. Unknown keys are errors. NAME stands for a name of your choice. `muser schema`",
+            "prints the same as a JSON Schema, and `muser init` writes it beside the recipe, so that editors complete keys",
+            "and mark mistakes.\n",
+            *_section("", Recipe),
+        ]
+    )
+
+
+def _section(prefix: str, kind: type[Settings]) -> Iterator[str]:
+    title = prefix.rstrip(".") or "The top level"
+    yield f"## {f'`{title}`' if prefix else title}\n"
+    yield f"{_plain(kind.__doc__ or '')}\n"
+    yield "| key | type | default | meaning | example |\n|---|---|---|---|---|"
+    inner: list[tuple[str, type[Settings]]] = []
+    for name, field in kind.model_fields.items():
+        if field.exclude:
+            continue
+        cells = (f"`{prefix}{name}`", _kind(field), _default(field), field.description or "", _example(name, field))
+        yield _row(*cells)
+        inner += [(f"{prefix}{name}{more}.", part) for more, part in _parts(field.annotation)]
+    yield ""
+    # A role and a stage have the same keys wherever they stand.
+    seen: set[type[Settings]] = set()
+    for place, part in inner:
+        if part not in seen:
+            seen.add(part)
+            yield from _section(place, part)
+
+
+def _parts(annotation: Any) -> Iterator[tuple[str, type[Settings]]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield "", annotation
+    elif get_origin(annotation) is dict:
+        yield from ((f".NAME{more}", part) for more, part in _parts(get_args(annotation)[1]))
+    elif get_origin(annotation) in (UnionType, Union):
+        for argument in get_args(annotation):
+            yield from _parts(argument)
+
+
+def _kind(field: FieldInfo) -> str:
+    limits = [text for limit in field.metadata for text in _limits(limit)]
+    return ", ".join([type_name(field.annotation), *limits])
+
+
+def _limits(limit: Any) -> Iterator[str]:
+    for name, sign in (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<")):
+        if (bound := getattr(limit, name, None)) is not None:
+            yield f"{sign} {bound}"
+
+
+def type_name(kind: Any) -> str:
+    """A type in a reader's words."""
+    if get_origin(kind) is Annotated:
+        return type_name(get_args(kind)[0])
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (UnionType, Union):
+        return " or ".join(dict.fromkeys("none" if one is type(None) else type_name(one) for one in arguments))
+    if origin in (list, tuple):
+        return f"list of {type_name(arguments[0])}" if arguments else "list"
+    if origin in (dict, Mapping):
+        return f"mapping of {type_name(arguments[0])} to {type_name(arguments[1])}"
+    names = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
+    return names.get(kind) or getattr(kind, "__name__", str(kind)).replace("Settings", "")
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None:
+        return NONE
+    return "see below" if isinstance(field.default, BaseModel) else f"`{_yaml(field.default)}`"
+
+
+def _example(name: str, field: FieldInfo) -> str:
+    return f"`{name}: {_yaml(field.examples[0])}`" if field.examples else NONE
+
+
+def _yaml(value: Any) -> str:
+    # JSON is YAML; a text that needs no quotes goes without.
+    if isinstance(value, str) and re.fullmatch(r"[\w./@-]+", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def commands_page() -> str:
+    """Each command with its arguments and options."""
+    lines = ["# Commands\n"]
+    codes = re.findall(r"^  (\d+) +(.*)$", app.info.epilog or "", re.MULTILINE)
+    for words, command in _commands(["muser"], get_command(app)):
+        context = command.make_context("muser", [], resilient_parsing=True)
+        usage = " ".join(command.collect_usage_pieces(context))
+        lines += [f"## {' '.join(words)}\n", f"```text\n{' '.join(words)} {usage}\n```\n", f"{_help(command)}\n"]
+        rows = [row for parameter in command.params if (row := _parameter(parameter, context))]
+        if rows:
+            lines += ["| argument or option | default | meaning |\n|---|---|---|", *rows, ""]
+    lines += ["## Exit codes\n", "| code | meaning |\n|---|---|", *(_row(*found) for found in codes)]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(words: list[str], command: Any) -> Iterator[tuple[list[str], Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words, command
+    for name, one in (inner or {}).items():
+        yield from _commands([*words, name], one)
+
+
+def _help(command: Any) -> str:
+    paragraphs = re.split(r"\n\s*\n", command.help or "")
+    return "\n\n".join(_plain(paragraph) for paragraph in paragraphs)
+
+
+def _parameter(parameter: Any, context: Any) -> str:
+    if parameter.param_type_name == "argument":
+        name, default = f"`{parameter.metavar}`", parameter.default
+        return _row(name, NONE if default in (None, "") else f"`{default}`", parameter.help or "")
+    names, _ = parameter.get_help_record(context)
+    given = parameter.default
+    default = "required" if parameter.required else f"`{given}`" if given not in (None, "", False, True) else NONE
+    return _row(f"`{names}`", default, parameter.help or "")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("<", "\\<")
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+
+def main() -> None:
+    """Writes what differs."""
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"wrote {path.relative_to(ROOT)}\n")
+
+
+if __name__ == "__main__":
+    main()
