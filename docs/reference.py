@@ -38,7 +38,7 @@ def recipe_page() -> str:
         [
             "# Recipe keys\n",
             "A recipe is one YAML file. Unknown keys are errors. NAME stands for a name of your choice. `muser schema`",
-            "prints the same as a JSON Schema, and `muser init` writes it beside the recipe, so that editors complete keys",
+            "prints the same as a JSON Schema; `muser init` writes it beside the recipe, and editors complete keys by it",
             "and mark mistakes.\n",
             *_section("", Recipe),
         ]
@@ -54,7 +54,8 @@ def _section(prefix: str, kind: type[Settings]) -> Iterator[str]:
     for name, field in kind.model_fields.items():
         if field.exclude:
             continue
-        cells = (f"`{prefix}{name}`", _kind(field), _default(field), field.description or "", _example(name, field))
+        default = "the file's name" if f"{prefix}{name}" == "name" else _default(field)
+        cells = (f"`{prefix}{name}`", _kind(field), default, field.description or "", _example(name, field))
         yield _row(*cells)
         inner += [(f"{prefix}{name}{more}.", part) for more, part in _parts(field.annotation)]
     yield ""
