@@ -38,8 +38,8 @@ def recipe_page() -> str:
         [
             "# Recipe keys\n",
             "A recipe is one YAML file. Unknown keys are errors. NAME stands for a name of your choice. `muser schema`",
-            "prints the same as a JSON Schema; `muser init` writes it beside the recipe, and editors complete keys by it",
-            "and mark mistakes.\n",
+            "prints the same as a JSON Schema; `muser init` writes it beside the recipe, and editors complete keys",
+            "and mark mistakes by it.\n",
             *_section("", Recipe),
         ]
     )
