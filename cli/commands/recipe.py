@@ -1,4 +1,4 @@
-"""Commands on a recipe: `init` writes one, `check` checks it, `graph` draws its graph, `schema` prints its JSON Schema."""
+"""Commands on a recipe: `init` writes one, `check` validates it, `graph` draws its state machine; `schema`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
