@@ -30,7 +30,7 @@ def load(running: float, waiting: float, kv_used: float = 0.5) -> Load:
 
 
 @pytest.mark.parametrize(
-    ("pace", "seen", "limit", "limiter"),
+    ("limits", "seen", "limit", "limiter"),
     [
         (AUTO, reading(load(80, 0)), 200, "concurrency"),
         (STEADY, reading(load(80, 0)), 110, "concurrency"),
@@ -54,7 +54,7 @@ def load(running: float, waiting: float, kv_used: float = 0.5) -> Load:
         (replace(AUTO, fixed=True), reading(in_flight=20), 100, "samples"),
     ],
 )
-def test_every_reading_has_one_pace_and_one_limiter(
+def test_every_reading_has_one_limit_and_one_limiter(
     limits: ConcurrencyLimit, seen: Reading, limit: int, limiter: Limiter
 ) -> None:
     after = adjust(limits, seen)

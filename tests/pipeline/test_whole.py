@@ -33,7 +33,7 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from muser.core.loading import parse_recipe
-from muser.endpoints import serving
+from muser.endpoints.server import launch
 from muser.pipeline.run import run_pipeline
 from muser.pipeline.steps import Listener
 from muser.store.file.database import Store

@@ -11,7 +11,7 @@ from muser.endpoints.simulated.knowledge import BRIEF, Condition, knowledge, rub
 from muser.endpoints.simulated.replies import respond, write_query
 from muser.prompts.attributes import AttributeTables, load_attributes
 
-QUESTIONS = Path(__file__).parents[2] / "recipes" / "questions.jsonl"
+QUESTIONS = Path(__file__).parents[3] / "recipes" / "questions.jsonl"
 # So that a new keyword cannot quietly change an answer.
 ABOUT = """
 chest pain, fever in a child, medication overdose, heart failure, stroke, malaria, sprained ankle, low blood sugar,

@@ -40,7 +40,7 @@ FACETS = ("decision", "communication", "safety")
 @pytest.fixture(scope="module")
 def prompts() -> PromptSet:
     critics = {name: CriticSettings(prompt=f"{name}.md") for name in FACETS}
-    critics["empathy"] = CriticSettings(prompt=str(Path(__file__).parents[2] / "recipes" / "empathy.md"))
+    critics["empathy"] = CriticSettings(prompt=str(Path(__file__).parents[3] / "recipes" / "empathy.md"))
     return load_prompts(Recipe(name="r", models={"m": settings("http://127.0.0.1:9")}, critics=critics))
 
 

@@ -21,7 +21,7 @@ from muser.store.records.samples import add_samples, get_trace
 
 from ..filled import answer_of, fill
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def overwrite_page(path: Path, page: int, size: int) -> None:
