@@ -1,4 +1,4 @@
-"""How a store file is opened: whose it is, which pragmas hold, and what SQLite's errors mean to a user."""
+"""Opens a store file: checks that it is muser's, sets the pragmas, and translates SQLite's errors for the user."""
 
 import os
 import sqlite3
@@ -11,23 +11,23 @@ from ...core.errors import DamagedDatabase, ForeignDatabase, StoreBusy, StoreErr
 from ...core.files import open_private
 
 APPLICATION_ID = 0x4D755352
-"""Marks a file as muser's in SQLite's header: the letters MuSR."""
+"""The letters MuSR: marks the file as muser's in SQLite's header (sqlite.org/pragma.html#pragma_application_id)."""
 
 VERSION = 19
-"""How many steps schema.py has; in the header as SQLite's `user_version`, where a higher one means a newer muser."""
+"""The number of migrations in schema.py, stored in the header as `user_version`; a higher one means a newer muser."""
 
 PATIENCE = 60.0
-"""Seconds to wait for another connection's lock before the caller gets StoreBusy."""
+"""Seconds to wait for another connection's lock before raising StoreBusy."""
 
 CACHE_KIB = 32 * 1024
 
 PAGE_SIZE = 8192
-"""Of a new file. Texts of two or three thousand characters would leave a third of SQLite's usual 4 KiB pages empty."""
+"""Bytes, for new files. In SQLite's default of 4 KiB, texts of 2,000 to 3,000 characters waste a third of a page."""
 
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 DAMAGED_EXTENDED = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 UNREADABLE = ("unsupported file format", "malformed JSON", "Could not decode to UTF-8")
-"""How errors begin that SQLite's functions, or Python, raise over altered values; they have no code of their own."""
+"""How the errors for altered values begin: SQLite's functions and Python raise them without a code of their own."""
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 NO_ROOM = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -36,18 +36,21 @@ FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL
 
 
 def connect(path: Path, mode: str = "mode=rw", timeout: float | None = None) -> sqlite3.Connection:
-    """One connection that any thread may use, one at a time; transactions are begun and ended in words.
+    """A connection that any thread may use, one at a time; callers issue BEGIN and COMMIT themselves.
 
-    `mode` is the query of SQLite's URI, such as mode=rwc to create the file.
+    `mode` is the query part of SQLite's URI (sqlite.org/uri.html), such as mode=rwc to create the file.
     """
     wait = PATIENCE if timeout is None else timeout
     uri = f"{path.absolute().as_uri()}?{mode}"
     db = sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False, isolation_level=None)
     try:
         db.row_factory = sqlite3.Row
+        # Off by default and set per connection: sqlite.org/foreignkeys.html, section 2.
         db.execute("PRAGMA foreign_keys = ON")
+        # A negative size is in KiB: sqlite.org/pragma.html#pragma_cache_size.
         db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        # Asks for the file itself, which until here was only named.
+        # In WAL mode NORMAL may lose the last commits in a power failure; FULL syncs the log at each commit
+        # (sqlite.org/pragma.html#pragma_synchronous). It is also the first access to the file: sqlite3 opens lazily.
         db.execute("PRAGMA synchronous = FULL")
     except BaseException:
         db.close()
@@ -56,12 +59,13 @@ def connect(path: Path, mode: str = "mode=rw", timeout: float | None = None) -> 
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. A store on a read-only medium or a full disk is read as it lies there."""
+    """A connection that cannot write. It also opens stores on read-only media and full disks."""
     try:
-        # Not mode=ro: a reader that closes last could not tidy up the write-ahead log.
+        # Not mode=ro: if such a reader closes last, it cannot checkpoint and delete the write-ahead log.
         db = connect(path)
     except sqlite3.OperationalError as error:
-        # The log needs a shared-memory file beside it, for which there is no place; without a log, none is needed.
+        # WAL needs a shared-memory file, which cannot be created here. Without a log to read, the file may be opened as
+        # immutable, which needs none: sqlite.org/wal.html#read_only_databases.
         refused = error.sqlite_errorcode & 0xFF in READ_ONLY or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE
         if not refused or _has_log(path):
             raise
@@ -71,7 +75,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
 
 
 def prepare(path: Path, create: bool = True) -> None:
-    """Make sure that `path` is a store of this muser: create or migrate it, or raise and leave it as it was."""
+    """Create or migrate the store at `path`; if that is impossible, raise and leave the file unchanged."""
     with translated(path):
         if not create and not is_begun(path):
             raise StoreError("There is no store here.", where=str(path), todo="start one with `muser run RECIPE`")
@@ -79,20 +83,20 @@ def prepare(path: Path, create: bool = True) -> None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StoreFull(
-                    f"The folder of the store cannot be made: {error.strerror}.", where=str(path)
-                ) from error
-            # SQLite would obey the umask; its log and journal get the permissions that the file has.
+                raise StoreFull(f"The store's folder cannot be created: {error.strerror}.", where=str(path)) from error
+            # Created here and not by SQLite, which would apply the umask. The log and journal copy its permissions.
             with suppress(OSError):
                 open_private(path, "ab").close()
         elif path.is_dir():
-            raise StoreError("This is a folder, not a store.", where=str(path), todo="name a file in it")
+            raise StoreError("This is a folder, not a store.", where=str(path), todo="give the path of a file")
         elif path.stat().st_size and _version(path) == VERSION and _has_wal(path):
             return
         with closing(connect(path, "mode=rwc")) as db:
             from .schema import migrate
 
+            # Takes effect only while the file is empty, and never in WAL mode: sqlite.org/pragma.html#pragma_page_size.
             db.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            # One transaction for all steps and both header fields: a kill leaves the old store or the migrated one.
             db.execute("BEGIN IMMEDIATE")
             try:
                 migrate(db)
@@ -107,29 +111,29 @@ def prepare(path: Path, create: bool = True) -> None:
 
 
 def is_begun(path: Path) -> bool:
-    """Is something there that is to be read? A kill at the very first write leaves a file of no bytes."""
+    """Does the path hold anything to read? A kill before the first write leaves an empty file."""
     return path.exists() and (path.is_dir() or path.stat().st_size > 0)
 
 
 def _version(path: Path) -> int:
-    """How many of our migrations the file has had; 0 for an empty database."""
-    # Looking must leave no trace beside a file that may be another program's; a change that was cut short by a kill is
-    # all the same taken back first, as any reader would.
-    cut_short = path.with_name(path.name + "-journal").exists()
-    mode = "mode=rw" if cut_short else "mode=ro" if _has_log(path) else "mode=ro&immutable=1"
+    """The number of migrations that the file has had; 0 for an empty database."""
+    # The file may belong to another program, so leave nothing beside it: immutable=1 creates no -shm or -wal file. A
+    # journal left by a kill is the exception: it has to be rolled back before anything in the file can be trusted.
+    interrupted = path.with_name(path.name + "-journal").exists()
+    mode = "mode=rw" if interrupted else "mode=ro" if _has_log(path) else "mode=ro&immutable=1"
     with closing(connect(path, mode)) as db:
         owner = db.execute("PRAGMA application_id").fetchone()[0]
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         ours = owner == APPLICATION_ID or (owner == 0 and not db.execute("SELECT 1 FROM sqlite_master").fetchone())
     if not ours:
         raise ForeignDatabase(
-            "This file is the database of another program; muser leaves it alone.",
+            "This file is another program's database; muser leaves it unchanged.",
             where=str(path),
             todo="name another file with `store:` in the recipe or --store",
         )
     if version > VERSION:
         raise ForeignDatabase(
-            f"This store was written by a newer muser (its schema is {version}, this muser knows {VERSION}).",
+            f"A newer muser wrote this store (its schema version is {version}; this muser supports up to {VERSION}).",
             where=str(path),
             todo="upgrade muser, or name another file with `store:`",
         )
@@ -137,19 +141,19 @@ def _version(path: Path) -> int:
 
 
 def _has_wal(path: Path) -> bool:
-    """By the file's header; a copy that another tool made need not have it."""
+    """Is the file in WAL mode, by bytes 18 and 19 of its header (sqlite.org/fileformat.html)? A copy may not be."""
     with path.open("rb") as file:
         return file.read(20)[18:] == b"\2\2"
 
 
 def _has_log(path: Path) -> bool:
-    """Is something in the write-ahead log that may not be in the file yet?"""
+    """Does the write-ahead log have content that may not be in the file yet?"""
     log = path.with_name(path.name + "-wal")
     return log.exists() and log.stat().st_size > 0
 
 
 def _enable_wal(db: sqlite3.Connection, path: Path) -> None:
-    """Changing the journal mode asks no busy handler, so two processes that start at once take turns here."""
+    """Retry until the mode is set: SQLite calls no busy handler here, and other processes may be opening the file."""
     deadline, mode = time.monotonic() + PATIENCE, ""
     while not mode:
         try:
@@ -160,20 +164,21 @@ def _enable_wal(db: sqlite3.Connection, path: Path) -> None:
             time.sleep(0.01)
     if mode != "wal":
         raise StoreError(
-            "This file system cannot hold SQLite's write-ahead log.",
+            "SQLite's write-ahead log does not work on this file system.",
             where=str(path),
             todo="keep the store on a local disk",
         )
 
 
 def translate(error: BaseException, path: Path) -> StoreError | None:
-    """The StoreError that SQLite's error means; None where the error is not the file's fault but a bug."""
+    """The StoreError for an error of SQLite's; None if the error is a bug and not a problem with the file."""
     where = str(path)
-    todo = "`muser db check` says what is corrupted; restore a copy, or save what is readable: docs/storage.md says how"
+    todo = "run `muser db check` to see what is corrupted, then restore a backup or follow docs/storage.md"
     if isinstance(error, UnicodeDecodeError):
-        return DamagedDatabase("The file has text that is not UTF-8.", where=where, todo=todo)
+        return DamagedDatabase("The file contains text that is not UTF-8.", where=where, todo=todo)
     if not isinstance(error, sqlite3.Error):
         return None
+    # The low byte is the primary code, the whole number the extended one: sqlite.org/rescode.html.
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = extended & 0xFF
     unreadable = code in DAMAGED or extended in DAMAGED_EXTENDED or str(error).startswith(UNREADABLE)
@@ -181,20 +186,22 @@ def translate(error: BaseException, path: Path) -> StoreError | None:
         return DamagedDatabase(f"SQLite cannot read this file: {error}.", where=where, todo=todo)
     if code in BUSY:
         return StoreBusy(
-            f"Another process kept the store locked for {PATIENCE:g} s.", where=where, todo="let it finish"
+            f"Another process kept the store locked for {PATIENCE:g} s.",
+            where=where,
+            todo="wait for it to finish",
         )
     closed = code == sqlite3.SQLITE_CANTOPEN and not os.access(path.parent, os.W_OK)
     if closed or code in FULL or extended in NO_ROOM:
-        todo = "free space or make it writable, then run the same command again"
+        todo = "free disk space or make it writable, then rerun the command"
         return StoreFull(f"The store cannot be written: {error}.", where=where, todo=todo)
     if code in FAILED:
-        todo = "see whether the disk is full or failing, then run the same command again"
+        todo = "check whether the disk is full or failing, then rerun the command"
         return StoreError(f"The store cannot be used: {error}.", where=where, todo=todo)
     return None
 
 
 def _is_altered(path: Path) -> bool:
-    """Is the schema other than the one that muser's SQL is written for?"""
+    """Does the schema differ from the one that muser's SQL expects?"""
     from .schema import altered_objects
 
     try:
@@ -208,7 +215,7 @@ def _is_altered(path: Path) -> bool:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors in this block as StoreErrors."""
+    """Raises SQLite's errors in this block as StoreErrors; bugs pass through unchanged."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:

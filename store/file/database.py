@@ -18,11 +18,11 @@ T = TypeVar("T")
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 PAGE = 500
-"""Rows fetched at a time where a result may be long."""
+"""Rows fetched at a time from results that may be long."""
 
 
 def now(ago: float = 0.0) -> str:
-    """This moment, or one so many seconds ago, as every time column has it: UTC, ISO 8601, milliseconds."""
+    """The time, `ago` seconds back, in the format of every time column: UTC, ISO 8601, milliseconds."""
     return (datetime.now(UTC) - timedelta(seconds=ago)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -32,13 +32,13 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._writer: Writer | None = None
         self._closed = False
 
     @classmethod
     def open(cls, path: str | Path, create: bool = True) -> Self:
-        """Open, create or migrate the file; a StoreError says why that fails, and then the file is as it was."""
+        """Open, create or migrate the file. Raises StoreError and leaves the file unchanged if that is impossible."""
         prepare(Path(path), create)
         return cls(Path(path))
 
@@ -52,7 +52,7 @@ class Store:
 
     def close(self) -> None:
         """Write what is queued and close every connection that is not in use."""
-        with self._gate:
+        with self._lock:
             self._closed = True
             writer = self._writer
         if writer is not None:
@@ -65,7 +65,7 @@ class Store:
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that cannot write; rows are `sqlite3.Row`. Threads never share one at the same time."""
+        """Lend a read-only connection; rows are `sqlite3.Row`. No two threads use a connection at the same time."""
         if self._closed:
             raise StoreError("The store is closed.", where=str(self.path))
         with translated(self.path):
@@ -82,12 +82,15 @@ class Store:
                     self._idle.put(db)
 
     def read(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
-        """All rows of a query as dicts; for a result that may be long use `stream`."""
+        """All rows of a query as dicts; use `stream` for results that may be long."""
         with self.reader() as db:
             return [dict(row) for row in db.execute(sql, parameters)]
 
     def stream(self, sql: str, parameters: Parameters = ()) -> Generator[sqlite3.Row, None, None]:
-        """The rows as of the start, a page in memory at a time. Close it soon: it keeps the log from shrinking."""
+        """The rows as of the start, a page in memory at a time.
+
+        Close it soon: SQLite cannot reset the write-ahead log past an open reader (sqlite.org/wal.html).
+        """
         with self.reader() as db:
             cursor = db.execute(sql, parameters)
             try:
@@ -101,11 +104,11 @@ class Store:
         return await self._open_writer().submit_from_loop(change)
 
     def write_now(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """The same for code that is not on an event loop: blocks until the commit."""
+        """`write` for code outside an event loop: blocks until the commit."""
         return self._open_writer().submit(change).result()
 
     def _open_writer(self) -> Writer:
-        with self._gate:
+        with self._lock:
             if self._closed:
                 raise StoreError("The store is closed.", where=str(self.path))
             if self._writer is None:

@@ -1,4 +1,8 @@
-"""How values of checkpoints are written: compressed, and where they quote a text of the store, as a reference to it."""
+"""Packs checkpoint values: compressed, with a reference in place of each text that the store already has.
+
+Checkpoints are small and many, about one a superstep for each sample, and most of their bytes are either LangGraph's
+channel names (see WORDS) or model texts that the `texts` table already has (see `pack_value`).
+"""
 
 import hashlib
 import json
@@ -15,8 +19,8 @@ from ...core.errors import DamagedDatabase
 from .texts import CHECK, WORTH_SHARING, find_texts, get_texts, rope_ids
 
 WORTH_PACKING = 160  # bytes
-LEVEL = 3  # of zlib: 6 saves a twentieth more and takes twice the time
-SMALL = 4096  # bytes that fit a window of 2**12: zlib's usual tables, of 256 KB, take longer to clear than to use
+LEVEL = 3  # zlib's level 6 saves another 5% and takes twice as long
+SMALL = 4096  # bytes, one window of 2**12: clearing zlib's default tables of 256 KB would take longer than compressing
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 WORDS = (
@@ -31,26 +35,30 @@ WORDS = (
     b"\xc4\x0c\xc3\xa8response\x93\xa7msgpack\xc4\x0c\xc3\xa9critiques\x93\xa7msgpack\xc4\x0c\xc3\xaarefinement\x93\xa7msgpack\xc4\x0c"
     b"\xc3\xa5round\x92\xa7msgpack\xc4\x01\x01\xa4done\x92\xa7msgpack\xc4\x01\xc3"
 )
-"""What a checkpoint's state mostly says, for zlib. It can never change: stored states cannot be read without it."""
+"""zlib's preset dictionary (RFC 1950) for checkpoint states. Never edit it: stored states need it to be read."""
 
 
 class Blob(NamedTuple):
-    """A value to be stored: its bytes, and the texts in it that the store may have."""
+    """A value to store: its bytes, and the texts in it that the store may already have."""
 
     data: bytes
     said: list[str]
 
 
 def value_digest(data: bytes) -> bytes:
-    """What a value is found by in its thread."""
+    """The key of a value within its thread."""
     return hashlib.blake2b(data, digest_size=12).digest()
 
 
 def pack_value(db: Connection, blob: Blob) -> tuple[bytes, str | None]:
-    """A value as it is stored: plain (-), compressed (z), or in pieces (t), of which a number is one of the texts."""
+    """(data, texts) as stored. The first byte of the data says how: - plain, z compressed, t in pieces.
+
+    A piece is either bytes or a number: the index in `texts` of the text that stands there.
+    """
     data, texts = blob.data, list[int]()
     pieces: list[bytes | int] = [data]
     ids = find_texts(db, {text.encode() for text in blob.said})
+    # Longest first: a short text must not cut a longer one that contains it.
     for said in sorted(ids, key=len, reverse=True):
         if any(isinstance(old, bytes) and said in old for old in pieces):
             pieces = [new for old in pieces for new in _cut(old, said, len(texts))]
@@ -68,7 +76,7 @@ def _cut(piece: bytes | int, said: bytes, number: int) -> list[bytes | int]:
 
 
 def _compress(data: bytes, words: bytes = b"") -> bytes:
-    """For `zlib.decompress`, or for a decompressor that knows the `words` too."""
+    """Readable by `zlib.decompress`, or by a decompressor with `words` as its dictionary."""
     if len(data) > SMALL:
         return zlib.compress(data, LEVEL)
     small = partial(zlib.compressobj, LEVEL, wbits=12, memLevel=5)
@@ -82,7 +90,7 @@ def pack_state(state: bytes) -> bytes:
 
 
 def unpack_state(state: bytes) -> bytes:
-    """The state that was packed. DamagedDatabase where it was altered."""
+    """The state as packed. Raises DamagedDatabase if it was altered (zlib checks an Adler-32 checksum)."""
     try:
         return zlib.decompressobj(zdict=WORDS).decompress(state)
     except zlib.error as error:
@@ -90,7 +98,7 @@ def unpack_state(state: bytes) -> bytes:
 
 
 def unpack_value(db: Connection, stored: bytes, texts: str | None) -> bytes:
-    """The value that was packed. DamagedDatabase where it was altered, or a text that it quotes is missing."""
+    """The value as packed. Raises DamagedDatabase if it was altered, or if a text that it quotes is missing."""
     how, data = stored[:1], stored[1:]
     try:
         if how != b"t":
@@ -104,7 +112,7 @@ def unpack_value(db: Connection, stored: bytes, texts: str | None) -> bytes:
 
 
 def long_texts(value: Any) -> Iterator[str]:
-    """The texts in plain data that are worth a reference; what UTF-8 cannot hold is no such text."""
+    """The texts in plain data that are long enough to share; those with lone surrogates are left out."""
     if isinstance(value, str):
         if len(value) >= WORTH_SHARING and not SURROGATE.search(value):
             yield value

@@ -1,6 +1,9 @@
-"""The tables, as an ordered list of small named steps; a step that was released is never edited, a new one is added.
+"""The tables, as an ordered list of small named migrations. Never edit a released one; add another.
 
-Imported only when there is a step to take.
+The module is imported only when a migration has to run or the schema has to be checked.
+
+All tables are STRICT, so that SQLite checks types on write (sqlite.org/stricttables.html). Tables of small rows with a
+composite key are WITHOUT ROWID: the key is the table, and no second index is needed (sqlite.org/withoutrowid.html).
 """
 
 import re
@@ -11,7 +14,7 @@ from contextlib import closing
 from functools import cache
 from sqlite3 import Connection
 
-# sqlite-utils imports pandas where that is installed, for dataframes to insert: two seconds of a new store's first run.
+# sqlite-utils imports pandas if it is installed, to accept dataframes: two seconds more for a store's first run.
 hidden = "pandas" not in sys.modules
 if hidden:
     sys.modules["pandas"] = None  # type: ignore[assignment]
@@ -24,12 +27,12 @@ migrations = Migrations("muser")
 
 
 def migrate(connection: Connection) -> None:
-    """Apply the steps that the file lacks, inside the caller's transaction."""
+    """Apply the migrations that the file lacks, inside the caller's transaction."""
     migrations.apply(Database(connection, execute_plugins=False))
 
 
 def altered_objects(db: Connection) -> Iterator[str]:
-    """Tables, indexes, views and triggers that are missing or altered. What another program added is its own affair."""
+    """Tables, indexes, views and triggers that are missing or altered. Ignores those that other programs added."""
     found = _objects(db)
     for (kind, name), sql in _wanted().items():
         if found.get((kind, name)) != sql:
@@ -44,17 +47,17 @@ def _wanted() -> dict[tuple[str, str], str]:
 
 
 def _objects(db: Connection) -> dict[tuple[str, str], str]:
-    """The SQL of each object, but for quotes and spaces, which vary with the library's version."""
+    """The SQL of each object, without quotes and spaces, which vary with sqlite-utils' version."""
     rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
     return {(kind, name): re.sub(r"[\s\"'`\[\]]", "", sql) for kind, name, sql in rows}
 
 
 @migrations()
 def create_texts(db: Database) -> None:
-    """Every text once. `body` can always be read; `raw` has the exact bytes where UTF-8 or a NUL stands in the way.
+    """Every text once. `body` is always readable; `raw` has the exact bytes of texts with lone surrogates or NUL.
 
-    A column that ends in _id refers to one text. One without, such as `reply`, is a rope: a JSON list of the ids of
-    texts that follow one another, so that a text which quotes another one does not repeat it.
+    A column that ends in _id refers to one text. Others, such as `reply`, are ropes: a JSON list of the ids of texts to
+    join, so that a text that quotes another one does not repeat it.
     """
     db.execute(
         "CREATE TABLE texts (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, body TEXT NOT NULL, raw BLOB) STRICT"
@@ -63,7 +66,7 @@ def create_texts(db: Database) -> None:
 
 @migrations()
 def create_runs(db: Database) -> None:
-    """One row a run: what was asked for, under which prompts and versions. JSON in identity, prompts and versions."""
+    """One row per run: its recipe, prompts and versions. identity, prompts and versions are JSON."""
     db.execute("""
         CREATE TABLE runs (
             id TEXT PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, status TEXT NOT NULL,
@@ -76,7 +79,7 @@ def create_runs(db: Database) -> None:
 
 @migrations()
 def create_samples(db: Database) -> None:
-    """One row a sample: the persona as columns to filter by, the texts by reference, and why it ended as it did."""
+    """One row per sample: the persona as columns to filter by, texts by reference, and the cause of a failure."""
     db.execute("""
         CREATE TABLE samples (
             id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, key TEXT NOT NULL,
@@ -97,7 +100,7 @@ def create_samples(db: Database) -> None:
 
 @migrations()
 def create_critiques_and_grades(db: Database) -> None:
-    """What critics and judges said of a sample; `met` is NULL where the judge failed."""
+    """The verdicts of critics and judges on a sample; `met` is NULL if the judge failed."""
     db.execute("""
         CREATE TABLE critiques (
             sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, round INTEGER NOT NULL,
@@ -116,10 +119,10 @@ def create_critiques_and_grades(db: Database) -> None:
 
 @migrations()
 def create_calls(db: Database) -> None:
-    """The ledger. `reply` is a rope, `messages` a list of [role, id, id, …] in the same manner.
+    """The ledger. `reply` is a rope, `messages` a list of [role, id, id, …], ropes with a role.
 
-    `parameters_id` is the request without messages and seed, so that it is the same text for many calls.
-    A row with `superseded` above 0 was paid for and is of no use: that try of the sample asked again.
+    `parameters_id` is the request without messages and seed, so that many calls share one text. A row with `superseded`
+    above 0 was paid for but is unusable: that try of the sample repeated the request.
     """
     db.execute("""
         CREATE TABLE calls (
@@ -135,7 +138,7 @@ def create_calls(db: Database) -> None:
         ) STRICT""")
     db.execute("""
         CREATE UNIQUE INDEX calls_by_place ON calls (sample_id, role, round, attempt, request_hash, superseded)""")
-    # Holds all that accounts ask for, so that they do not read the calls themselves.
+    # A covering index: usage totals are read from it alone (sqlite.org/optoverview.html#covidx).
     db.execute("""
         CREATE INDEX calls_by_cost ON calls (sample_id, role, outcome, attempt, reused_from, tokens_in, tokens_out,
             tokens_cached, seconds)""")
@@ -144,7 +147,7 @@ def create_calls(db: Database) -> None:
 
 @migrations()
 def create_artifacts(db: Database) -> None:
-    """What was made of samples (rows, adapters, models, evaluations, reports), and of which samples and artifacts."""
+    """Rows, adapters, models, evaluations and reports, and the samples and artifacts that each was made from."""
     db.execute("""
         CREATE TABLE artifacts (
             id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, stage TEXT, path TEXT NOT NULL,
@@ -168,7 +171,7 @@ def create_artifacts(db: Database) -> None:
 
 @migrations()
 def create_checkpoints(db: Database) -> None:
-    """LangGraph's state of every superstep (checkpoints.py): values once a thread, references to them, writes."""
+    """LangGraph's state after every superstep (checkpoints.py): values once per thread, references to them, writes."""
     db.execute(
         "CREATE TABLE threads (id INTEGER PRIMARY KEY, name TEXT NOT NULL, ns TEXT NOT NULL, UNIQUE (name, ns)) STRICT"
     )
@@ -179,7 +182,8 @@ def create_checkpoints(db: Database) -> None:
             PRIMARY KEY (thread, id)
         ) STRICT, WITHOUT ROWID""")
     db.execute("CREATE INDEX checkpoints_by_run ON checkpoints (run) WHERE run IS NOT NULL")
-    # With rowids: values of a few thousand bytes would each take a page of their own in a table without.
+    # Keeps its rowid: without one, rows above a twentieth of a page waste space, and these are often a few thousand
+    # bytes (sqlite.org/withoutrowid.html).
     db.execute(f"CREATE TABLE checkpoint_values ({thread}, digest BLOB NOT NULL, data BLOB NOT NULL) STRICT")
     db.execute("CREATE UNIQUE INDEX checkpoint_values_by_digest ON checkpoint_values (thread, digest)")
     db.execute(f"""
@@ -191,7 +195,7 @@ def create_checkpoints(db: Database) -> None:
 
 @migrations()
 def create_views(db: Database) -> None:
-    """Plain columns for readers such as Datasette."""
+    """Views with texts as plain columns, for tools such as Datasette."""
     db.create_view(
         "traces",
         """
@@ -239,20 +243,20 @@ def create_views(db: Database) -> None:
 
 @migrations()
 def create_workers(db: Database) -> None:
-    """Who is at work on which run (store/records/workers.py), and which of them has each running sample."""
+    """The processes working on each run (store/records/workers.py), and which of them has each running sample."""
     db.execute("""
         CREATE TABLE workers (
             id TEXT PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, pid INTEGER NOT NULL,
             started_at TEXT NOT NULL
         ) STRICT, WITHOUT ROWID""")
     db.execute("ALTER TABLE samples ADD COLUMN worker TEXT")
-    # When the sample's step history was dropped; what came out of it and its calls are still there.
+    # When the sample's checkpoints were dropped; its results and calls are kept.
     db.execute("ALTER TABLE samples ADD COLUMN pruned_at TEXT")
 
 
 @migrations()
 def create_accounts(db: Database) -> None:
-    """What each role of a run has cost, kept as calls are recorded: a run of a million calls is read in no time."""
+    """Usage totals by run, role and outcome. A trigger updates them, so that no page has to sum a million calls."""
     db.execute("""
         CREATE TABLE accounts (
             run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, role TEXT NOT NULL, outcome TEXT NOT NULL,
@@ -282,9 +286,10 @@ def create_accounts(db: Database) -> None:
 
 @migrations()
 def create_search(db: Database) -> None:
-    """What lists of samples ask for: the tokens of each, and an index of words that store/records/search.py fills.
+    """For lists of samples: the tokens of each, and a full-text index that store/records/search.py fills.
 
-    It refers to the texts and repeats none. `unsearched` has the samples with texts that may not be in it yet.
+    The index refers to `texts` and stores no copies (sqlite.org/fts5.html#external_content_tables). `unsearched` has
+    the samples whose texts may not be indexed yet.
     """
     db.execute("ALTER TABLE samples ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0")
     db.execute("""
@@ -314,7 +319,7 @@ def create_search(db: Database) -> None:
 
 @migrations()
 def create_forks(db: Database) -> None:
-    """Whose samples a run took up again, from which node on and under which changes; from which checkpoint each did."""
+    """For a run of forks: its parent run, the node and the changes; for each fork: the checkpoint it started from."""
     db.execute("ALTER TABLE runs ADD COLUMN parent TEXT REFERENCES runs (id) ON DELETE SET NULL")
     db.execute("ALTER TABLE runs ADD COLUMN node TEXT")
     db.execute("ALTER TABLE runs ADD COLUMN changes TEXT NOT NULL DEFAULT '[]'")
@@ -324,13 +329,13 @@ def create_forks(db: Database) -> None:
 
 @migrations()
 def create_order_of_ends(db: Database) -> None:
-    """For whoever follows a run: what has ended since they last looked."""
+    """An index for following a run: which samples have ended since a given time."""
     db.execute("CREATE INDEX samples_by_end ON samples (run_id, finished_at) WHERE finished_at IS NOT NULL")
 
 
 @migrations()
 def let_checkpoints_quote(db: Database) -> None:
-    """The texts that a checkpoint's value quotes, as a rope: their words are not stored a second time."""
+    """The texts that a checkpoint value quotes, as a rope, so that they are not stored twice."""
     db.execute("ALTER TABLE checkpoint_values ADD COLUMN texts TEXT")
 
 
@@ -342,14 +347,14 @@ def name_prompt_files(db: Database) -> None:
 
 @migrations()
 def let_samples_bring_more(db: Database) -> None:
-    """The turns before a brought query, as [role, id, …] for each, and the query file's other fields, as JSON."""
+    """From a query file: the turns before the query, as [role, id, …] each, and the other fields, as JSON."""
     db.execute("ALTER TABLE samples ADD COLUMN history TEXT")
     db.execute("ALTER TABLE samples ADD COLUMN extra TEXT")
 
 
 @migrations()
 def number_rows(db: Database) -> None:
-    """The line of a file of training rows that each of its samples stands in; exports have them in their order."""
+    """Each sample's line in a file of training rows; exported files are in the order of the samples."""
     db.execute("ALTER TABLE artifact_samples ADD COLUMN line INTEGER")
     db.execute("""
         UPDATE artifact_samples SET line = (
@@ -360,14 +365,14 @@ def number_rows(db: Database) -> None:
 
 @migrations()
 def note_where_calls_come_from(db: Database) -> None:
-    """The servers that a run has asked: model → address → what the server says that it serves, if it says so."""
+    """The servers that have answered a run: model → address → the model name the server reports, or empty."""
     db.execute("ALTER TABLE runs ADD COLUMN servers TEXT NOT NULL DEFAULT '{}'")
     db.execute("CREATE INDEX calls_by_reuse ON calls (sample_id, reused_from) WHERE reused_from IS NOT NULL")
 
 
 @migrations()
 def mark_simulated(db: Database) -> None:
-    """Which calls a simulated endpoint answered, as it said itself, and so which samples hold its words."""
+    """Marks the calls that a simulated endpoint answered, and with them their samples and runs."""
     db.execute("ALTER TABLE calls ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE samples ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
     db.execute("""
@@ -375,7 +380,7 @@ def mark_simulated(db: Database) -> None:
             UPDATE samples SET simulated = 1 WHERE id = new.sample_id AND NOT simulated;
         END""")
     db.execute("ALTER TABLE runs ADD COLUMN simulated INTEGER NOT NULL DEFAULT 0")
-    # A fork and a promoted sample hold their original's words from the start.
+    # Forks and promoted samples are marked as they are inserted: they start with their original's texts.
     for name, event in (("marked_samples", "UPDATE OF simulated"), ("copied_samples", "INSERT")):
         db.execute(f"""
             CREATE TRIGGER {name}_mark_their_run AFTER {event} ON samples WHEN new.simulated BEGIN

@@ -1,4 +1,8 @@
-"""The one thread that writes: whatever is queued goes into one transaction, and callers hear of it after the commit."""
+"""The one thread that writes: it commits everything queued in one transaction, then tells the callers.
+
+A commit waits for the disk (synchronous=FULL), so its cost is nearly the same for one change as for hundreds. SQLite
+allows one writer at a time in any case (sqlite.org/wal.html), so a single thread loses nothing.
+"""
 
 import asyncio
 import queue
@@ -18,10 +22,10 @@ from . import connections
 T = TypeVar("T")
 
 LARGEST_GROUP = 512
-"""Changes in one transaction; bounds what a failed commit takes with it and how long a caller waits."""
+"""Changes in one transaction; limits how many callers share a failed commit and how long each one waits."""
 
 POLL = 0.002
-"""Seconds between tries for the write lock; SQLite's own waiting grows to 100 ms, in which a GPU would idle."""
+"""Seconds between attempts to get the write lock. SQLite's busy handler backs off to 100 ms: GPUs would idle."""
 
 
 @dataclass
@@ -33,9 +37,9 @@ class _Job:
     failure: BaseException | None = None
 
     def tell(self) -> None:
-        """Whoever waits hears how it went; an event loop's future only on its loop."""
+        """Resolve the caller's future. An asyncio future may be resolved only on its own event loop."""
         if self.future.done():
-            return  # its caller was cancelled
+            return  # the caller was cancelled
         if self.failure is None:
             self.future.set_result(self.result)
         else:
@@ -43,9 +47,10 @@ class _Job:
 
 
 class Writer:
-    """Group commit. A change that fails fails only its caller: then all run again, each in a savepoint of its own.
+    """Group commit. If a change fails, the group is rolled back and rerun with each change in its own savepoint.
 
-    So a change may be run twice, and must change nothing but the database.
+    A failing change therefore fails only its caller. But a change may run twice, so it must have no effect outside the
+    database.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,34 +58,34 @@ class Writer:
         with connections.translated(path):
             self._db = connections.connect(path, timeout=0)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()
+        self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"writer of {path.name}", daemon=True)
         self._thread.start()
 
     def submit(self, change: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """Queue a change; the future has its result once it is on disk, or the StoreError or bug that stopped it."""
+        """Queue a change. The future gets its result after the commit, or the StoreError or bug that stopped it."""
         future: Future[T] = Future()
         self._queue(_Job(change, future))
         return future
 
     def submit_from_loop(self, change: Callable[[sqlite3.Connection], T]) -> "asyncio.Future[T]":
-        """The same for code on an event loop. Cancelling the future does not undo the change."""
+        """`submit` for code on an event loop. Cancelling the future does not undo the change."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue(_Job(change, future))
         return future
 
     def _queue(self, job: _Job) -> None:
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a change must not queue another change: it would wait for itself")
-        with self._gate:
+            raise RuntimeError("a change must not queue another change: it would deadlock")
+        with self._lock:
             if self._closed:
                 raise StoreError("The store is closed.", where=str(self._path))
             self._jobs.put(job)
 
     def close(self) -> None:
         """Write what is queued, then stop. May be called again."""
-        with self._gate:
+        with self._lock:
             if not self._closed:
                 self._closed = True
                 self._jobs.put(None)
@@ -103,7 +108,7 @@ class Writer:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            # What was queued while others waited in vain has waited as long.
+            # Counted from the newest job, so that changes queued behind a waiting group get their full time too.
             deadline = max(job.queued for job in jobs) + connections.PATIENCE
             self._begin(deadline)
             if not self._apply_all(jobs):
@@ -111,7 +116,7 @@ class Writer:
                 for job in jobs:
                     self._apply(job)
             self._db.execute("COMMIT")
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        except BaseException as error:  # noqa: BLE001 - callers must be told, or they wait forever
             self._roll_back()
             for job in jobs:
                 job.failure = job.failure or error
@@ -121,7 +126,11 @@ class Writer:
         _tell(jobs)
 
     def _begin(self, deadline: float) -> None:
-        """Take the write lock before anything is read, so that no change is refused in its middle."""
+        """Take the write lock before anything is read.
+
+        A transaction that reads first and writes later can fail with SQLITE_BUSY_SNAPSHOT in the middle of a change
+        (sqlite.org/lang_transaction.html).
+        """
         while not self._db.in_transaction:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -131,11 +140,11 @@ class Writer:
                 time.sleep(POLL)
 
     def _apply_all(self, jobs: list[_Job]) -> bool:
-        """All of them without savepoints, which cost two statements a change; undone where one of them fails."""
+        """Run all changes without savepoints, which cost two statements each; roll back if one of them fails."""
         try:
             for job in jobs:
                 job.result = job.change(self._db)
-        except BaseException:  # noqa: BLE001 - it will be met again, and told to the one who waits for it
+        except BaseException:  # noqa: BLE001 - raised again in the rerun, where its own caller gets it
             self._roll_back()
             return False
         return True
@@ -146,13 +155,13 @@ class Writer:
             job.result = job.change(self._db)
         except BaseException as error:
             if not self._db.in_transaction:
-                raise  # SQLite gave up the whole transaction, as it does on a full disk: nobody's change is left.
+                raise  # SQLite rolled back the whole transaction, as it may on a full disk (lang_transaction.html)
             job.failure = error
             self._db.execute("ROLLBACK TO change")
         self._db.execute("RELEASE change")
 
     def _roll_back(self) -> None:
-        # The first error is the one to report; SQLite drops the transaction itself where it cannot roll back.
+        # Report the first error, not this one. If the rollback fails, SQLite has already ended the transaction.
         with suppress(sqlite3.Error):
             self._db.rollback()
 
@@ -165,7 +174,7 @@ class Writer:
 
 
 def _tell(jobs: list[_Job]) -> None:
-    """One wake-up for each event loop, which costs as much as a small change does."""
+    """Wake each event loop once per group: a wake-up costs as much as a small change."""
     loops: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in jobs:
         if isinstance(job.future, Future):
@@ -173,7 +182,7 @@ def _tell(jobs: list[_Job]) -> None:
         else:
             loops.setdefault(job.future.get_loop(), []).append(job)
     for loop, waiting in loops.items():
-        with suppress(RuntimeError):  # the loop was closed, with all who waited on it
+        with suppress(RuntimeError):  # the loop is closed, and its futures with it
             loop.call_soon_threadsafe(_tell_here, waiting)
 
 

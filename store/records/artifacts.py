@@ -1,4 +1,4 @@
-"""Artifacts: files made from samples or from other artifacts, with the links to tell which, in both directions."""
+"""Artifacts: files made from samples or other artifacts, with links in both directions."""
 
 import json
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ ArtifactKind = Literal["rows", "adapter", "model", "evaluation", "report"]
 
 
 class Artifact(Value):
-    """A file or folder that was made. `name` is what it is looked up by: the trained model's, or the run's.
+    """A file or folder that was made. It is looked up by `name`: the trained model's, or the run's.
 
-    `id` and `created_at` are the store's; `digest` is the SHA-256 of the file, or of what the maker calls its content.
+    The store sets `id` and `created_at`. `digest` is the SHA-256 of the file, or of what its maker defines as content.
     """
 
     id: int | None = None
@@ -34,20 +34,20 @@ class Artifact(Value):
 def record_artifact(
     store: Store, artifact: Artifact, *, samples: Iterable[str] = (), parents: Iterable[int] = ()
 ) -> int:
-    """Record an artifact, the samples it was made of and the artifacts it comes from; returns its id."""
+    """Record an artifact, the samples it was made from and its parent artifacts; returns its id."""
     used, came_from = list(samples), list(parents)
     return store.write_now(lambda db: insert_artifact(db, artifact, [row_id(db, one) for one in used], came_from))
 
 
 def insert_artifact(db: Connection, artifact: Artifact, samples: Iterable[int], parents: Iterable[int] = ()) -> int:
-    """The same inside a change, with the samples given by the keys of their rows; in rows, one on each line."""
+    """`record_artifact` inside a change. `samples` are integer row keys; in a file of rows, one for each line."""
     return insert_lines(db, artifact, enumerate(samples, start=1), parents)
 
 
 def insert_lines(
     db: Connection, artifact: Artifact, samples: Iterable[tuple[int, int]], parents: Iterable[int] = ()
 ) -> int:
-    """The same with samples as (line, key of its row), where a file has lines of other origin as well."""
+    """`insert_artifact` with samples as (line, row key), for files that also have lines of other origin."""
     row = artifact.model_dump(exclude={"id"}) | {"meta": json.dumps(artifact.meta), "created_at": now()}
     made = int(db.execute(INSERT, row).fetchone()[0])
     rows = ((made, one, line) for line, one in samples)
@@ -57,14 +57,14 @@ def insert_lines(
 
 
 def link_parents(store: Store, artifact_id: int, parents: Iterable[int]) -> None:
-    """Link an artifact to more of those that it comes from; links that are there stay."""
+    """Add parents to an artifact; existing links stay."""
     wanted = set(parents) - {one.id for one in parents_of(store, artifact_id)}
     if wanted:
         store.write_now(lambda db: add_parents(db, artifact_id, sorted(wanted)))
 
 
 def add_parents(db: Connection, artifact_id: int, parents: Iterable[int]) -> None:
-    """Link an artifact, inside a change, to more of those that it comes from."""
+    """`link_parents` inside a change."""
     links = ((artifact_id, one) for one in parents)
     db.executemany("INSERT OR IGNORE INTO artifact_parents VALUES (?, ?)", links)
 
@@ -85,7 +85,7 @@ def list_artifacts(store: Store) -> list[Artifact]:
 
 
 def find_rows(store: Store, digest: str, stage: Stage) -> Artifact | None:
-    """The rows of this content and stage that were made of samples, wherever their file lies; the newest record."""
+    """The newest file of rows with this digest and stage, at any path; those linked to samples come first."""
     return _first(store.read(SAME_ROWS, (digest, stage)))
 
 
@@ -97,7 +97,7 @@ SAME_ROWS = """
 def latest_artifact(
     store: Store, kind: ArtifactKind | Iterable[ArtifactKind], name: str, stage: Stage | None = None
 ) -> Artifact | None:
-    """The newest artifact of this name and stage that is of this kind, or of one of these."""
+    """The newest artifact of this name, stage and kind, or of one of several kinds."""
     kinds = json.dumps([kind] if isinstance(kind, str) else list(kind))
     return _first(store.read(LATEST, {"name": name, "stage": stage, "kinds": kinds}))
 
@@ -108,7 +108,7 @@ LATEST = """
 
 
 def samples_of(store: Store, artifact_id: int) -> list[str]:
-    """Ids of every sample that went into an artifact, or into the artifacts it comes from, in the store's order."""
+    """The ids of all samples in an artifact and in the artifacts it comes from, in the store's order."""
     return [row["sample"] for row in store.stream(SAMPLES_OF, (artifact_id,))]
 
 
@@ -120,9 +120,9 @@ SAMPLES_OF = """
 
 
 def artifacts_of(store: Store, sample_id: str) -> list[Artifact]:
-    """What became of a sample: the artifacts made of it, and those made of them, oldest first.
+    """The artifacts derived from a sample, directly or through other artifacts, oldest first.
 
-    A sample that another one took its values from counts as part of that one too.
+    Artifacts of the samples that were made from this one are included.
     """
     run_id, _, key = sample_id.rpartition("/")
     return [_artifact(row) for row in store.read(ARTIFACTS_OF, {"run_id": run_id, "key": key})]
@@ -140,7 +140,7 @@ ARTIFACTS_OF = """
 
 
 def parents_of(store: Store, artifact_id: int) -> list[Artifact]:
-    """The artifacts that an artifact comes from directly."""
+    """An artifact's direct parents."""
     sql = "SELECT artifacts.* FROM artifact_parents JOIN artifacts ON id = parent_id WHERE artifact_id = ? ORDER BY id"
     return [_artifact(row) for row in store.read(sql, (artifact_id,))]
 

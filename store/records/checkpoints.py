@@ -1,9 +1,8 @@
-"""LangGraph's checkpoints in the store's own file, written in the group commits of its one writer.
+"""LangGraph's checkpoints in the store's own file, written by its one writer in group commits.
 
-A superstep stores what it changed, not the whole state: a channel's value is written once for a thread, compressed,
-however many checkpoints hold it and whether a node's write or the channel itself refers to it. Where it quotes a text
-that the store has (a reply, say), it refers to that. `aput` and `aput_writes` return after their commit, so under
-`durability="sync"` every superstep of every sample survives a kill.
+A superstep stores what it changed and not the whole state: each value is written once per thread, compressed, however
+many checkpoints and node writes refer to it. A value that quotes a stored text, such as a reply, refers to that text.
+`aput` and `aput_writes` return after their commit, so with `durability="sync"` every superstep survives a kill.
 """
 
 import asyncio
@@ -16,7 +15,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read once, when langgraph is first imported: without it, graphs are compiled to load any class named in a checkpoint.
+# langgraph/checkpoint/serde/_msgpack.py reads this once, at import. Without it, loading a checkpoint imports and builds
+# any class that the checkpoint names.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 import ormsgpack
@@ -38,8 +38,8 @@ from ..file.database import Store
 from ..file.packing import Blob, long_texts, pack_state, pack_value, unpack_state, unpack_value, value_digest
 from ..file.texts import CHECK
 
-INLINE = 64  # bytes: what is shorter costs less beside its reference's row than in one of its own
-RECENT = 2048  # threads whose last checkpoint is remembered
+INLINE = 64  # bytes; up to this size a value takes less space in the state than in a row of its own
+RECENT = 2048  # threads whose last checkpoint is kept in memory
 
 Entry = list[Any]
 """[kind, bytes] for a short value, [kind, digest, True] for one in `checkpoint_values`."""
@@ -60,14 +60,14 @@ class Checkpointer(BaseCheckpointSaver[int]):
     """A saver for many threads at once. Not for graphs with a DeltaChannel: `prune` would cut its history."""
 
     def __init__(self, store: Store) -> None:
-        # None allows no classes, also where langgraph was imported before the variable above was set.
+        # None allows no classes, even if langgraph was imported before the variable above was set.
         super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         self._store = store
         self._recent: OrderedDict[tuple[str, str], tuple[str, dict[str, tuple[Any, Entry]]]] = OrderedDict()
-        # What a thread's values said: a later value may be composed of it.
+        # The long texts of each thread's values: a later value may contain them.
         self._said: OrderedDict[tuple[str, str], dict[str, None]] = OrderedDict()
 
-    # -- reading
+    # -- reading; LangGraph's checkpoint ids are UUIDv6 (langgraph/checkpoint/base/id.py): their order is that of time
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The checkpoint that the config names, else its thread's latest."""
@@ -84,7 +84,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         return self.get_tuple(config)
 
     def last_id(self, thread_id: str) -> str | None:
-        """The id of a thread's latest checkpoint, if it has one."""
+        """The id of a thread's latest checkpoint, or None."""
         rows = self._store.read(LAST, (thread_id,))
         return rows[0]["id"] if rows else None
 
@@ -96,7 +96,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Checkpoints of a thread, or of all, newest first; `filter` compares keys of the metadata."""
+        """Checkpoints of one thread or of all, newest first; `filter` compares metadata keys."""
         place = config["configurable"] if config else {}
         conditions = {
             "t.name = ?": place.get("thread_id"),
@@ -136,7 +136,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint; returns the config that names it, after the commit."""
+        """Store a checkpoint; after the commit, returns the config that names it."""
         change, stored = self._put(config, checkpoint, metadata)
         with self._forgetting(config):
             self._store.write_now(change)
@@ -157,7 +157,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store what a node wrote on top of a checkpoint; returns after the commit."""
+        """Store a node's writes on top of a checkpoint; returns after the commit.
+
+        If a sibling fails or the process is killed, LangGraph resumes from these writes and does not rerun the node.
+        """
         self._store.write_now(self._put_writes(config, writes, task_id, task_path))
 
     async def aput_writes(
@@ -165,10 +168,10 @@ class Checkpointer(BaseCheckpointSaver[int]):
     ) -> None:
         await self._store.write(self._put_writes(config, writes, task_id, task_path))
 
-    # -- care
+    # -- maintenance
 
     def delete_thread(self, thread_id: str) -> None:
-        """Delete all that a thread has."""
+        """Delete a thread's checkpoints, values and writes (by foreign key)."""
         self._store.write_now(lambda db: db.execute("DELETE FROM threads WHERE name = ?", (thread_id,)))
         self._recent.clear()
 
@@ -176,7 +179,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         await asyncio.to_thread(self.delete_thread, thread_id)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete every checkpoint whose metadata has one of these `run_id`s, and what was written on top of it."""
+        """Delete all checkpoints with one of these `run_id`s in their metadata, and the writes on top of them."""
 
         def change(db: sqlite3.Connection) -> None:
             wanted = json.dumps(list(run_ids))
@@ -192,7 +195,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         await asyncio.to_thread(self.delete_for_runs, run_ids)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all that a thread has to another name."""
+        """Copy a thread's checkpoints, values and writes to another name."""
 
         def change(db: sqlite3.Connection) -> None:
             for thread, ns in db.execute("SELECT id, ns FROM threads WHERE name = ?", (source_thread_id,)).fetchall():
@@ -206,9 +209,9 @@ class Checkpointer(BaseCheckpointSaver[int]):
         await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Drop the threads' history but for the latest checkpoint of each namespace, or (`delete`) all of it."""
+        """Drop all checkpoints except the latest of each namespace or, with `delete`, all of them."""
         if strategy not in ("keep_latest", "delete"):
-            raise ValueError(f"unknown strategy {strategy!r}: keep_latest or delete")
+            raise ValueError(f"unknown strategy {strategy!r}: give keep_latest or delete")
 
         def change(db: sqlite3.Connection) -> None:
             for name in thread_ids:
@@ -225,7 +228,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         await asyncio.to_thread(self.prune, thread_ids, strategy=strategy)
 
-    # -- how it is stored
+    # -- packing
 
     def _put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
@@ -234,6 +237,8 @@ class Checkpointer(BaseCheckpointSaver[int]):
         name, ns, parent = place["thread_id"], place.get("checkpoint_ns", ""), get_checkpoint_id(config)
         values, versions = checkpoint["channel_values"], checkpoint["channel_versions"]
         last, known = self._recent.get((name, ns), (None, {}))
+        # A channel keeps its version until a node writes to it: an equal version means an equal value, which needs no
+        # second serialization. After a fork or a restart the parent is another checkpoint, and nothing is skipped.
         kept = known if last == parent else {}
         entries: dict[str, tuple[Any, Entry]] = {}
         blobs: dict[bytes, Blob] = {}
@@ -262,7 +267,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
     @contextmanager
     def _forgetting(self, config: RunnableConfig) -> Iterator[None]:
-        """A checkpoint that was not stored must not be built upon."""
+        """If the block fails, forget the thread's last checkpoint: it was not stored, so none may build on it."""
         place = config["configurable"]
         try:
             yield
@@ -290,7 +295,8 @@ class Checkpointer(BaseCheckpointSaver[int]):
         def change(db: sqlite3.Connection) -> None:
             thread = _thread(db, place["thread_id"], place.get("checkpoint_ns", ""))
             _put_values(db, thread, blobs)
-            # A node's error or interrupt replaces the last one; what it wrote the first time stays.
+            # A negative index (WRITES_IDX_MAP) is an error or interrupt, which a later one replaces. A node's regular
+            # writes stay as first stored, as in langgraph-checkpoint-sqlite.
             db.executemany(PUT_WRITE, [(thread, *row) for row in rows if row[2] >= 0])
             db.executemany(REPLACE_WRITE, [(thread, *row) for row in rows if row[2] < 0])
 
@@ -377,7 +383,7 @@ def _put_values(db: sqlite3.Connection, thread: int, blobs: Mapping[bytes, Blob]
 
 
 def _sweep(db: sqlite3.Connection, thread: int) -> None:
-    """Deletes a thread's writes and values that no checkpoint of it needs any more."""
+    """Delete a thread's writes and values that none of its checkpoints needs."""
     db.execute(
         "DELETE FROM writes WHERE thread = ?1 AND checkpoint NOT IN (SELECT id FROM checkpoints WHERE thread = ?1)",
         (thread,),

@@ -1,4 +1,4 @@
-"""Forks: samples that start from a checkpoint of another one, in a run of their own whose recipe may differ."""
+"""Forks: samples that start from another sample's checkpoint, in a separate run whose recipe may differ."""
 
 from collections.abc import Iterable, Mapping
 from sqlite3 import Connection
@@ -10,7 +10,7 @@ from .samples import record_state, row_id
 
 
 class ForkPoint(NamedTuple):
-    """Where a sample is taken up again: its id, the checkpoint, and the state that the fork starts with."""
+    """Where a fork starts: the original sample, its checkpoint, and the fork's initial state."""
 
     sample: str
     checkpoint: str
@@ -18,7 +18,7 @@ class ForkPoint(NamedTuple):
 
 
 def add_forks(store: Store, run_id: str, points: Iterable[ForkPoint]) -> list[str]:
-    """Add a pending fork for each point that the run lacks, under the key of its sample; returns every fork's id."""
+    """Add a pending fork for each point that has none yet, under its sample's key; returns all the forks' ids."""
     wanted = list(points)
 
     def change(db: Connection) -> list[str]:
@@ -34,7 +34,7 @@ def _add(db: Connection, run_id: str, point: ForkPoint) -> str:
     return fork
 
 
-# The seed and the number of tries decide the seeds of its calls: the same ones are found in the ledger.
+# A call's seed depends on the sample's seed and tries. A fork copies both, so that unchanged calls are in the ledger.
 ADD = """
     INSERT INTO samples (run_id, key, seed, tries, history, extra, simulated, origin, forked_from)
     SELECT ?, key, seed, tries, history, extra, simulated, ?, ? FROM samples WHERE id = ?
@@ -42,7 +42,7 @@ ADD = """
 
 
 def forks_of(store: Store, sample_id: str) -> list[str]:
-    """The ids of the forks that were made of a sample, oldest first."""
+    """The ids of a sample's forks, oldest first."""
     rows = store.read(
         "SELECT run_id || '/' || key AS fork FROM samples WHERE origin = ? AND forked_from IS NOT NULL ORDER BY id",
         (sample_id,),
@@ -51,6 +51,6 @@ def forks_of(store: Store, sample_id: str) -> list[str]:
 
 
 def origins_of(store: Store, run_id: str, status: SampleStatus) -> list[str]:
-    """The samples that a run's forks of this status were made of."""
+    """The originals of the run's forks that have this status."""
     rows = store.read("SELECT origin FROM samples WHERE run_id = ? AND status = ? ORDER BY id", (run_id, status))
     return [row["origin"] for row in rows]

@@ -1,4 +1,4 @@
-"""The step history of finished samples: what may be dropped, once nobody will fork them, and the texts left by that."""
+"""Drops the checkpoints of finished samples that will not be forked, and texts that are no longer referred to."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator
@@ -13,27 +13,28 @@ from .search import forget_texts
 from .workers import workers_of
 
 BATCH = 200
-"""Samples or texts in one transaction: a run at work must not wait long for the writer."""
+"""Samples in one transaction; limits how long an active run waits for the write lock."""
 
 
 class Pruned(Value):
-    """What `prune` has dropped; `texts` is None where they were left alone, since a run is at work."""
+    """What `prune` dropped; `texts` is None if they were left alone because a run is active."""
 
     samples: int
     texts: int | None
 
 
 def prune(store: Store, keep: Iterable[str] = ()) -> Pruned:
-    """Drop the checkpoints of finished samples but for the runs and samples to `keep`, then texts nobody refers to.
+    """Drop the checkpoints of all finished samples except those in `keep` (runs or samples), then unused texts.
 
-    Results and calls stay. The file keeps its size until it is vacuumed. InputError where `keep` names nothing.
+    Results and calls are kept. The file keeps its size until it is vacuumed. Raises InputError for an unknown `keep`.
     """
     kept = json.dumps([_named(store, name) for name in keep])
     samples, last = 0, 0
     while ids := [row["id"] for row in store.read(PRUNABLE, (last, kept, kept, BATCH))]:
         store.write_now(lambda db, ids=ids: drop_history(db, ids))  # type: ignore[misc]
         samples, last = samples + len(ids), ids[-1]
-    # One change, which takes seconds in a large store: a run at work would wait for it.
+    # One transaction, since a text that is unused now could be referred to in the next. It takes seconds in a large
+    # store, for which an active run would wait.
     return Pruned(samples=samples, texts=None if workers_of(store) else store.write_now(_drop_texts))
 
 
@@ -44,14 +45,14 @@ PRUNABLE = """
 
 
 def drop_history(db: Connection, samples: Collection[int]) -> None:
-    """Drop the checkpoints of these samples, inside a change; from then on they cannot be forked."""
+    """Drop the checkpoints of these samples, inside a change; they can no longer be forked."""
     ids = json.dumps(list(samples))
     drop_threads(db, samples)
     db.execute(f"UPDATE samples SET pruned_at = ? WHERE id IN (SELECT id {AMONG})", (now(), ids))  # noqa: S608
 
 
 def drop_threads(db: Connection, samples: Collection[int]) -> None:
-    """Drop the checkpoints of these samples, inside a change; they would begin anew."""
+    """Drop the checkpoints of these samples, inside a change; if run again, they start over."""
     ids = json.dumps(list(samples))
     db.execute(f"DELETE FROM threads WHERE name IN (SELECT run_id || '/' || key {AMONG})", (ids,))  # noqa: S608
 
@@ -60,7 +61,7 @@ AMONG = "FROM samples WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def references(db: Connection) -> Iterator[tuple[str, list[int], list[str]]]:
-    """(table, ids, ropes) of each row that refers to texts; to SQLite, those in ropes are no references."""
+    """(table, ids, ropes) of each row that refers to texts. SQLite's foreign keys do not cover the ids in ropes."""
     for table, ids, ropes in COLUMNS:
         for found in db.execute(f"SELECT {', '.join((*ids, *ropes))} FROM {table}"):  # noqa: S608
             yield table, [i for i in found[: len(ids)] if i], [rope for rope in found[len(ids) :] if rope]
@@ -76,7 +77,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 
 
 def _drop_texts(db: Connection) -> int:
-    """A bit for each text: a million of them take 122 KiB."""
+    """Mark and sweep, with one bit per text: 122 KiB for a million texts."""
     size = (db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()[0] >> 3) + 1
     used = bytearray(size)
     for _, ids, ropes in references(db):
@@ -94,5 +95,5 @@ def _named(store: Store, name: str) -> str:
         "SELECT 1 FROM samples WHERE run_id = ? AND key = ?", (run, key)
     )
     if not found:
-        raise InputError(f"There is no run or sample {name!r} to keep.", where=str(store.path), todo="`muser runs`")
+        raise InputError(f"There is no run or sample {name!r} to keep.", where=str(store.path), todo="see `muser runs`")
     return name

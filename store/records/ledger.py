@@ -1,4 +1,4 @@
-"""The call ledger: a call is finished when its row is committed, and no finished call is made again."""
+"""The call ledger: a call is finished when its row is committed, and it is never repeated."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -29,8 +29,8 @@ from .samples import NEXT_TRY, row_id
 class Call(Value):
     """One request to a model and what came back. `role` is persona, responder, critics.NAME, refiner or judge.
 
-    `model` is the recipe's name for the model; the name that the endpoint gave is in the reply. `id`, `superseded`
-    and `created_at` are the store's: above 0, `superseded` is the try of the sample that asked again.
+    `model` is the recipe's name for the model; the reply has the endpoint's name. The store sets `id`, `superseded` and
+    `created_at`. A `superseded` above 0 is the try of the sample that repeated the request.
     """
 
     id: int | None = None
@@ -50,7 +50,7 @@ class Call(Value):
 
 
 class RoleUsage(Value):
-    """What a role has cost in a run. All but `reused` counts only calls that were made, also those of no use."""
+    """What a role cost in a run. All fields but `reused` count only requests sent, unusable replies included."""
 
     role: str
     calls: int
@@ -64,12 +64,12 @@ class RoleUsage(Value):
 
     @property
     def cached_share(self) -> float:
-        """The part of prompt tokens that the endpoint had in its prefix cache."""
+        """The share of prompt tokens that were in the endpoint's prefix cache, from 0 to 1."""
         return self.tokens_cached / self.tokens_in if self.tokens_in else 0.0
 
 
 def request_hash(messages: Sequence[Message], parameters: dict[str, JsonValue], model_identity: JsonValue) -> str:
-    """What makes two requests the same: messages, parameters and the model's identity (hex SHA-256)."""
+    """Equal for identical requests: the SHA-256, in hex, of messages, parameters and the model's identity."""
     return digest([[[m.role, digest(m.content)] for m in messages], parameters, model_identity])
 
 
@@ -83,10 +83,9 @@ async def find_call(
     *,
     others: bool = True,
 ) -> Reply | None:
-    """The reply that this request already had: in this sample, else a usable one of the same key in another run.
+    """The stored reply to this request: this sample's own, else a usable one for the same key in another run.
 
-    In the second case, which `others` allows, the reply is recorded in this sample too, as reused. None: the request
-    has to be made.
+    The second case requires `others`; the reply is then recorded in this sample too, as reused. None: send the request.
     """
     place = {"role": role, "round": round, "attempt": attempt, "hash": bytes.fromhex(request_hash)}
     with store.reader() as db:
@@ -128,15 +127,15 @@ REUSE = """
 
 
 async def record_call(store: Store, call: Call, *, again: bool = False) -> int:
-    """Commit a call and return its row's id. The first row for a place and request stays; a second changes nothing.
+    """Commit a call; returns its row's id. The first row for a place and request is kept, and a second is ignored.
 
-    `again`: the call was made although it had a row, which this one supersedes.
+    `again`: the request was repeated although it had a row, and the new row supersedes that one.
     """
     return await store.write(lambda db: _record(db, call, again=again))
 
 
 def calls_of(store: Store, sample_id: str) -> list[Call]:
-    """A sample's calls in the order in which they were recorded, the superseded ones included."""
+    """A sample's calls in the order of recording, superseded ones included."""
     with store.reader() as db:
         rows = [dict(row) for row in db.execute(ALL, (row_id(db, sample_id),))]
         ids = [row[name] for row in rows for name in ("parameters_id", "reasoning_id")]
@@ -149,7 +148,7 @@ ALL = "SELECT * FROM calls WHERE sample_id = ? ORDER BY id"
 
 
 def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
-    """What the run has cost, a line for each role, in the order in which roles were first called."""
+    """The run's usage by role, in the order in which the roles were first called."""
     lines: dict[str, dict[str, Any]] = {}
     sums = ("calls", "reused", "repairs", "tokens_in", "tokens_out", "tokens_cached", "seconds")
     for row in store.read(USAGE, (run_id,)):
@@ -162,7 +161,7 @@ def usage_by_role(store: Store, run_id: str) -> list[RoleUsage]:
 
 
 def reused_from(store: Store, run_id: str) -> dict[str, int]:
-    """Run → how many of this run's calls were reused from it, most first."""
+    """Run → how many calls this run reused from it, most first."""
     return {row["run_id"]: row["n"] for row in store.read(REUSED, (run_id,))}
 
 
@@ -176,7 +175,7 @@ USAGE = "SELECT * FROM accounts WHERE run_id = ? ORDER BY rowid"
 
 
 def tokens_spent(store: Store, run_id: str) -> int:
-    """Prompt and completion tokens that the run has paid for so far, by whichever process."""
+    """Prompt and completion tokens that the run has used so far, in all its processes."""
     sql = "SELECT coalesce(sum(tokens_in + tokens_out), 0) AS n FROM accounts WHERE run_id = ?"
     return int(store.read(sql, (run_id,))[0]["n"])
 
@@ -237,8 +236,8 @@ RECORD = """
 def _quotable(db: Connection, sample: int) -> Iterator[str]:
     """Texts of this sample that its messages are likely to quote.
 
-    Critics and the refiner are shown the query and the answer, judges the conversation: kept as references, a
-    prompt of several thousand characters costs a few bytes a call.
+    Critics and the refiner get the query and the answer, judges the conversation. Stored as references, a prompt of
+    several thousand characters takes a few bytes per call.
     """
     *started, history = db.execute(STARTED, (sample,)).fetchone()
     started += rope_ids(history)
@@ -258,7 +257,7 @@ QUOTABLE = "SELECT reply, reasoning_id FROM calls WHERE sample_id = ? AND outcom
 
 
 def _strings(reply: str) -> list[str]:
-    """The strings in a reply that is a JSON object: what is taken from it, and quoted elsewhere."""
+    """The strings in a reply that is a JSON object: later prompts quote these, not the JSON."""
     if reply.lstrip().startswith("{"):
         with suppress(ValueError, RecursionError):
             return [value.strip() for value in json.loads(reply).values() if isinstance(value, str)]

@@ -1,4 +1,4 @@
-"""Promotion: a run's finished samples with chosen forks in the place of their originals, as a run that exports."""
+"""Promotion: copies a run's finished samples, with chosen forks in place of their originals, into a new run."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from .samples import PERSONA, find_sample, row_id
 
 
 class Promoted(Value):
-    """The run that was made: of how many samples, and which fork each replaced original gave way to."""
+    """The new run, its number of samples, and original → the fork that replaced it."""
 
     run_id: str
     parent: str
@@ -22,27 +22,27 @@ class Promoted(Value):
 
 
 def promote(store: Store, names: Iterable[str]) -> Promoted:
-    """A run like the one that the forks were made of in the first place, with them instead of their originals.
+    """Copy the run that the forks were made from, with the forks in place of their originals.
 
-    A name is a fork, or a run for all of its finished forks. Texts are referred to; calls stay where they were made.
-    Raises InputError where a name is no fork, where forks are of two runs, or two of one original.
+    A name is a fork, or a run, which stands for all its finished forks. Texts are shared and calls are not copied.
+    Raises InputError if a name is not a fork, if the forks come from several runs, or if two come from one original.
     """
     forks = [fork for name in names for fork in _named(store, name)]
     if not forks:
-        raise InputError("no finished fork was named", where=str(store.path), todo="`muser replay` makes forks")
+        raise InputError("no finished fork was given", where=str(store.path), todo="make forks with `muser replay`")
     replaced: dict[str, str] = {}
     for fork in forks:
         original = _original(store, fork)
         if replaced.setdefault(original, fork) != fork:
             raise InputError(
-                f"{fork} and {replaced[original]} are forks of one sample", where=original, todo="name one"
+                f"{fork} and {replaced[original]} are forks of the same sample", where=original, todo="give only one"
             )
     roots = {original.rpartition("/")[0] for original in replaced}
     if len(roots) > 1:
         raise InputError(f"these are forks of several runs: {', '.join(sorted(roots))}", todo="promote one run's forks")
     parent = find_run(store, roots.pop())
     if parent is None:
-        raise InputError("the run that these are forks of is not there any more", where=forks[0])
+        raise InputError("the run that these are forks of no longer exists", where=forks[0])
 
     def change(db: Connection) -> tuple[str, int]:
         run = insert_run(db, _describe(db, parent, replaced))
@@ -60,13 +60,13 @@ def _named(store: Store, name: str) -> list[str]:
 
 
 def _original(store: Store, fork: str) -> str:
-    """The sample that a fork was made of, or that one's original where it is a fork too."""
+    """The sample that a fork was made from; if that is a fork too, its original."""
     run_id, _, key = fork.rpartition("/")
     row = store.read("SELECT status, origin, forked_from FROM samples WHERE run_id = ? AND key = ?", (run_id, key))[0]
     if row["forked_from"] is None:
-        raise InputError("it is no fork", where=fork, todo="name forks, or a run of forks, as `muser replay` made them")
+        raise InputError("it is not a fork", where=fork, todo="give forks that `muser replay` made, or a run of them")
     if row["status"] != "done":
-        raise InputError(f"it is {row['status']}", where=fork, todo="finish it first")
+        raise InputError(f"it is {row['status']}", where=fork, todo="wait until it is done")
     origin = str(row["origin"])
     run_id, _, key = origin.rpartition("/")
     above = store.read("SELECT forked_from FROM samples WHERE run_id = ? AND key = ?", (run_id, key))
@@ -110,7 +110,7 @@ KEPT = f"""seed, status, {", ".join(PERSONA)}, history, extra, query_id, reasoni
     refined_reasoning, refined_answer_id, score, rounds, checkpoint_id, started_at, finished_at, seconds,
     simulated"""
 
-# A sample stands under its original's key; its origin says whose values it has.
+# A copy has its original's key; its origin names the sample whose values it has.
 COPY_SAMPLES = f"""
     INSERT INTO samples (run_id, key, origin, {KEPT})
     {TAKEN} SELECT :run, place.key, run_id || '/' || samples.key, {KEPT}

@@ -17,12 +17,12 @@ RunStatus = Literal["running", "stopped", "done"]
 
 
 class Run(Value):
-    """A run's row. `identity` decides what its samples say and `fingerprint` is its digest.
+    """A run's row. `identity` is everything that decides its samples' content, and `fingerprint` is its digest.
 
-    `prompts` is role → digest, and `prompt_files` has the files of those that its roles read. `recipe` is the resolved
-    YAML and `folder` where its input paths start. A run of forks has a `parent`, whose samples it took up from `node`
-    on; `changes` says what its recipe has otherwise. `servers` have answered it so far: model → address → the
-    model that the server itself names, empty where it names none.
+    `prompts` is role → digest, and `prompt_files` has the files that its roles read. `recipe` is the resolved YAML, and
+    its input paths are relative to `folder`. A run of forks has a `parent`, whose samples it reruns from `node` on;
+    `changes` lists how its recipe differs. `servers` have answered it so far: model → address → the model name that the
+    server reports, or empty.
     """
 
     id: str
@@ -48,17 +48,17 @@ class Run(Value):
 
     @property
     def replayed_round(self) -> int | None:
-        """The round of `node` that the forks were taken up in, where the replay named one."""
+        """The round of `node` that the forks start in, if the replay gave one."""
         fork = self.identity.get("fork")
         number = fork.get("round") if isinstance(fork, dict) else None
         return number if isinstance(number, int) else None
 
 
 class RunLine(Value):
-    """A run in a list: what became of its samples, and the tokens it paid for; of forks, whose and from which node.
+    """A run in a list: its samples by status and its tokens; for a run of forks, the parent and the node.
 
-    It is simulated when the simulated endpoint answered any of its calls, and has failed when it ended with failed
-    samples and without a finished one.
+    `simulated`: the simulated endpoint answered at least one of its calls. A run is `failed` if it ended with failed
+    samples and no finished one.
     """
 
     id: str
@@ -82,15 +82,15 @@ class RunLine(Value):
 
 
 def create_run(store: Store, run: Run) -> Run:
-    """Record a run; `created_at` is set by the store."""
+    """Record a run; the store sets `created_at`."""
     return store.write_now(lambda db: insert_run(db, run))
 
 
 def start_run(store: Store, run: Run, *, new: bool = False) -> Run:
-    """The run to go on with: the newest of this one's name, or for forks the newest of this parent and fingerprint.
+    """The run to continue: the newest of this name or, for forks, the newest of this parent and fingerprint.
 
-    Where there is none, or always if `new`, this one under the next free id. Of processes that start at the same time
-    one makes the run, and the others get it.
+    If there is none, or if `new`, this run is recorded under the next free id. If several processes start at the same
+    time, one creates the run and the others get it.
     """
     known = (FORKS, (run.parent, run.fingerprint)) if run.parent else (LATEST, (run.name,))
 
@@ -118,7 +118,7 @@ CREATE = """
 
 
 def add_servers(store: Store, run_id: str, told: Mapping[str, Mapping[str, str]]) -> None:
-    """Adds servers to those that have answered the run."""
+    """Record more servers that have answered the run."""
 
     def change(db: Connection) -> None:
         found = db.execute("SELECT servers FROM runs WHERE id = ?", (run_id,)).fetchone()
@@ -146,13 +146,13 @@ LATEST = "SELECT * FROM runs WHERE name = ? ORDER BY rowid DESC LIMIT 1"
 
 
 def next_run_id(store: Store, name: str) -> str:
-    """`name` for its first run, then `name-2` and so on; never one that is taken."""
+    """`name` for its first run, then `name-2` and so on; the first that is free."""
     with store.reader() as db:
         return free_id(db, name)
 
 
 def free_id(db: Connection, name: str) -> str:
-    """`next_run_id` inside a change, in which nobody else can take it."""
+    """`next_run_id` inside a change, so that no other process can take the id."""
     taken = {row[0] for row in db.execute("SELECT id FROM runs WHERE id = ? OR id GLOB ? || '-*'", (name, name))}
     count = 1
     while (run_id := name if count == 1 else f"{name}-{count}") in taken:
@@ -161,12 +161,12 @@ def free_id(db: Connection, name: str) -> str:
 
 
 def answered_runs(store: Store) -> list[Run]:
-    """Every run that some server has answered, newest first."""
+    """All runs that a server has answered, newest first."""
     return [_run(row) for row in store.read("SELECT * FROM runs WHERE servers <> '{}' ORDER BY rowid DESC")]
 
 
 def list_runs(store: Store) -> list[RunLine]:
-    """Every run, newest first. One whose processes were all killed is stopped, whatever they left in its row."""
+    """Every run, newest first. A row that says running is shown as stopped if no live process works on the run."""
     at_work = {worker.run_id for worker in workers_of(store)}
 
     def line(row: dict[str, Any]) -> RunLine:
@@ -197,7 +197,7 @@ LIST = """
 
 
 def simulated_roles(store: Store, runs: Sequence[str]) -> set[str]:
-    """The roles of these runs that the simulated endpoint answered for."""
+    """The roles of these runs with calls that the simulated endpoint answered."""
     return {row["role"] for row in store.read(SIMULATED_ROLES, (json.dumps(runs),))}
 
 

@@ -34,12 +34,12 @@ CHUNK = 1000
 
 
 class Trace(Value):
-    """A sample with all that was made of it. Its calls are `ledger.calls_of(store, id)`.
+    """A sample with everything made from it. Its calls are `ledger.calls_of(store, id)`.
 
-    `history` has the turns before the query, `extra` the other fields of a brought query. `tokens` are those of all its
-    calls, the reused ones included. `worker` has it while it is running; at `pruned_at` its step history was dropped,
-    so that it cannot be forked. A fork comes from the checkpoint `forked_from` of its `origin`.
-    `simulated`: the simulated endpoint answered some of its calls.
+    `history` has the turns before the query, `extra` the other fields of its line in a query file. `tokens` counts
+    all its calls, reused ones included. `worker` is the process running it. At `pruned_at` its checkpoints were
+    dropped, so it cannot be forked any more. A fork starts from the checkpoint `forked_from` of its `origin`.
+    `simulated`: the simulated endpoint answered at least one of its calls.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Trace(Value):
 
 
 class Failure(NamedTuple):
-    """Samples that failed alike: their number, and one of them with its message."""
+    """Samples that failed with the same cause at the same node: how many, and one example with its message."""
 
     cause_kind: str
     node: str
@@ -84,7 +84,7 @@ class Failure(NamedTuple):
 
 
 def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_seed: int) -> int:
-    """Add the samples that the run lacks, by key, and return how many those were."""
+    """Add the samples whose keys the run lacks; returns how many were added."""
     added, rest = 0, iter(inputs)
     while chunk := list(islice(rest, CHUNK)):
         added += store.write_now(partial(_add_chunk, run_id=run_id, chunk=chunk, run_seed=run_seed))
@@ -98,7 +98,7 @@ def count_simulated(store: Store, run_id: str) -> int:
 
 
 async def take_pending(store: Store, run_id: str, limit: int, worker: str | None = None) -> list[Trace]:
-    """Claim up to `limit` pending samples in order: they are marked running at `worker`; nobody else gets them."""
+    """Claim up to `limit` pending samples, in order: they become running, and no other worker gets them."""
     return await store.write(lambda db: _take(db, run_id, limit, worker))
 
 
@@ -113,9 +113,10 @@ async def record_sample(
     failed_node: str | None = None,
     without_history: bool = False,
 ) -> None:
-    """Write what a sample's state holds now, in place of what its row held. Recording twice is recording once.
+    """Replace a sample's row with what its state holds. Idempotent.
 
-    Say `done` only once the final checkpoint is durable; `without_history` drops its checkpoints in the same commit.
+    Pass `done` only after the final checkpoint is durable: after a kill, a running row with a final checkpoint is
+    repaired, but a done row without one is not. `without_history` drops the checkpoints in the same commit.
     """
     end = {
         "status": status,
@@ -138,8 +139,8 @@ async def record_sample(
 def retry_samples(store: Store, run_id: str) -> int:
     """Make the run's failed samples pending again, and the done ones that have rubric items without a verdict.
 
-    They ask again where they had only replies of no use; those calls stay in the accounts. The verdicts that a judge
-    gave are kept: only the items without one are asked again.
+    They repeat only the requests that had no usable reply; the unusable calls stay in the usage totals. Verdicts that a
+    judge gave are kept, and only the items without one are graded again.
     """
 
     def change(db: Connection) -> int:
@@ -170,7 +171,7 @@ NEXT_TRY = """
         SELECT max(same.superseded) FROM calls same WHERE same.sample_id = calls.sample_id
             AND same.role = calls.role AND same.round = calls.round AND same.attempt = calls.attempt
             AND same.request_hash = calls.request_hash))"""
-"""What a superseded row is numbered: rows of one place and request have numbers of their own."""
+"""The number of a superseded row; it is unique among the rows of the same place and request."""
 
 SUPERSEDE = f"""
     UPDATE calls SET superseded = {NEXT_TRY}
@@ -196,7 +197,7 @@ def count_unjudged(store: Store, run_id: str) -> int:
 
 
 def failures(store: Store, run_id: str) -> list[Failure]:
-    """What failed in the run, the most frequent first."""
+    """The run's failures by cause and node, the most frequent first."""
     rows = store.read(
         """
         SELECT coalesce(cause_kind, '') cause_kind, coalesce(failed_node, '') node, count(*) AS n, min(id) AS id,
@@ -208,7 +209,7 @@ def failures(store: Store, run_id: str) -> list[Failure]:
 
 
 def find_sample(store: Store, text: str) -> str:
-    """The id that `RUN/KEY`, or a KEY that only one run has, means; InputError where it means none or several."""
+    """The id for `RUN/KEY`, or for a KEY that only one run has. Raises InputError if none or several match."""
     run_id, _, key = text.rpartition("/")
     rows = store.read(FIND, {"run_id": run_id, "key": key})
     if len(rows) == 1:
@@ -225,13 +226,13 @@ FIND = """
 
 
 def get_trace(store: Store, sample_id: str) -> Trace:
-    """The sample as it stands; InputError if there is none."""
+    """The sample in its current state. Raises InputError if there is none."""
     with store.reader() as db:
         return _trace(db, row_id(db, sample_id))
 
 
 def row_id(db: Connection, sample_id: str) -> int:
-    """The integer key of a sample's row; InputError if there is none."""
+    """The integer key of a sample's row. Raises InputError if there is none."""
     run_id, _, key = sample_id.rpartition("/")
     found = db.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
     if found is None:
@@ -270,7 +271,7 @@ TAKE = """
 
 
 def record_state(db: Connection, sample: int, state: Mapping[str, Any]) -> None:
-    """Write what a sample that has not begun starts from."""
+    """Write the state that a pending sample starts from."""
     _record(db, sample, state, {"status": "pending"} | dict.fromkeys(UNENDED))
 
 
@@ -285,7 +286,7 @@ def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str
     critiques = [Critique.model_validate(value) for value in state.get("critiques") or ()]
     grades = [Grade.model_validate(value) for value in state.get("grades") or ()]
     refined = Refinement.model_validate(refinement) if refinement else None
-    # It is composed of the response's reasoning and the rationales.
+    # The refined reasoning is composed of the response's reasoning and the rationales, which are stored already.
     parts = [response["reasoning"] if response else "", *(c.rationale for c in critiques)]
     composed = cut(refined.reasoning, worth_sharing(part.strip() for part in parts)) if refined else []
     said = [c.rationale for c in critiques] + [g.explanation for g in grades]
@@ -314,7 +315,7 @@ RECORD = """
 
 
 def _kind(cause: BaseException | None) -> str | None:
-    """The failure's class; for a reply of no use also what was wrong with it, which is what one groups by."""
+    """The failure's class name; for an unusable reply also its outcome, so that failures can be grouped by it."""
     if cause is None:
         return None
     return f"ReplyError.{cause.outcome}" if isinstance(cause, ReplyError) else type(cause).__name__
@@ -335,7 +336,7 @@ def _texts(db: Connection, query: str | None, response: Response | None) -> dict
 
 
 def _brought(db: Connection, one: SampleInput) -> dict[str, str | None]:
-    """What a sample keeps of its query file besides the query: it never changes."""
+    """What a sample keeps from its query file besides the query; it never changes."""
     ids = put_texts(db, [turn.content for turn in one.history])
     turns = [(turn.role, [turn.content]) for turn in one.history]
     return {

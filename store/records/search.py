@@ -1,7 +1,7 @@
-"""Full-text search over queries, responses and refined answers: an index that is filled when somebody searches.
+"""Full-text search over queries, responses and refined answers. The index is filled on the first search.
 
-A trigger notes which samples have new texts, so a run pays a few bytes a sample for it and no more; whoever searches
-first puts what was noted into the index, in batches, between which a run at work can write.
+A trigger records which samples have new texts, so search costs a run only a few bytes per sample. The next search adds
+those texts to the index, in batches, so that an active run can write in between.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,12 +17,12 @@ OnIndexed = Callable[[int, int], None]
 
 
 def unsearched(store: Store) -> int:
-    """How many samples have texts that the index lacks; about a millisecond of work for each of them is left."""
+    """How many samples have texts that are not indexed; indexing takes about a millisecond for each."""
     return int(store.read("SELECT count(*) AS n FROM unsearched")[0]["n"])
 
 
 def index_texts(store: Store, on_indexed: OnIndexed | None = None) -> None:
-    """Bring the index up to date. Raises StoreFull where the store cannot be written."""
+    """Bring the index up to date. Raises StoreFull if the store cannot be written."""
     waiting, done = unsearched(store), 0
     while done < waiting:
         indexed = store.write_now(_index_batch)
@@ -32,7 +32,10 @@ def index_texts(store: Store, on_indexed: OnIndexed | None = None) -> None:
 
 
 def forget_texts(db: Connection, ids: Iterable[tuple[int]]) -> None:
-    """Take texts out of the index, inside a change that deletes them after; their ids may be given again."""
+    """Remove texts from the index, inside a change and before the texts are deleted: SQLite may reuse their ids.
+
+    FTS5's 'delete' command needs the original text (sqlite.org/fts5.html#the_delete_command).
+    """
     db.executemany(FORGET, ids)
 
 
@@ -42,7 +45,7 @@ FORGET = """
 
 
 def _index_batch(db: Connection) -> int:
-    """Texts are never changed, so one that is in the index stays as it is."""
+    """Index the next samples; returns how many. Texts never change, so those already indexed are skipped."""
     last = db.execute("SELECT max(id), count(*) FROM (SELECT id FROM unsearched ORDER BY id LIMIT ?)", (BATCH,))
     upto, count = last.fetchone()
     if count:

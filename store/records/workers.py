@@ -1,6 +1,7 @@
-"""Who is at work on a run: a row a process, alive as long as the process holds the lock on a file of its own.
+"""The processes working on a run: each has a row, and holds a lock on a file of its own for as long as it lives.
 
-The system lets go of the lock however a process ends, so that no pid is guessed at and nothing waits for a timeout.
+The kernel releases the lock however the process ends (flock(2)), so a dead worker is noticed at once, without a timeout
+and without trusting a process id, which may have been reused.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ from ..file.database import Store, now
 
 
 class Worker(Value):
-    """A process at work on a run."""
+    """A process working on a run."""
 
     id: str
     run_id: str
@@ -28,7 +29,7 @@ class Worker(Value):
 
 @contextmanager
 def at_work(store: Store, run_id: str, *, join: bool = False) -> Iterator[str]:
-    """The id by which this process claims samples of the run; RunBusy where others are at work and `join` is false."""
+    """The id under which this process claims samples. Raises RunBusy if others work on the run, unless `join`."""
     worker = Worker(id=secrets.token_hex(6), run_id=run_id, pid=os.getpid(), started_at=now())
     with _lock(store.path, worker.id):
         store.write_now(lambda db: _enter(db, store.path, worker, join))
@@ -36,7 +37,7 @@ def at_work(store: Store, run_id: str, *, join: bool = False) -> Iterator[str]:
         try:
             yield worker.id
         except StoreError:
-            # The row stays, and nobody takes it for somebody alive; to try once more is to wait for a lock once more.
+            # Leave the row: without its lock it counts as dead. Another write would only wait for the store again.
             writable = False
             raise
         finally:
@@ -46,14 +47,14 @@ def at_work(store: Store, run_id: str, *, join: bool = False) -> Iterator[str]:
 
 
 def workers_of(store: Store, run_id: str | None = None) -> list[Worker]:
-    """Who is at work on the run, or on any, the longest first."""
+    """The live workers of the run, or of all runs, longest-running first."""
     rows = store.read("SELECT * FROM workers ORDER BY started_at, id")
     found = [Worker(**row) for row in rows if run_id in {None, row["run_id"]}]
     return [worker for worker in found if _is_alive(store.path, worker.id)]
 
 
 def abandoned(store: Store, run_id: str) -> list[str]:
-    """Ids of the run's samples that are marked as running and that no living process has."""
+    """The ids of the run's samples that are marked running but have no live worker."""
     return [f"{run_id}/{row['key']}" for row in store.read(ABANDONED, (run_id, _gone(store, run_id)))]
 
 
@@ -63,7 +64,7 @@ ABANDONED = """
 
 
 def release_samples(store: Store, run_id: str) -> int:
-    """Make the abandoned samples pending again, and return how many those were."""
+    """Make abandoned samples pending again; returns how many."""
     gone = _gone(store, run_id)
     return store.write_now(lambda db: db.execute(RELEASE, (run_id, gone)).rowcount)
 
@@ -74,13 +75,13 @@ RELEASE = """
 
 
 def _gone(store: Store, run_id: str) -> str:
-    """The holders of the run's running samples that are alive no more, as JSON."""
+    """The ids of dead workers that still have running samples, as JSON."""
     sql = "SELECT DISTINCT coalesce(worker, '') AS id FROM samples WHERE run_id = ? AND status = 'running'"
     return json.dumps([row["id"] for row in store.read(sql, (run_id,)) if not _is_alive(store.path, row["id"])])
 
 
 def _enter(db: Connection, store: Path, worker: Worker, join: bool) -> None:
-    # Looking and entering are one change: of two that start at once, one sees the other.
+    # Check and insert in one transaction: if two processes start at once, the second sees the first.
     others = _alive_at(db, store, worker.run_id)
     if others and not join:
         raise RunBusy(
@@ -94,7 +95,7 @@ def _enter(db: Connection, store: Path, worker: Worker, join: bool) -> None:
 
 
 def _leave(db: Connection, store: Path, worker: Worker) -> None:
-    """The last to leave says how the run stands."""
+    """The last worker to leave sets the run's status."""
     db.execute("DELETE FROM workers WHERE id = ?", (worker.id,))
     if not _alive_at(db, store, worker.run_id):
         db.execute(STANDS, {"run_id": worker.run_id, "now": now()})
@@ -107,7 +108,7 @@ STANDS = """
 
 
 def _alive_at(db: Connection, store: Path, run_id: str) -> list[Worker]:
-    """Who is at work on the run; those that were killed are forgotten."""
+    """The run's live workers; rows of dead ones are deleted."""
     alive = []
     for row in db.execute("SELECT * FROM workers WHERE run_id = ? ORDER BY started_at, id", (run_id,)).fetchall():
         worker = Worker(**row)
@@ -123,14 +124,16 @@ def _alive_at(db: Connection, store: Path, run_id: str) -> list[Worker]:
 def _lock(store: Path, worker: str) -> Iterator[None]:
     path = _lock_file(store, worker)
     try:
-        # Others of a shared folder have to be able to ask for the lock.
+        # World-readable: other users of a shared folder must be able to test the lock.
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o644)
     except OSError as error:
         raise StoreFull(
-            f"No file can be made beside the store: {error.strerror}.", where=str(path), todo="make the folder writable"
+            f"Cannot create a file beside the store: {error.strerror}.",
+            where=str(path),
+            todo="make the folder writable",
         ) from error
     try:
-        # Nobody knows of the file yet, so nobody else holds it.
+        # Cannot block: no other process knows the file's name yet.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
@@ -146,7 +149,7 @@ def _is_alive(store: Path, worker: str) -> bool:
     except PermissionError:
         return True
     try:
-        # Shared: two that ask at the same time must not take each other for the worker.
+        # A shared lock, so that two processes testing at once do not mistake each other for the worker.
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -37,7 +37,7 @@ def go_on(bed: Bed, samples: int) -> None:
 def test_a_full_disk_ends_a_run_with_a_message_and_it_goes_on_once_there_is_room(lay: Lay, limit: int) -> None:
     bed = lay(16, concurrency=8)
     assert bed.run(limit=limit) == ERROR, bed.said
-    says(bed, "The store cannot be", "full" if limit == 4096 else "free space", "run the same command again")
+    says(bed, "The store cannot be", "full" if limit == 4096 else "free space", "rerun the command")
     go_on(bed, 16)
 
 
@@ -56,7 +56,7 @@ def test_a_store_on_a_full_disk_can_be_read_and_says_so_when_written(lay: Lay) -
 def test_a_full_disk_ends_all_workers_of_a_run(lay: Lay) -> None:
     bed = lay(40, concurrency=8)
     assert bed.run("--workers", 2, limit=1_000_000) == ERROR, bed.said
-    says(bed, "The store cannot be written", "run the same command again")
+    says(bed, "The store cannot be written", "rerun the command")
     assert bed.recorded, "it came some way"
     go_on(bed, 40)
 
@@ -104,7 +104,7 @@ def test_a_run_ends_at_a_corrupted_page_and_fails_no_sample_for_it(lay: Lay) -> 
         file.seek((page - 1) * size)
         file.write(b"\xa5" * size)
     assert bed.run("--samples", 6) == ERROR
-    says(bed, "SQLite cannot read this file", "`muser db check` says what is corrupted")
+    says(bed, "SQLite cannot read this file", "run `muser db check` to see what is corrupted")
     with Store.open(bed.folder / "muser.db") as store:
         assert counts(store, "trial")["failed"] == 0
         assert counts(store, "trial")["done"] == 2

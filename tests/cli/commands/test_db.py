@@ -84,7 +84,7 @@ def test_check_says_what_is_corrupted_and_what_to_do_and_exits_with_1(ran: Muser
     assert (told.code, told.json()["sound"], list(told.json()["corrupted"])) == (1, False, ["calls"])
     shown = ran("show", "s000001")
     assert shown.code == 1
-    assert "`muser db check` says what is corrupted" in shown.err
+    assert "run `muser db check` to see what is corrupted" in shown.err
     assert "Traceback" not in shown.err
     assert ran("runs").code == 0, "what is whole can still be read"
 

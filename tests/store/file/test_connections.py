@@ -190,9 +190,9 @@ def test_a_read_only_store_can_be_read_and_says_so_when_written(store: Store, ru
         path.parent.chmod(0o755)
     assert done.stderr == ""
     assert "cannot be written" in done.stdout
-    assert "No file can be made beside the store" in done.stdout
+    assert "Cannot create a file beside the store" in done.stdout
     assert "at work" not in done.stdout
-    assert "run the same command again" in done.stdout
+    assert "rerun the command" in done.stdout
 
 
 FULL = """
@@ -240,5 +240,5 @@ def test_a_folder_in_the_stores_place_is_reported(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreFull, match="folder of the store"):
+    with pytest.raises(StoreFull, match="The store's folder"):
         Store.open(tmp_path / "file" / "muser.db")

@@ -82,8 +82,8 @@ def test_what_cannot_be_promoted_is_refused_and_leaves_no_run(forked: Store, run
     add_samples(forked, "other", [SampleInput(key="s9")], 1)
     fork(forked, run, "other-fork", "other", "s9")
     for names, said in (
-        (["demo/s0"], "it is no fork"),
-        (["demo-fork", "demo-fork-2"], "are forks of one sample"),
+        (["demo/s0"], "it is not a fork"),
+        (["demo-fork", "demo-fork-2"], "are forks of the same sample"),
         (["demo-fork", "other-fork"], "forks of several runs: demo, other"),
         (["demo-fork-3/s2"], "it is failed"),
         (["demo-fork-3"], "no finished fork"),
