@@ -76,7 +76,7 @@ def critic(name: str) -> Node:
 
     async def node(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         critics = runtime.context.critics
-        # A fork keeps the critiques that it does not repeat.
+        # A fork already has the critiques that it does not repeat.
         if any(c.critic == name for c in critiques_of_round(state, critics)):
             return {}
         ask = bind(state, runtime.context.asker, f"critics.{name}")
@@ -109,7 +109,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
 
 
 def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
-    """Where a sample starts, by what it already has. Pure and total, as edge functions must be."""
+    """Where a sample starts, by what it has. Pure and total: a failed edge function is lost on resume."""
 
     def first_node(state: State) -> str | list[str]:
         if state.get("response"):
@@ -156,9 +156,9 @@ def build_machine(
 
 
 def bounded(node: Node, seconds: float | None) -> Node:
-    """The node, begun once more where it hung as a whole: requests are retried where they are made.
+    """The node with a timeout, restarted once if it hangs. Failed requests are retried by the endpoint's client.
 
-    LangGraph's own timeouts and retries watch each node with tasks of their own, which cost more than the node.
+    LangGraph's own timeouts and retries start extra tasks for each node, which cost more than the node itself.
     """
 
     async def act(state: State, runtime: Runtime[Any]) -> Any:
@@ -174,7 +174,8 @@ def bounded(node: Node, seconds: float | None) -> Node:
                 return await node(state, runtime=runtime)
         except TimeoutError as error:
             raise EndpointTimeout(
-                f"no end after {seconds:g} s, twice", todo="raise the model's timeout, or lower concurrency"
+                f"the node did not finish within {seconds:g} s, twice",
+                todo="raise the model's timeout, or lower concurrency",
             ) from error
 
     return act
@@ -190,7 +191,7 @@ def with_context(node: Node, context: Context) -> Node:
 
 
 def build_line(steps: Mapping[str, Step], timeouts: Mapping[str, float] | None = None) -> StateGraph[State, Any]:
-    """Named steps one after the other, for work such as grading that takes samples through no critics."""
+    """A graph of named steps in sequence, for work without critics, such as grading."""
     graph: StateGraph[State, Any] = StateGraph(State, context_schema=object)
     before = START
     for name, step in steps.items():

@@ -1,4 +1,4 @@
-"""One run's calls: what the ledger holds is not asked again, and what is asked is committed as it returns."""
+"""One run's calls: requests in the ledger are not repeated, and each new reply is committed as it arrives."""
 
 import asyncio
 from collections.abc import Mapping
@@ -46,11 +46,12 @@ class Calls:
 
         async def ask(request: Request) -> Reply:
             messages = endpoint.messages(request)
-            # A retried sample draws anew where it has to ask; what an earlier try got of use is found under its seed.
+            # A retried sample uses a new seed for each request it repeats. Usable replies of earlier tries are found
+            # under those tries' seeds.
             for tried in range(self.tries.get(sample, 0) + 1):
                 call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
                 parameters = endpoint.parameters(request, bound, call_seed)
-                # A reply that was taken apart by other marks is another reply.
+                # With other reasoning marks the same text splits differently, so they are part of the request's hash.
                 key = ledger.request_hash(messages, parameters, [revision, *endpoint.settings.reasoning_marks])
                 place = (sample, role, round, request.attempt, key)
                 found = None if reuse == "none" else await ledger.find_call(self._store, *place, others=reuse == "all")
@@ -58,7 +59,7 @@ class Calls:
                     self._progress.reused += 1
                     return found
 
-            # No await stands between the look and the count: calls that begin together cannot both be the last.
+            # No await between the check and the count, so that concurrent calls cannot both pass as the last one.
             if self._most is not None and self._begun >= self._most:
                 raise CallLimit(f"stopped at the limit on calls: {self._most:,}", where=sample)
             self._begun += 1
@@ -85,7 +86,7 @@ class Calls:
                 self._progress.count(reply.usage, reply.seconds)
                 return reply
 
-            # When a sibling critic fails LangGraph cancels this node; the reply that is being paid for is still kept.
+            # If a sibling critic fails, LangGraph cancels this node. The request is paid for, so its reply is kept.
             task = asyncio.create_task(call())
             self._under_way.add(task)
             task.add_done_callback(self._forget)
@@ -95,10 +96,10 @@ class Calls:
 
     def _forget(self, task: asyncio.Task[Reply]) -> None:
         self._under_way.discard(task)
-        # A failure that the cancelled node cannot receive must not be reported by asyncio as lost.
+        # Retrieve the exception: asyncio would log it as never retrieved if the node was cancelled.
         if not task.cancelled():
             task.exception()
 
     async def settle(self) -> None:
-        """Waits for the calls whose nodes were cancelled."""
+        """Waits for calls in flight whose nodes were cancelled."""
         await asyncio.gather(*self._under_way, return_exceptions=True)

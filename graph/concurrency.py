@@ -79,10 +79,10 @@ class ConcurrencyLimit:
 
 
 def adjust(limits: ConcurrencyLimit, reading: Reading) -> ConcurrencyLimit:
-    """The pace after a window; a pure function, and the table above is all it does."""
+    """The limit after a window; a pure function that implements the table above."""
     full = reading.in_flight >= 0.9 * limits.limit
     if not full:
-        # Nothing was tried, so nothing can be judged; the next full window starts anew.
+        # Nothing was tried, so nothing can be judged; the next full window starts over.
         return replace(limits, limiter="samples", before=None)
     if reading.under_way < 0.5 * reading.in_flight:
         return replace(limits, limiter="client", before=None)
@@ -141,7 +141,7 @@ def _grown(limits: ConcurrencyLimit, step: int) -> int:
 
 
 class ConcurrencyController:
-    """Reads a run window by window and keeps its pace; `spent` holds the seconds that each limiter had."""
+    """Measures a run window by window and adjusts its limit; `spent` is limiter → seconds."""
 
     def __init__(
         self,
@@ -188,13 +188,13 @@ class ConcurrencyController:
         )
 
     def _is_over(self, seconds: float, calls: int, told: bool) -> bool:
-        """Latency needs calls to be judged by: two for each sample in flight, begun and ended at this limits."""
+        """Latency needs calls to be judged by: two for each sample in flight, begun and ended at this limit."""
         return seconds >= self._window and (told or self.current.fixed or calls >= 2 * self._progress.in_flight)
 
     async def loads(self) -> dict[str, Load]:
         """What the servers say of themselves now, by address, since two models of a recipe may be at one server."""
         answers = await asyncio.gather(*(server.loads() for server in self._servers))
-        # A service that keeps no metrics is not asked for them all day.
+        # Stop polling servers that have no metrics.
         self._servers = [s for s, told in zip(self._servers, answers, strict=True) if told or s.keeps_metrics]
         return {address: load for told in answers for address, load in told.items()}
 

@@ -1,4 +1,4 @@
-"""A run's identity: the same recipe continues its run, a changed one is refused with the difference shown."""
+"""A run's identity: an unchanged recipe continues its run; a changed one is refused, with the differences shown."""
 
 import platform
 import subprocess
@@ -22,9 +22,9 @@ PACKAGES = (DISTRIBUTION, "langgraph", "langchain-openai", "aiohttp", "pydantic"
 
 
 def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = None) -> Run:
-    """The run to work on: the one asked for, else the latest of this name, else a new one.
+    """The run to continue: the one requested, else the latest of this name, else a new one.
 
-    Raises RunChanged where the run that exists has another identity, unless `new`.
+    Raises RunChanged if the existing run has another identity, unless `new`.
     """
     before = find_run(store, run_id) if run_id else None
     before = before or start_run(store, run, new=new or run_id is not None)

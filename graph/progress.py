@@ -20,7 +20,7 @@ Limiter = Literal["samples", "client", "queue", "kv", "latency", "concurrency", 
 
 @dataclass
 class Progress:
-    """A run's counters, changed in place; whoever shows them reads them when it likes.
+    """A run's counters, updated in place; displays read them at any time.
 
     `done`, `failed` and `total` are of the whole run, tokens and calls of this command, `in_flight` of this moment;
     `nodes` counts the calls under way by the node that made them.
@@ -88,7 +88,7 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last sample ends at this pace; None before the first has ended."""
+        """Seconds until the last sample ends at the current rate; None before the first has ended."""
         if not self.ended_here:
             return None
         return (self.total - self.done - self.failed) * self.elapsed / self.ended_here
@@ -122,7 +122,7 @@ class Summary:
     simulated: bool = False
     """whether the simulated endpoint answered any of its calls"""
     killed: int = 0
-    """worker processes that ended without a word; what they had in flight was taken up by the others, or is pending"""
+    """worker processes that were killed or crashed; other workers resumed their samples, or these are pending"""
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""

@@ -25,7 +25,7 @@ from .inputs import Queries, read_queries, simulated_inputs
 from .progress import Summary
 from .runner import Job, OnProgress, run_job
 from .state import Context
-from .worker_pool import run_crew
+from .worker_pool import run_worker_pool
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ async def run_recipe(
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
 ) -> Summary:
-    """Runs what the recipe asks for and is not finished; `retry` takes the failed samples up again.
+    """Runs the recipe's unfinished samples; with `retry`, also the failed ones.
 
-    The run is `run_id`, else the latest of the recipe's name, else a new one. With `workers` so many processes share
-    it, and join those that are at work on it already.
+    The run is `run_id`, else the latest of the recipe's name, else a new one. `workers` is the number of processes that
+    share it; they join any that already work on it.
 
     `inputs` replaces the recipe's own (the pipeline hands on a stage's responses), `source` tells them from others,
     and `roles` are those that such inputs leave to be called. `models` are the endpoints by the names that roles are
@@ -88,14 +88,14 @@ async def run_recipe(
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
     if inputs is None:
-        # Drawing a hundred thousand personas anew would take a resumed run longer than all else before its first call.
+        # Skipped on resume: drawing 100,000 personas takes longer than everything else before the first call.
         is_drawn = await asyncio.to_thread(count_simulated, store, run.id) >= recipe.samples
         inputs = materials.brought or () if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
     job = replace(job, inputs=inputs, retry=retry, join=workers is not None)
     if workers is None or workers == 1:
         return await run_job(store, job, on_progress=on_progress, stop=stop)
-    return await run_crew(store, job, workers, on_progress=on_progress, stop=stop)
+    return await run_worker_pool(store, job, workers, on_progress=on_progress, stop=stop)
 
 
 async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: Any) -> Summary:
@@ -174,7 +174,7 @@ def load_critics(recipe: Recipe, prompts: PromptSet) -> dict[str, Critic]:
 
 
 def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
-    """Seconds a node may take as a whole: every attempt at twice its model's timeout, to leave room for retries."""
+    """Seconds a node may take in all: twice its model's timeout for each attempt, to leave room for retries."""
     return {node_of(role): 2 * recipe.models[recipe.role(role).name].timeout * (recipe.repairs + 1) for role in roles}
 
 

@@ -1,4 +1,4 @@
-"""Takes many samples through a machine: bounded concurrency, budgets, clean stops, and resuming what is unfinished."""
+"""Runs many samples through a machine: bounded concurrency, budgets, clean stops, and resuming unfinished samples."""
 
 import asyncio
 import gc
@@ -29,9 +29,9 @@ from .progress import Limiter, Progress, StoppedBy, Summary
 from .state import initial_state
 from .tracing import exported_spans
 
-FAN_OUT = 8  # nodes of one sample at work together
-SAME_FAULT = 20  # samples in a row that end in an endpoint's error or a bug: going on would only fail more
-WAIT = 0.5  # seconds between looks at the last samples, where other workers have them
+FAN_OUT = 8  # nodes of one sample running at once; LangGraph's default is no limit
+SAME_FAULT = 20  # samples in a row that end in an endpoint error or a bug before the run stops
+WAIT = 0.5  # seconds between checks on the last samples, while other workers run them
 
 OnProgress = Callable[[Progress], None]
 
@@ -60,9 +60,9 @@ class Job:
 async def run_job(
     store: Store, job: Job, *, on_progress: OnProgress | None = None, stop: asyncio.Event | None = None
 ) -> Summary:
-    """Runs every sample that is not finished. Setting `stop` lets those in flight end and takes no further ones.
+    """Runs every unfinished sample. Setting `stop` lets samples in flight finish and starts no others.
 
-    Raises RunBusy where another process is at work on the run and the job does not join it.
+    Raises RunBusy if another process works on the run and the job does not join it.
     """
     needed = {job.recipe.role(role).model for role in job.roles}
     models = {name: settings for name, settings in job.models.items() if name in needed}
@@ -70,7 +70,7 @@ async def run_job(
         await asyncio.to_thread(prepare, store, job)
         opening = open_endpoints(models, langsmith=job.recipe.langsmith)
         async with opening as endpoints, open_checkpointer(store) as saver:
-            # Before any sample is touched: a dead endpoint or a wrong model name costs nothing.
+            # Before any sample is claimed, so that a dead endpoint or a wrong model name costs nothing.
             await asyncio.gather(*(endpoint.check() for endpoint in endpoints.values()))
             told = {name: endpoint.servers for name, endpoint in endpoints.items()}
             await asyncio.to_thread(note_servers, store, job.run.id, told)
@@ -83,9 +83,9 @@ async def run_job(
 
 @contextmanager
 def collecting_rarely() -> Iterator[None]:
-    """Python looks for cycles after every 700 new objects; a run makes that many for each call, hardly any in cycles.
+    """Runs the garbage collector less often: by default it runs every 700 new objects, about once per call.
 
-    docs/performance.md has what that took.
+    Hardly any of these objects are in cycles. docs/performance.md has the measured cost.
     """
     before = gc.get_threshold()
     gc.freeze()
@@ -171,7 +171,7 @@ class _Running:
             while await self._is_some_left():
                 await self._take_all()
         except ExceptionGroup as group:
-            # The first that could not go on (a full disk, say) speaks for all.
+            # Tasks that meet the same fault, such as a full disk, all raise it: report the first.
             raise group.exceptions[0] from group
         self._count()
         return summarize(
@@ -184,7 +184,7 @@ class _Running:
         )
 
     async def _is_some_left(self) -> bool:
-        """Is a sample to be taken? Waits while others have the last ones, which come back if a worker is killed."""
+        """Are there pending samples? Waits while other workers run the last ones, in case one of them is killed."""
         while True:
             await self._repair()
             counts = self._count()
@@ -196,7 +196,7 @@ class _Running:
                 await asyncio.wait_for(self.stop.wait(), WAIT)
 
     async def _repair(self) -> None:
-        """After a kill: a sample whose final checkpoint is there becomes done without a call, the others wait again."""
+        """After a kill: samples with a final checkpoint become done without a call, the others pending again."""
         left = await asyncio.to_thread(abandoned, self.store, self.job.run.id)
         for sample_id in left:
             state = await self._state(sample_id)
@@ -218,13 +218,13 @@ class _Running:
         await self.calls.settle()
 
     def _staff(self, group: asyncio.TaskGroup, limit: int) -> None:
-        """Opens slots up to the limit; those above it close by themselves once their sample has ended."""
+        """Starts tasks up to the limit; tasks above it end after their current sample."""
         while self.slots < limit and not self.all_taken:
             self.slots += 1
             group.create_task(self._fill())
 
     async def _fill(self) -> None:
-        """Takes one sample after the other."""
+        """Runs one sample after another."""
         try:
             while self.slots <= self.controller.current.limit and not self._must_stop():
                 taken = await samples.take_pending(self.store, self.job.run.id, 1, self.worker)
@@ -263,13 +263,14 @@ class _Running:
         config["max_concurrency"] = FAN_OUT
         if trace.tries:
             self.calls.tries[trace.id] = trace.tries
+        # None makes LangGraph resume from the thread's latest checkpoint; any other input would start the graph over.
         start = None if self.saver.last_id(trace.id) else initial_state(trace)
         try:
             state = await self.app.ainvoke(start, config, context=self.context, durability="sync")
             if not state.get("done"):
-                raise MachineError("the machine came to rest before the sample was done", where=trace.id)
+                raise MachineError("the graph ended before the sample was done", where=trace.id)
         except StoreError:
-            # No sample's fault: what is in flight is taken up again once the store can be used.
+            # Not the sample's fault: samples in flight stay marked running and resume once the store works again.
             raise
         except CallLimit as error:
             self.stopped_by, self.stop_cause = "calls", error.what
@@ -278,7 +279,7 @@ class _Running:
         except MuserError as error:
             await self._fail(trace.id, error, _node_that_raised(error))
             return
-        except Exception as error:  # noqa: BLE001 - a bug that one sample meets must not end the others
+        except Exception as error:  # noqa: BLE001 - a bug in one sample must not stop the others
             log = Path(self.job.recipe.output) / "logs" / "bugs.log"
             bug = await asyncio.to_thread(log_bug, log, trace.id, error)
             await self._fail(trace.id, bug, _node_that_raised(error))
@@ -293,7 +294,7 @@ class _Running:
         if isinstance(error, EndpointError | MachineError):
             self.faults_in_a_row += 1
         if isinstance(error, EndpointUnreachable) or self.faults_in_a_row >= SAME_FAULT:
-            # Not this sample's fault: it waits until the endpoint is back, or the bug mended.
+            # Not this sample's fault: it stays pending until the endpoint is back or the bug is fixed.
             cause: StoppedBy = "endpoint" if isinstance(error, EndpointError) else "bug"
             self.stopped_by, self.stop_cause = self.stopped_by or cause, str(error)
             await self._record(sample_id, state, status="pending")
@@ -303,13 +304,13 @@ class _Running:
         self.progress.ended_here += 1
 
     async def _state(self, sample_id: str) -> dict[str, Any]:
-        """What a sample that did not come to its end has: its last checkpoint, and what nodes wrote on top of it."""
+        """The state of an unfinished sample: its last checkpoint, plus the writes of nodes that finished after it."""
         values: dict[str, Any] = (await self.app.aget_state(_config(sample_id))).values
         return values
 
     async def _record(self, sample_id: str, state: Mapping[str, Any], **outcome: Any) -> None:
         order = list(self.job.recipe.critics)
-        # Parallel nodes write in the order of their names; people read in the order of the recipe.
+        # LangGraph applies parallel nodes' writes in the order of their names; readers expect the recipe's order.
         critiques = sorted(state.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
         drop = self.job.recipe.history == "drop" and outcome["status"] == "done"
         await samples.record_sample(
@@ -323,7 +324,10 @@ class _Running:
 
 
 def _node_that_raised(error: BaseException) -> str | None:
-    """As LangGraph noted it. The snapshot's tasks also hold the errors of cancelled siblings and of earlier tries."""
+    """The node in LangGraph's note on the exception (langgraph/pregel/_retry.py).
+
+    The snapshot's tasks are no use here: they also hold errors of cancelled siblings and of earlier tries.
+    """
     found = re.search(r"During task with name '(.+?)' and id", "\n".join(getattr(error, "__notes__", ())))
     return found[1] if found else None
 

@@ -12,8 +12,8 @@ from ..core.installation import install_hint
 async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[None]:
     """Sends spans of LangGraph's nodes and the chat models' calls to `collector` by OTLP over HTTP, texts included.
 
-    A collector that is away costs its spans and never a sample. None: nothing is imported and nothing sent. Headers
-    for a collector that asks for a key come from OTEL_EXPORTER_OTLP_HEADERS, and what spans may show from
+    If the collector is down, spans are lost but samples are not. None: nothing is imported or sent. Headers for a
+    collector that needs a key come from OTEL_EXPORTER_OTLP_HEADERS, and what spans may show from
     OpenInference's variables such as OPENINFERENCE_HIDE_INPUTS. Raises SettingsError where the extra `otel` is missing.
     """
     if collector is None:
@@ -37,5 +37,5 @@ async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[No
         yield
     finally:
         instrumentor.uninstrument()
-        # Sends what waits, which takes as long as the collector does.
+        # Sends the queued spans, in a thread because it blocks until the collector answers.
         await asyncio.to_thread(provider.shutdown)

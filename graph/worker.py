@@ -22,8 +22,8 @@ from .worker_pool import EVERY
 
 
 def main() -> int:
-    """Reads what to do, does it, and says how it ended. The exit code is 0 where it said so."""
-    # What critics named by import path print must not be taken for reports.
+    """Reads a task, runs it and reports the end. The exit code is 0 if the run ended without a MuserError."""
+    # Redirect stdout to stderr, so that what imported critics print is not read as a report.
     reports = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.path.append(str(Path.cwd()))
@@ -64,14 +64,14 @@ def _job(store: Store, task: dict[str, Any]) -> Job:
     recipe = Recipe(**task["recipe"], folder=Path(task["folder"]))
     run = find_run(store, task["run"])
     if run is None:
-        raise InputError(f"there is no run {task['run']} any more", where=str(store.path))
+        raise InputError(f"run {task['run']} no longer exists", where=str(store.path))
     models = {name: ModelSettings(**settings) for name, settings in task["models"].items()}
     materials = Materials.load(recipe, own_inputs=False)
     return replace(build_job(recipe, run, materials, task["roles"], models, task["revisions"]), join=True)
 
 
 def _obey(orders: FileIO, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """The next line says stop; where it is the end, the pool is gone."""
+    """Stops at the next line, which is `stop`, or at the end of the input, which means that the pool is gone."""
     orders.readline()
     loop.call_soon_threadsafe(stop.set)
 
@@ -88,7 +88,7 @@ def _report(reports: TextIO, **said: Any) -> None:
         reports.write(json.dumps(said) + "\n")
         reports.flush()
     except BrokenPipeError:
-        # The pool is gone: what is in flight ends all the same.
+        # The pool is gone. Samples in flight finish anyway.
         return
 
 

@@ -1,8 +1,8 @@
 """Several worker processes on one run: started, stopped, and added up.
 
-They share the store and nothing else: a sample belongs to whoever claims it, and one that is killed gives back what it
-had and is replaced. A worker (worker.py) reads what to do on its stdin, one JSON object, then `stop`; it says how far
-it is on its stdout, a JSON object a line. A worker whose stdin ends has lost its pool, and stops as well.
+They share only the store. A sample belongs to the worker that claims it; if a worker is killed, its samples become
+pending and another worker replaces it. A worker (worker.py) reads its task from stdin as one JSON object, then `stop`;
+it reports progress on stdout, one JSON object per line. If its stdin closes, the pool is gone and it stops too.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from ..store.records.workers import at_work
 from .progress import Progress, StoppedBy, Summary
 from .runner import Job, OnProgress, count_samples, prepare, summarize
 
-REPLACEMENTS = 3  # processes that take a killed worker's place, one after the other: what kills four kills the next
+REPLACEMENTS = 3  # replacements for a killed worker, one after another: what kills four would kill a fifth
 EVERY = 0.5  # seconds between reports of a worker
 LONGEST = 2**20  # bytes of a line
-# -P: the folder that one happens to be in must not come before the standard library.
+# -P keeps the current folder from shadowing the standard library.
 COMMAND = (sys.executable, "-P", "-m", "muser.graph.worker")
 
 
 @dataclass
 class _Worker:
-    """A worker as its pool knows it: what it has said so far."""
+    """A worker as the pool sees it: what it has reported so far."""
 
     process: asyncio.subprocess.Process
     counted: dict[str, Any] = field(default_factory=dict)
@@ -40,16 +40,16 @@ class _Worker:
 
     @property
     def was_killed(self) -> bool:
-        """Did it end without a word, by a signal? One that crashed would crash again."""
+        """Did a signal end it before it reported? A worker that crashed is not replaced: it would crash again."""
         return not self.ended and not self.error and (self.process.returncode or 0) < 0
 
 
-async def run_crew(
+async def run_worker_pool(
     store: Store, job: Job, size: int, *, on_progress: OnProgress | None = None, stop: asyncio.Event | None = None
 ) -> Summary:
-    """Takes a job to its end with `size` processes, which share its concurrency. As `run_job` otherwise.
+    """`run_job` with `size` processes, which share the job's concurrency.
 
-    Cancelling it kills them, which loses no finished call.
+    Cancelling it kills them; no finished call is lost.
     """
     progress = Progress(job.run.id)
     with at_work(store, job.run.id, join=True):
@@ -79,13 +79,13 @@ async def run_crew(
 
 
 def _widest(caches: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    """Each server's counts by the worker that saw most of it: they count what all workers ask."""
+    """Each server's counts from the worker that saw the most: the server counts the requests of all workers."""
     counts = sorted((item for cache in caches for item in cache.items()), key=lambda item: item[1]["queries"])
     return dict(counts)
 
 
 def share_recipe(recipe: Recipe, size: int) -> list[Recipe]:
-    """The recipe for each worker: what may be in flight is divided, and nobody has nothing to do."""
+    """The recipe for each worker: concurrency is divided, and every worker gets at least one sample in flight."""
     auto = recipe.concurrency == "auto"
     whole = recipe.max_concurrency if recipe.concurrency == "auto" else recipe.concurrency
     size = min(size, whole)
@@ -111,7 +111,7 @@ def _describe(store: Store, job: Job, recipe: Recipe) -> str:
 
 @asynccontextmanager
 async def _ended_with_us() -> AsyncIterator[list[_Worker]]:
-    """The workers that are started inside; none outlives the block."""
+    """The workers started inside the block; none outlives it."""
     workers: list[_Worker] = []
     try:
         yield workers
@@ -130,7 +130,7 @@ async def _follow(
     on_progress: OnProgress | None,
     stop: asyncio.Event,
 ) -> None:
-    """Until the last worker has ended: passes a stop on, and keeps the progress at what they have done together."""
+    """Until the last worker has ended, forwards a stop and keeps the progress at the sum of all workers."""
     places = [asyncio.create_task(_fill_place(line, workers, stop)) for line in lines]
     stopping = asyncio.create_task(_pass_on(stop, workers))
     try:
@@ -149,10 +149,10 @@ async def _follow(
 
 
 async def _fill_place(line: str, workers: list[_Worker], stop: asyncio.Event) -> None:
-    """A worker that does what the line says; one that is killed is replaced, unless the run is to stop."""
+    """Starts a worker for this task; replaces it if it is killed, unless the run is stopping."""
     pipe = asyncio.subprocess.PIPE
     for _ in range(1 + REPLACEMENTS):
-        # A session of its own: Ctrl-C is for the pool alone, which tells its workers to stop.
+        # A separate session, so that Ctrl-C reaches only the pool, which then tells its workers to stop.
         process = await asyncio.create_subprocess_exec(
             *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True, limit=LONGEST
         )
@@ -165,7 +165,7 @@ async def _fill_place(line: str, workers: list[_Worker], stop: asyncio.Event) ->
 
 
 async def _listen(worker: _Worker, stop: asyncio.Event) -> None:
-    """Takes in what a worker says until it has ended; an error of one stops them all."""
+    """Reads a worker's reports until it ends; an error in one worker stops them all."""
     while worker.process.stdout and (line := await worker.process.stdout.readline()):
         # A kill may cut the last line.
         with suppress(ValueError):
@@ -186,7 +186,7 @@ async def _pass_on(stop: asyncio.Event, workers: list[_Worker]) -> None:
 
 
 async def _say(process: asyncio.subprocess.Process, line: str) -> None:
-    # One that has ended needs no telling.
+    # The worker may have ended already.
     with suppress(ConnectionError):
         if process.stdin:
             process.stdin.write(f"{line}\n".encode())

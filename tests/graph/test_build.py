@@ -234,6 +234,6 @@ async def test_a_node_that_hangs_is_begun_once_more(hangs: int, ends: int | None
     if ends:
         assert await act == {"round": ends}
         return
-    with pytest.raises(EndpointTimeout, match=r"no end after 0\.05 s, twice"):
+    with pytest.raises(EndpointTimeout, match=r"did not finish within 0\.05 s, twice"):
         await act
     assert len(begun) == 2
