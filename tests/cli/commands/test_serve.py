@@ -112,7 +112,7 @@ def test_it_says_where_the_model_is_and_how_to_use_it_and_ctrl_c_stops_all(start
     assert (recipe.models["main"].base_url, recipe.models["main"].model) == (url, "main-base")
     assert "main is up after" in said
     assert "output/logs/main-base.log" in said
-    assert "asks for no key" in said
+    assert "needs no key" in said
     assert "stopped in" in err
     assert all(map(is_gone, servers))
     assert running(tmp_path / "output" / "servers") == []
