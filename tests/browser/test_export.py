@@ -142,7 +142,7 @@ def test_two_runs_are_compared_down_to_the_words(compared: str, watched: Open) -
     assert page.locator("#count").inner_text() == "25 of 25 pairs"
     safety = page.locator("table").first.locator("tr", has_text="safety")
     assert safety.locator("td").nth(2).inner_text() == "1"
-    page.get_by_label("only where a verdict differs").check()
+    page.get_by_label("only pairs whose verdicts differ").check()
     assert page.locator("ol.samples li").all_inner_texts()[0].endswith("safety: revise → pass")
     assert page.locator("#count").inner_text() == "1 of 25 pairs"
     page.locator("ol.samples a").click()
@@ -170,6 +170,6 @@ def test_what_was_redacted_says_so(store: Path, watched: Open) -> None:
     address = write(store, "clinic", "--redact=query,reasoning")
     page = watched(address)
     page.goto(address)
-    assert page.get_by_text("Left out by whoever wrote this file: query, reasoning.").is_visible()
+    assert page.get_by_text("Redacted by the author of this file: query, reasoning.").is_visible()
     page.goto(f"{address}#clinic/s000002")
     assert page.get_by_text("[redacted]").first.is_visible()
