@@ -18,8 +18,8 @@ from ..core.types import Ask, Critic, Critique, Request
 from ..prompts.templates import PromptSet
 from .replies import ask_json
 
-# The rationale comes first, so that the verdict follows from it and not the reverse; its length is bounded
-# because a grammar-constrained model that never ends its string would otherwise run into the token limit.
+# The rationale comes first, so that the verdict follows from it and not the reverse. Its length is bounded because
+# a model under a grammar may never close the string, and would write until the token limit.
 CRITIQUE_SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {
@@ -52,26 +52,28 @@ class ImportedCritic:
     digest: str
 
     async def __call__(self, query: str, answer: str, ask: Ask) -> Critique:
-        """Raises CriticError for whatever the function raises, and where it returns no critique."""
+        """Raises CriticError if the function raises anything but a MuserError, or returns no critique."""
         try:
             value = await self.function(query, answer, ask)
         except MuserError:
             raise
         except Exception as error:
             what = f"critic {self.name} raised {type(error).__name__}: {error}"
-            raise CriticError(what, where=self.path) from error
+            raise CriticError(
+                what, where=self.path, todo="fix the critic's code; `muser retry` repeats the sample"
+            ) from error
         if not isinstance(value, Critique):
             what = f"critic {self.name} returned {type(value).__name__}, not a Critique"
-            raise CriticError(what, where=self.path)
+            raise CriticError(what, where=self.path, todo="return a muser.core.types.Critique")
         return value.model_copy(update={"critic": self.name})
 
 
 def imported_critic(name: str, path: str) -> ImportedCritic:
-    """Raises SettingsError where the path leads to nothing that can be a critic, or to code without a digest."""
+    """Raises SettingsError if the path names no usable critic, or code that no digest can be made of."""
     place, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(place)
-    # A module's own code runs here: whatever it raises is told as the recipe's problem.
+    # Importing runs the module's own code: any exception from it is a problem of the recipe.
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
         raise SettingsError(f"cannot import {path} ({kind}{error})") from error
@@ -85,7 +87,7 @@ def imported_critic(name: str, path: str) -> ImportedCritic:
 
 
 def _faults(function: object) -> Iterator[str]:
-    """What keeps an object from being called as a critic."""
+    """Reasons why an object cannot be called as a critic."""
     if not callable(function):
         yield f"is of type {type(function).__name__} and cannot be called"
         return
@@ -94,7 +96,7 @@ def _faults(function: object) -> Iterator[str]:
     try:
         signature = inspect.signature(function)
     except ValueError:
-        # Extension modules need not tell.
+        # Functions of extension modules may have no signature to inspect.
         return
     try:
         signature.bind("", "", None)
@@ -103,9 +105,9 @@ def _faults(function: object) -> Iterator[str]:
 
 
 def _code_digest(path: str, module: ModuleType, function: Critic) -> str:
-    """Digest of the module that is named and of the one that defines the function, where that is another.
+    """Digest of the named module and, if the function is defined in another one, of that module too.
 
-    Covers these files and not what they import. A module without source has to give a `version`.
+    It covers these files but not what they import. A module without source must define a `version`.
     """
     inner: object = function
     while isinstance(inner, functools.partial):
@@ -117,8 +119,8 @@ def _code_digest(path: str, module: ModuleType, function: Critic) -> str:
     version = getattr(function, "version", getattr(module, "version", None))
     if version is None:
         raise SettingsError(
-            f"{path}: the source cannot be read, so that changes of it would go unnoticed; give the function or its"
-            " module a version"
+            f"{path}: the source cannot be read, so changes to it would go unnoticed; give the function or its"
+            " module a version attribute"
         )
     return digest({path: str(version)})
 
@@ -127,7 +129,7 @@ _SOURCES: WeakKeyDictionary[ModuleType, str | None] = WeakKeyDictionary()
 
 
 def _source(module: ModuleType) -> str | None:
-    """A module's source as it was when a critic was first imported from it: an edit has no effect on this process."""
+    """A module's source when a critic was first imported from it; later edits do not affect this process."""
     if module not in _SOURCES:
         try:
             _SOURCES[module] = inspect.getsource(module)

@@ -18,7 +18,7 @@ GRADE_SCHEMA: dict[str, JsonValue] = {
 async def grade(
     conversation: str, *, item: int, points: float, criterion: str, prompt: Prompt, ask: Ask, repairs: int = 0
 ) -> Grade:
-    """Grades one item. A judge that gave no usable reply leaves `met` None: that is no verdict."""
+    """Grades one item. If the judge gives no usable reply, `met` is None: the item counts as not judged."""
     messages = prompt.render(conversation=conversation, points=points, criterion=criterion)
     try:
         data = await ask_json(Request(messages=messages, output_schema=GRADE_SCHEMA), ask, repairs)

@@ -7,7 +7,7 @@ from .replies import ask_text
 
 
 async def simulate(persona: Persona, tables: AttributeTables, prompt: Prompt, ask: Ask, repairs: int = 0) -> str:
-    """The query, without the quotation marks that models like to put around it."""
+    """The query, without the quotation marks that models often put around it."""
     reply = await ask_text(Request(messages=prompt.render(**tables.describe(persona))), ask, repairs)
     query = reply.text.strip()
     quoted = len(query) > 1 and query[0] + query[-1] in ('""', "“”")

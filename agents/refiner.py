@@ -20,9 +20,9 @@ async def refine(
     ask: Ask,
     repairs: int = 0,
 ) -> Refinement:
-    """Rewrites `answer` by the critiques of this round.
+    """Rewrites `answer` according to this round's critiques.
 
-    The reasoning is composed of that of the `first` response and of all plans, those of `earlier` rounds too.
+    The reasoning is composed of the `first` response's reasoning and all plans, including those of `earlier` rounds.
     """
     messages = prompts.refiner_messages(query=query, answer=answer, critiques=critiques)
     reply = await ask_text(Request(messages=messages), ask, repairs)
@@ -33,8 +33,8 @@ async def refine(
 def compose_reasoning(initial: str, critiques: Sequence[Critique]) -> str:
     """Initial reasoning, then each critic's plans, then the closing "Now, answer.".
 
-    Critics stand in the order of the last round's critiques, and each has every plan that asked for a revision, in the
-    order of its rounds. Its last `pass` stands only where it never asked for one. No plan stands twice.
+    Critics are in the order of the last round's critiques. Each contributes every plan with the verdict `revise`, in
+    the order of the rounds; a critic that never asked for a revision contributes its last plan. No plan is repeated.
     """
     opening = initial.strip().removesuffix(CLOSING).rstrip()
     last = max((critique.round for critique in critiques), default=1)

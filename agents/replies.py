@@ -1,19 +1,19 @@
-"""Is a model's reply of use? Says how not, and asks again a bounded number of times.
+"""Decides whether a model's reply is usable, and retries unusable ones a bounded number of times.
 
-| outcome | how it is recognised | what follows |
+| outcome | how it is recognised | what happens |
 |---|---|---|
-| ok | none of those below | it is used |
-| prose | words around one JSON object of the schema, and no second one that differs | the object is used |
-| truncated | the token limit ended it | the same request, another seed |
-| whitespace | the token limit ended a run of white space (the loop of JSON mode) | the same |
-| unclosed_reasoning | there is reasoning and no answer | the same |
-| empty | neither | the same |
-| malformed | a schema was asked for and no such JSON can be told in it | it is shown back with the fault |
-| wrong_schema | JSON, and not of that schema | the same |
-| refusal | the server's content filter ended it | the sample fails |
+| ok | none of those below | the reply is used |
+| prose | text around exactly one JSON object that fits the schema (repeats of it allowed) | the object is used |
+| truncated | cut off at the token limit | retried with another seed |
+| whitespace | a run of white space up to the token limit (the loop of JSON mode) | retried with another seed |
+| unclosed_reasoning | reasoning without an answer | retried with another seed |
+| empty | neither reasoning nor an answer | retried with another seed |
+| malformed | a schema was requested, and no JSON that fits it was found | retried with the reply and the fault shown |
+| wrong_schema | JSON that does not fit the schema | retried with the reply and the fault shown |
+| refusal | stopped by the server's content filter | the sample fails |
 
-After the last attempt the reply is a `ReplyError` and the sample fails. Every reply's text is kept in the ledger under
-its outcome, so that outcomes are counted by role and none is counted as a verdict.
+If the last attempt is unusable too, a `ReplyError` fails the sample. The ledger keeps every reply's text with its
+outcome, so that outcomes are counted by role and an unusable reply never counts as a verdict.
 """
 
 import json
@@ -28,26 +28,26 @@ from ..core.errors import ReplyError
 from ..core.surrogates import replace_surrogates
 from ..core.types import Ask, Message, Outcome, Reply, Request
 
-LOOP = 40  # white-space characters at the end of a cut reply that no JSON writer needs
-SHOWN_BACK = 2000  # characters of a faulty reply that the repair call repeats
-PLACES = 64  # in a text around JSON that are tried as the beginning of an object
+LOOP = 40  # white-space characters at the end of a truncated reply: more than any JSON formatting needs
+SHOWN_BACK = 2000  # characters of an unusable reply that the repair call quotes
+PLACES = 64  # positions in a text that are tried as the start of a JSON object
 OPENING = re.compile(r'\{\s*"')
-# Grammars let a weak model write raw control characters into a string; they do no harm there.
+# Grammars let a weak model write raw control characters into a string; strict=False accepts them.
 _JSON = json.JSONDecoder(strict=False)
 
 
 def classify(reply: Reply, schema: dict[str, Any] | None = None) -> Outcome:
-    """How a reply ended; a pure function, so the ledger records it as the call returns."""
+    """A reply's outcome. A pure function, so that the ledger can record it as soon as the call returns."""
     return _inspect(reply, schema)[0]
 
 
 async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
-    """The first reply of use out of `repairs` + 1 attempts. Raises ReplyError, and what `ask` raises."""
+    """The first usable reply of up to `repairs` + 1 attempts. Raises ReplyError, and what `ask` raises."""
     return (await _ask(request, ask, repairs))[0]
 
 
 async def ask_json(request: Request, ask: Ask, repairs: int) -> dict[str, Any]:
-    """The first reply that is JSON of the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
+    """The first reply whose JSON fits the request's schema, parsed. Raises ReplyError, and what `ask` raises."""
     data: dict[str, Any] = (await _ask(request, ask, repairs))[1]
     return data
 
@@ -74,7 +74,7 @@ def _useless(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
     )
 
 
-_UNHEEDED = "see by `muser check RECIPE --probe` whether the server honours json_schema; if not, structured: prompt"
+_UNHEEDED = "run `muser check RECIPE --probe`: if the server ignores json_schema, set structured: prompt"
 _ADVICE: dict[Outcome, str] = {
     "truncated": "raise the model's max_tokens",
     "whitespace": "serve with structured outputs' disable_any_whitespace, or raise repairs",
@@ -87,7 +87,7 @@ _ADVICE: dict[Outcome, str] = {
 
 
 def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str, Any]:
-    """(outcome, the fault in words where showing it back may help, the parsed JSON)."""
+    """(outcome, the fault in words if showing it to the model may help, the parsed JSON)."""
     text = reply.text.strip()
     if reply.finish_reason == "content_filter":
         return "refusal", "", None
@@ -105,7 +105,7 @@ def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str,
 
 
 def _read(text: str, validator: Validator) -> tuple[Outcome, str, Any]:
-    """As `_inspect`, of a text that should be one JSON value. Raises RecursionError."""
+    """Like `_inspect`, for a text that should be one JSON value. Raises RecursionError."""
     try:
         data = _JSON.decode(text)
     except ValueError as error:
@@ -120,9 +120,9 @@ def _read(text: str, validator: Validator) -> tuple[Outcome, str, Any]:
 
 
 def _objects(text: str) -> list[Any]:
-    """The JSON objects that stand in a text, outermost ones only; none where too many places might begin one.
+    """The outermost JSON objects in a text; none if too many positions could start one.
 
-    Each place costs at most one pass over the text, so their number is bounded: the time stays linear in the text.
+    Each position costs at most one pass over the text, so a bound on their number keeps the time linear.
     """
     found: list[Any] = []
     place = 0

@@ -1,4 +1,4 @@
-"""The attribute tables: what each of a persona's seven attributes can be, how often, and in which words."""
+"""The attribute tables: the values of a persona's seven attributes, their weights, and their words in the prompt."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ATTRIBUTES = tuple(Persona.model_fields)
 
 
 class Choice(Value):
-    """One value of an attribute: the short name that personas hold, and the words that the persona prompt gets."""
+    """One value of an attribute: the short name that personas store, and the words that go into the persona prompt."""
 
     value: str
     text: str
@@ -24,25 +24,25 @@ class Choice(Value):
 
 
 class AttributeTables(Value):
-    """The choices of every attribute, in the file's order; `digest` changes with anything that changes a query."""
+    """The choices of every attribute, in the file's order; `digest` changes with everything that can change a query."""
 
     choices: dict[str, tuple[Choice, ...]]
     digest: str
 
     def describe(self, persona: Persona) -> dict[str, str]:
-        """Attribute → the words for the prompt; a value that the tables do not have speaks for itself."""
+        """Attribute → the words for the prompt; a value that is not in the tables is used as it is."""
         texts = {name: {choice.value: choice.text for choice in choices} for name, choices in self.choices.items()}
         return {name: texts[name].get(value, value) for name, value in persona.model_dump().items()}
 
 
 def draw_persona(tables: AttributeTables, seed: int) -> Persona:
-    """One value of every attribute by its weight; each is drawn by itself, so a changed table changes no other draw."""
+    """One value of every attribute, drawn by weight and independently: a changed table changes no other draw."""
     return Persona(**{name: _draw(tables.choices[name], derive_seed(seed, name)) for name in ATTRIBUTES})
 
 
 def _draw(choices: tuple[Choice, ...], seed: int) -> str:
     bounds = list(accumulate(choice.weight for choice in choices))
-    # A seed is uniform over [0, 2**31), and unlike `random` it is the same in every version of Python.
+    # Seeds are uniform over [0, 2**31), and unlike `random` this draw is the same in every version of Python.
     return choices[bisect_right(bounds, seed / 2**31 * bounds[-1])].value
 
 
@@ -93,7 +93,7 @@ def _entry(value: str, given: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     if given is None or (isinstance(given, str) and given.strip()):
         return
     if not isinstance(given, dict):
-        yield (value,), "must be a text, or text and weight"
+        yield (value,), "must be text, or a mapping with text and weight"
         return
     for key in given:
         if key not in ("text", "weight"):
@@ -102,4 +102,4 @@ def _entry(value: str, given: Any) -> Iterator[tuple[tuple[str, ...], str]]:
     if not isinstance(text, str) or not text.strip():
         yield (value, "text"), "must be text"
     if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
-        yield (value, "weight"), "must be a number, 0 or more"
+        yield (value, "weight"), "must be a number, at least 0"

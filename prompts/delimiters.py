@@ -1,4 +1,4 @@
-"""What marks the parts of a prompt, tags and turns: values cannot bring their own."""
+"""Escapes the tags and turns that mark the parts of a prompt, so that values cannot forge them."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import Any
 from ..core.characters import BIDI, INVISIBLE
 
 _TAG = re.compile(r"</?([A-Za-z][\w-]*)")
-# Possessive, so that long runs of white space cost linear time.
+# Possessive quantifiers (`*+`), so that long runs of white space cost linear time.
 _GAP = rf"[\s{BIDI}{INVISIBLE}]*+"
 _AROUND = rf"[ \t*_#{BIDI}{INVISIBLE}]*+"
 _TURN = re.compile(
@@ -22,7 +22,7 @@ def tags_of(template: str) -> frozenset[str]:
 
 
 def escape_tags(value: Any, tags: Iterable[str]) -> Any:
-    """The value with `&lt;` for the `<` of these tags, in every text of it."""
+    """The value with `&lt;` in place of the `<` of these tags, in all of its texts."""
     if not tags:
         return value
     if isinstance(value, str):
@@ -34,5 +34,5 @@ def escape_tags(value: Any, tags: Iterable[str]) -> Any:
 
 
 def quote_turns(text: str) -> str:
-    """The text with `> ` before each line that reads like the beginning of a turn, such as `assistant: …`."""
+    """The text with `> ` before each line that looks like the start of a turn, such as `assistant: …`."""
     return _TURN.sub("> ", text)

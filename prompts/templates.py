@@ -1,4 +1,4 @@
-"""Prompt files: Markdown with Jinja variables, compiled once, checked as they are loaded, rendered into messages."""
+"""Prompt files: Markdown with Jinja variables, checked and compiled when loaded, and rendered into messages."""
 
 import re
 import traceback
@@ -20,7 +20,8 @@ from ..core.recipe import Recipe
 from ..core.types import Critique, Message, PromptFile
 from .delimiters import escape_tags, tags_of
 
-# The variables of each role's file, then those it must use: a review of an answer it never saw reads like any other.
+# The variables that each role's file may use, then those it must use: a critic that never saw the answer would still
+# write a review, and nobody would notice.
 VARIABLES: dict[str, tuple[str, str]] = {
     "persona": ("identity region condition intent vagueness completeness style", ""),
     "responder": ("query", "query"),
@@ -30,7 +31,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "judge": ("conversation points criterion", "conversation points criterion"),
 }
 TAILS = frozenset({"critics", "refiner"})
-# What a template is tried on as it is loaded, so that it does not fail in the middle of a run.
+# Values for a trial rendering when a template is loaded, so that it does not fail in the middle of a run.
 PROBES: dict[str, Any] = {
     "points": 1.0,
     "critiques": [Critique(critic="x", verdict="pass", rationale="x").model_dump()],
@@ -39,7 +40,8 @@ PROBES: dict[str, Any] = {
 HEADING = re.compile(r"^# (System|User)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 OPENING_COMMENT = re.compile(r"\s*\{#.*?#\}", re.DOTALL)
 
-# Values are only ever values: they are not parsed, cannot reach Python's internals and change nothing.
+# Model output enters only as values: never parsed as a template, without access to Python's internals (the sandbox;
+# jinja.palletsprojects.com/en/stable/sandbox) and unable to change anything (immutable).
 _JINJA = ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
 )
@@ -48,7 +50,7 @@ _JINJA.globals.clear()
 
 @dataclass(frozen=True)
 class Section:
-    """One message of a prompt: its template, and the line of the file that the template begins in."""
+    """One message of a prompt: its template, and the line of the file where the template starts."""
 
     role: Literal["system", "user"]
     template: jinja2.Template
@@ -57,7 +59,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Prompt:
-    """One compiled file. Its sections start with the lines `# System` and `# User`; without them all is the user's."""
+    """One compiled file. The lines `# System` and `# User` start its sections; without them all is the user's."""
 
     name: str
     file: Path
@@ -65,10 +67,10 @@ class Prompt:
     sections: tuple[Section, ...]
     origin: PromptFile
     tags: frozenset[str]
-    """Those that mark the parts of the prompt; in values they are escaped."""
+    """The tags that mark the prompt's parts; they are escaped in values."""
 
     def render(self, **values: Any) -> tuple[Message, ...]:
-        """The messages, the user's last. Raises PromptError where a template cannot deal with the values."""
+        """The messages, the user's last. Raises PromptError if a template fails on the values."""
         return tuple(Message(role=section.role, content=self._fill(section, values)) for section in self.sections)
 
     def _fill(self, section: Section, values: dict[str, Any]) -> str:
@@ -83,7 +85,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Every prompt of a recipe; `critics` holds those that have a file, each the tail after `shared`."""
+    """Every prompt of a recipe; `critics` holds the prompts of critics with a file, each a tail after `shared`."""
 
     persona: Prompt
     responder: Prompt
@@ -113,25 +115,25 @@ class PromptSet:
         return {prompt.name: prompt.origin for prompt in self.read_by(roles)}
 
     def critic_messages(self, name: str, *, query: str, answer: str) -> tuple[Message, ...]:
-        """What the critic of this name is asked."""
+        """The messages for the critic of this name."""
         tail = self.critics[name].render(critic=name)
         return with_tail(self.shared.render(query=query, answer=answer), tail[0].content)
 
     def refiner_messages(self, *, query: str, answer: str, critiques: Sequence[Critique]) -> tuple[Message, ...]:
-        """What the refiner is asked."""
+        """The messages for the refiner."""
         # Plain data, so that a template reaches no method of a model class.
         tail = self.refiner.render(critiques=[critique.model_dump() for critique in critiques])
         return with_tail(self.shared.render(query=query, answer=answer), tail[0].content)
 
 
 def with_tail(shared: tuple[Message, ...], tail: str) -> tuple[Message, ...]:
-    """The shared messages with `tail` after the last of them: a prefix that a server's cache holds once for all."""
+    """The shared messages with `tail` appended to the last: a server's prefix cache holds the shared part once."""
     *before, last = shared
     return (*before, Message(role=last.role, content=f"{last.content}\n\n{tail}"))
 
 
 def load_prompts(recipe: Recipe) -> PromptSet:
-    """Every prompt of the recipe. Raises one PromptError for all that is wrong with any of them."""
+    """Every prompt of the recipe. Raises one PromptError with the problems of all prompts."""
     files = {role: getattr(recipe.prompts, role) for role in ("persona", "responder", "shared", "refiner", "judge")}
     tails = {f"critics.{name}": critic.prompt for name, critic in recipe.critics.items() if critic.prompt}
     prompts: dict[str, Prompt] = {}
@@ -143,7 +145,8 @@ def load_prompts(recipe: Recipe) -> PromptSet:
             problems.append(error.what)
     if problems:
         raise PromptError("\n".join(problems))
-    # They are read as one text, whose first part must be the same for all of them.
+    # Shared prompt and tail form one text, so both need the same set of tags; and because the shared part must be
+    # byte-identical for all roles, every role gets the tags of all tails.
     joined = ["shared", "refiner", *tails]
     tags = frozenset[str]().union(*(prompts[role].tags for role in joined))
     prompts |= {role: replace(prompts[role], tags=tags) for role in joined}
@@ -152,9 +155,9 @@ def load_prompts(recipe: Recipe) -> PromptSet:
 
 
 def load_prompt(file: str, folder: Path, role: str) -> Prompt:
-    """A role's prompt: the file in `folder`, else the one that ships with muser. `role` may read `critics.NAME`.
+    """A role's prompt: the file in `folder`, else the one that ships with muser. `role` can be `critics.NAME`.
 
-    Raises PromptError with file and line of everything that is wrong.
+    Raises PromptError with file and line of every problem.
     """
     path = find_file(file, folder)
     if path is None:
@@ -187,11 +190,11 @@ def _origin(given: str, path: Path) -> PromptFile:
 
 
 Part = tuple[Literal["system", "user"], int, str]
-"""(role, the file's line that the text begins in, text)."""
+"""(role, line of the file where the text starts, text)."""
 
 
 def _split(source: str, path: Path, *, is_tail: bool) -> Iterator[Part]:
-    """The sections of a file; a comment at its top belongs to none."""
+    """The sections of a file; a comment at the top belongs to no section."""
     comment = OPENING_COMMENT.match(source)
     start = comment.end() if comment else 0
     marks = list(HEADING.finditer(source, start))
@@ -203,15 +206,19 @@ def _split(source: str, path: Path, *, is_tail: bool) -> Iterator[Part]:
 
     if is_tail and marks:
         line = _line(source, marks[0].start())
-        raise PromptError(f"{path}:{line}: this file is read after the shared prompt and has no sections of its own")
+        raise PromptError(
+            f"{path}:{line}: this file continues the shared prompt and must not have sections (# System, # User)"
+        )
     if not marks:
         yield part("user", start, len(source))
         return
     if roles not in (["system", "user"], ["user"]):
         line = _line(source, marks[-1].start())
-        raise PromptError(f"{path}:{line}: a prompt has the sections # System (if any) and then # User, each once")
+        raise PromptError(f"{path}:{line}: a prompt must have # System (optional), then # User, each at most once")
     if source[start : marks[0].start()].strip():
-        raise PromptError(f"{path}:{_line(source, start)}: there is text above the first section")
+        raise PromptError(
+            f"{path}:{_line(source, start)}: text before the first section; move it below # System or # User"
+        )
     ends = [*(mark.start() for mark in marks[1:]), len(source)]
     for mark, end in zip(marks, ends, strict=True):
         yield part("system" if mark[1].lower() == "system" else "user", mark.end(), end)
@@ -222,7 +229,7 @@ def _line(source: str, position: int) -> int:
 
 
 def _check_variables(parts: list[Part], path: Path, allowed: list[str], required: list[str]) -> None:
-    """Every unknown variable with its line, and every one that is needed and not used."""
+    """Raises PromptError with every unknown variable and its line, and every required variable that is not used."""
     problems, used = [], set()
     for _, first, text in parts:
         with _syntax(path, first):
@@ -236,7 +243,7 @@ def _check_variables(parts: list[Part], path: Path, allowed: list[str], required
             problems.append(f"{path}:{line}: unknown variable {name}; {known}: {', '.join(allowed)}")
         if any(True for _ in meta.find_referenced_templates(tree)):
             problems.append(f"{path}: a prompt cannot include another file")
-    problems += [f"{path}: does not use {{{{ {name} }}}}" for name in required if name not in used]
+    problems += [f"{path}: must use {{{{ {name} }}}}" for name in required if name not in used]
     if problems:
         raise PromptError("\n".join(problems))
 
@@ -249,7 +256,7 @@ def _compile(text: str, path: Path, first: int) -> jinja2.Template:
 
 @contextmanager
 def _syntax(path: Path, first: int) -> Iterator[None]:
-    """Translates what Jinja says about a text that begins in line `first`; its last passes find errors too."""
+    """Translates Jinja's syntax errors in a text that starts at line `first`; compiling finds more than parsing."""
     try:
         yield
     except jinja2.TemplateSyntaxError as error:

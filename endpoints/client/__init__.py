@@ -1,1 +1,1 @@
-"""What sends a request and reads the reply: chat models, transport, keys, failures, metrics."""
+"""Sends requests and reads replies: chat models, transport, keys, failures, metrics."""

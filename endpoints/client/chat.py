@@ -26,16 +26,16 @@ from .transport import Client, open_session
 
 CHECK_TIMEOUT = 30.0  # seconds
 METRICS_TIMEOUT = 3.0  # seconds
-DOWN = 30.0  # seconds that a server which could not be reached is passed over, where there are others
-RANK = "X-data-parallel-rank"  # vLLM's: which of a server's engines answers
+DOWN = 30.0  # seconds for which an unreachable server is skipped if the model has others
+RANK = "X-data-parallel-rank"  # vLLM's header that selects one of a server's engines
 EFFORTS = ("low", "medium", "high")
 TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
 class Endpoint:
-    """One model of a recipe, ready to be asked. Made by `open_endpoints`.
+    """One model of a recipe, ready for requests. Made by `open_endpoints`.
 
-    A model has as many as there are engines behind its addresses; `rank` is an engine's number at its address.
+    A model has one Endpoint for each engine behind its addresses; `rank` is the engine's number at its address.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Endpoint:
         self._chat = open_chat(settings.model, self._client, engine)
 
     def messages(self, request: Request) -> tuple[Message, ...]:
-        """The messages as they are sent: with the schema in the prompt where the model's settings say so."""
+        """The messages as they are sent: with the schema in the prompt if the model's settings say so."""
         if request.output_schema is None or self.settings.structured == "json_schema":
             return request.messages
         return with_schema(request.messages, request.output_schema)
 
     def parameters(self, request: Request, role: RoleSettings, seed: int) -> dict[str, JsonValue]:
-        """All that is sent besides the messages; with them it is the request's whole body."""
+        """The rest of the request's body: everything except the messages."""
         model, vllm = self.settings, self.settings.api == "vllm"
         schema = request.output_schema
         thinking = {"on": True, "off": False, "auto": False if schema else None}.get(role.reasoning)
         sent: dict[str, JsonValue] = {
             "model": model.model,
             "temperature": model.temperature if role.temperature is None else role.temperature,
-            # OpenAI's newer models refuse max_tokens, and some servers (transformers serve) the newer name.
+            # OpenAI's reasoning models reject max_tokens; some servers (transformers serve) reject the newer name.
             "max_tokens" if vllm else "max_completion_tokens": role.max_tokens or model.max_tokens,
             "seed": seed,
         }
@@ -88,25 +88,25 @@ class Endpoint:
         return {**model.extra_body, **sent}
 
     def beside(self, others: Sequence["Endpoint"]) -> Self:
-        """This one, and others that serve the same model."""
+        """Groups this endpoint with others that serve the same model."""
         servers: list[Endpoint] = [self, *others]
         for server in servers:
             server._servers = servers
         return self
 
     def at(self, sample: str) -> "Endpoint":
-        """The server, and of its engines the one, that all calls of a sample go to: what they share is in its cache.
+        """The engine that gets all calls of a sample, so that its prefix cache holds what the calls share.
 
-        One that could not be reached a moment ago is passed over.
+        Servers that were unreachable within the last `DOWN` seconds are skipped.
         """
         first, now = derive_seed(sample) % len(self._servers), time.monotonic()
         inorder = [*self._servers[first:], *self._servers[:first]]
         return next((server for server in inorder if server._down_until <= now), inorder[0])
 
     async def complete(self, request: Request, role: RoleSettings, seed: int) -> Reply:
-        """Asks within the model's timeout, retries included. A truncated or malformed reply is returned as it is.
+        """Sends the request, with all retries inside the model's timeout. Returns unusable replies as they are.
 
-        Where this server is gone another of the model's takes over.
+        If this server is unreachable, another server of the same model takes over.
         """
         try:
             return await self._complete(request, role, seed)
@@ -125,7 +125,7 @@ class Endpoint:
         parameters = self.parameters(request, role, seed)
         started = time.perf_counter()
         try:
-            # Retries included, so that `timeout` keeps what it says.
+            # Around all retries: `timeout` bounds the whole call.
             async with asyncio.timeout(self.settings.timeout):
                 message = await self._chat.ainvoke(messages, extra_body=parameters)
         except TimeoutError as error:
@@ -133,27 +133,32 @@ class Endpoint:
         return _read_reply(message, time.perf_counter() - started, self.settings.reasoning_marks)
 
     async def check(self) -> None:
-        """Is every server there, the key good and the model served? One without GET models is taken at its word."""
+        """Raises EndpointError unless every server responds, accepts the key and serves the model.
+
+        A server without GET models counts as serving it.
+        """
         await asyncio.gather(*(server._check() for server in self._places()))
         named = {server._told for server in self._servers if server._told}
         if len(named) > 1:
             where = ", ".join(f"{server._told} at {server._url}" for server in self._places())
             raise EndpointRefused(
-                f"the servers of {self.name} serve different models: {where}", where=f"models.{self.name}.base_url"
+                f"the servers of {self.name} serve different models: {where}",
+                where=f"models.{self.name}.base_url",
+                todo="start the same model at every address",
             )
 
     @property
     def revision(self) -> str:
-        """What tells the model from others of its name: the recipe's word, else the server's own once it is checked."""
+        """Distinguishes models of one name: the recipe's `revision`, else what the server said in `check`."""
         return self.settings.revision or self._told
 
     @property
     def servers(self) -> dict[str, str]:
-        """Address → the model that the server there names, empty where it names none or the recipe has the word."""
+        """Address → the model that the server names; empty if it names none or the recipe sets `revision`."""
         return {server._url: "" if self.settings.revision else server._told for server in self._places()}
 
     def _places(self) -> list["Endpoint"]:
-        """One of each address: what is asked of a server and not of its engines."""
+        """One endpoint for each address, for requests to a server rather than to one of its engines."""
         return list({server._url: server for server in self._servers}.values())
 
     async def _check(self) -> None:
@@ -161,25 +166,25 @@ class Endpoint:
         served, told = list(cards or ()), _named_by((cards or {}).get(name, {}), name)
         for server in self._servers:
             server._told = told if server._url == self._url else server._told
-        # `transformers serve` lists only what is in the hub's cache.
+        # `transformers serve` lists only models in the hub's cache, but answers for others by name.
         if not served or name in served or await self._get(f"models/{quote(name, safe='')}") is not None:
             return
         shown = ", ".join(served[:10]) + (f" and {len(served) - 10} more" if len(served) > 10 else "")
         raise EndpointRefused(
-            f"model {name} is not served there",
+            f"the server does not serve model {name}",
             where=self.where,
-            todo=f"served are: {shown or 'none'}; set models.{self.name}.model",
+            todo=f"set models.{self.name}.model to a model that it serves: {shown or 'none'}",
         )
 
     async def served(self) -> list[str] | None:
-        """The models that the server lists; None where it keeps no list. Raises as `check` does."""
+        """The models that the server lists; None if it has no list. Raises like `check`."""
         cards = await self._cards()
         return None if cards is None else list(cards)
 
     async def context(self) -> int | None:
-        """Tokens that prompt and reply may have together; None where the server does not tell. Raises as `check`."""
+        """Maximum tokens of prompt plus reply; None if the server does not report it. Raises like `check`."""
         cards = await self._cards() or {}
-        # An adapter's card leaves it to its base model's.
+        # In vLLM an adapter's card has no max_model_len; its parent's, the base model's, has.
         card = cards.get(self.settings.model, {})
         lengths = [each.get("max_model_len") for each in (card, cards.get(str(card.get("parent")), {}))]
         return next((length for length in lengths if isinstance(length, int)), None)
@@ -192,13 +197,13 @@ class Endpoint:
             return {str(model["id"]): dict(model) for model in json.loads(listing)["data"]}
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise EndpointRefused(
-                "what answers is not an OpenAI-compatible endpoint (GET models gave no list of models)",
+                "the server is not an OpenAI-compatible endpoint (GET models returned no list of models)",
                 where=self.where,
                 todo="check base_url; it normally ends in /v1",
             ) from error
 
     async def loads(self) -> dict[str, Load]:
-        """Address → load, for each of the model's servers that tells. Never raises: a run goes on without."""
+        """Address → load, for each of the model's servers that reports it. Never raises: a run works without it."""
         told = await asyncio.gather(*(server._load() for server in self._places()))
         self.keeps_metrics = self.keeps_metrics or any(told)
         return {address: load for each in told for address, load in each.items()}
@@ -213,7 +218,7 @@ class Endpoint:
         return {address: load} if load else {}
 
     async def _get(self, path: str) -> bytes | None:
-        """None where the server has no such page."""
+        """None if the server has no such page."""
         return await self._client.get(f"{self._url}/{path}", min(CHECK_TIMEOUT, self.settings.timeout))
 
 
@@ -221,15 +226,13 @@ class Endpoint:
 async def open_endpoints(
     models: Mapping[str, ModelSettings], *, langsmith: bool = False
 ) -> AsyncIterator[dict[str, Endpoint]]:
-    """Every model of a recipe over one HTTP session; `langsmith` traces what is asked while it is open.
+    """Every model of a recipe over one HTTP session; `langsmith` traces the requests sent while it is open.
 
-    Raises SettingsError for keys missing in the environment.
+    Raises SettingsError for keys missing from the environment.
     """
     for name, model in models.items():
         if not model.addresses:
-            raise SettingsError(
-                f"model {name} has no address", where=f"models.{name}", todo="give it base_url or serve"
-            )
+            raise SettingsError(f"model {name} has no address", where=f"models.{name}", todo="set base_url or serve")
     secrets = read_secrets(models)
     urls = [url for model in models.values() for url in model.addresses]
     async with open_session(urls) as session, langsmith_tracing(langsmith):
@@ -246,7 +249,7 @@ async def open_endpoints(
 
 
 def split_reasoning(text: str, marks: Sequence[str]) -> tuple[str, str]:
-    """(reasoning, answer) of a text with inline marks; the opening one may be missing, unclosed it takes all."""
+    """(reasoning, answer) of a text with inline marks. The opening mark may be missing; the closing may not."""
     opening, closing = marks
     head, closed, tail = text.partition(closing)
     if closed:
@@ -281,9 +284,9 @@ def _read_reply(message: AIMessage, seconds: float, marks: Sequence[str]) -> Rep
 
 
 def _named_by(card: Mapping[str, Any], name: str) -> str:
-    """The model behind the name that it is served under, as vLLM's card has it.
+    """The model behind a served name, from `root` in vLLM's card.
 
-    A path is no name: another machine has the same weights elsewhere, and others at the same path.
+    A path does not count: the same weights can be at another path on another machine, and other weights at this one.
     """
     root = card.get("root")
     return root if isinstance(root, str) and root != name and not root.startswith(("/", ".", "~")) else ""

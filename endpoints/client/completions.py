@@ -1,6 +1,6 @@
-"""Chat completions: LangChain's ChatOpenAI over muser's HTTP client, and what is read from the JSON of a server.
+"""Chat completions: LangChain's ChatOpenAI over muser's HTTP client, and the validation of a server's JSON.
 
-What is overridden in ChatOpenAI is not public: a contract test holds it to the stock class's requests and messages.
+The overridden methods of ChatOpenAI are private: a contract test compares requests and messages with the stock class.
 """
 
 import json
@@ -18,21 +18,21 @@ from pydantic import SecretStr
 from ...core.surrogates import replace_surrogates
 from .transport import Client
 
-MOST_TOKENS = 10**9  # a count above is no count of tokens; sums of larger ones would overflow in SQLite
-LABEL = 200  # characters of a finish reason or a model's name that are kept
+MOST_TOKENS = 10**9  # larger counts are ignored as invalid; their sums could overflow SQLite's 64-bit integers
+LABEL = 200  # characters kept of a finish reason or a model's name
 
 
 class ChatModel(ChatOpenAI):
     """ChatOpenAI whose requests go through muser's client. Made by `open_chat`.
 
-    The reasoning that a server returns beside the text, which the stock class drops, is in `additional_kwargs`, as is a
-    refusal. Calls pass everything that is sent besides the messages as `extra_body`.
+    `additional_kwargs` holds the reasoning that a server returns beside the text (the stock class drops it) and a
+    refusal. Calls pass everything except the messages as `extra_body`.
     """
 
     async def ainvoke(
         self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
     ) -> AIMessage:
-        """As the stock class's, without what prepares and calls LangChain's callbacks where none of them listens."""
+        """Like the stock class's, but skips LangChain's callback machinery if no callback is registered."""
         callbacks = ensure_config(config).get("callbacks")
         if not isinstance(callbacks, BaseCallbackManager) or callbacks.handlers:
             return await super().ainvoke(input, config, stop=stop, **kwargs)
@@ -55,7 +55,7 @@ class ChatModel(ChatOpenAI):
         try:
             return self._create_chat_result(read_completion(content))
         except Exception as error:
-            # Whatever a server's JSON makes Python raise, the JSON is at fault.
+            # Whatever the server's JSON makes Python raise, the server is at fault.
             raise client.failures.unusable(error) from error
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
@@ -70,16 +70,16 @@ class ChatModel(ChatOpenAI):
 
 
 def open_chat(model: str, client: Client, headers: Mapping[str, str]) -> ChatModel:
-    """The chat model of one server, or of one of its engines that `headers` name."""
+    """The chat model of one server, or of the engine that `headers` select."""
     return ChatModel(
         model=model,
-        # Given a client, ChatOpenAI builds none of OpenAI's SDK, and so reads no key, organization or proxy.
+        # With a client given, ChatOpenAI builds none from OpenAI's SDK, so it reads no key, organization or proxy.
         client=client,
         async_client=client,
         api_key=SecretStr("unused"),
         base_url=client.url,
         default_headers=dict(headers),
-        # A streamed completion would be another request than the one that the ledger records.
+        # A streamed completion would differ from the request that the ledger records.
         disable_streaming=True,
         use_responses_api=False,
         cache=False,
@@ -87,9 +87,9 @@ def open_chat(model: str, client: Client, headers: Mapping[str, str]) -> ChatMod
 
 
 def read_completion(content: bytes) -> dict[str, Any]:
-    """A chat completion's first choice, as LangChain reads it. What is none raises, and not always a ValueError.
+    """A chat completion's first choice, in the form that LangChain reads. Invalid JSON raises, not always ValueError.
 
-    Text is text, reasoning is text, and counts are counts of tokens or 0: nothing that a server can send gets further.
+    Passes on only text (content, reasoning, refusal, labels) and token counts, whatever else the server sends.
     """
     completion = replace_surrogates(json.loads(content))
     if completion.get("error"):
@@ -137,6 +137,6 @@ def _read_usage(usage: Any) -> dict[str, Any]:
 
 
 def _read_count(value: Any) -> int:
-    """A number of tokens; 0, as if it were not told, where it cannot be one."""
+    """A number of tokens; 0 if the value cannot be one."""
     is_count = isinstance(value, int | float) and 0 <= value <= MOST_TOKENS and value == int(value)
     return int(value) if is_count else 0

@@ -1,4 +1,4 @@
-"""Keys and headers from the environment: read when endpoints are opened, hidden in what servers say, kept nowhere."""
+"""Keys and headers from the environment: read when endpoints open, removed from servers' messages, never stored."""
 
 import os
 from collections.abc import Mapping
@@ -11,25 +11,25 @@ from ...core.secrets import hide_secrets
 
 @dataclass(frozen=True)
 class Secrets:
-    """What a model's requests carry beside their bodies."""
+    """The key and the secret headers of a model's requests."""
 
     key: str | None = field(default=None, repr=False)
     headers: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def all_headers(self) -> dict[str, str]:
-        """The key as the header that it is sent in, and the model's own headers."""
+        """The key's header and the model's own headers."""
         return {"Authorization": f"Bearer {self.key or 'none'}", **self.headers}
 
     def hide(self, text: str) -> str:
-        """The text without any of the secrets, nor what looks like another's."""
+        """The text with `***` in place of these secrets and of anything else that looks like a key."""
         for secret in sorted([self.key or "", *self.headers.values()], key=len, reverse=True):
             text = text.replace(secret, "***") if secret else text
         return hide_secrets(text)
 
 
 def read_secrets(models: Mapping[str, ModelSettings]) -> dict[str, Secrets]:
-    """Each model's. Raises SettingsError with every variable that is not set."""
+    """Each model's secrets. Raises SettingsError with every variable that is not set."""
     missing: list[str] = []
 
     def read(variable: str, place: str) -> str:

@@ -1,4 +1,4 @@
-"""LangSmith's tracing: off while endpoints are open, unless the recipe turns it on, whatever the environment says."""
+"""LangSmith tracing: off while endpoints are open unless the recipe turns it on; the environment does not count."""
 
 import asyncio
 import os
@@ -10,17 +10,17 @@ from langsmith import Client, tracing_context
 
 from ...core.errors import SettingsError
 
-PATIENCE = 30.0  # seconds in which the last traces may be sent
+PATIENCE = 30.0  # seconds allowed for sending the last traces
 KEY = "LANGSMITH_API_KEY"
 REFUSED = ("LANGCHAIN_TRACING", "LANGCHAIN_HANDLER")
-"""Of a tracer that LangChain has no longer: it refuses every call where one of them is set."""
+"""Variables of LangChain's removed v1 tracer: LangChain raises on every call if one of them is set."""
 
 
 @asynccontextmanager
 async def langsmith_tracing(on: bool) -> AsyncIterator[None]:
-    """Traces of what runs inside go to LangSmith if `on`, and nowhere if not.
+    """Sends traces of the code inside to LangSmith if `on`, else disables tracing. Raises SettingsError.
 
-    Prompts must not leave the machine because another project's shell asked for tracing. Raises SettingsError.
+    Prompts must not leave the machine because LANGSMITH_TRACING was set for another project.
     """
     if on and not os.environ.get(KEY):
         todo = "export it, or leave langsmith out of the recipe"
@@ -38,5 +38,5 @@ async def langsmith_tracing(on: bool) -> AsyncIterator[None]:
         with tracing_context(enabled=True, client=client):
             yield
     finally:
-        # Sends what waits.
+        # Sends the traces still in the queue.
         await asyncio.to_thread(client.close, PATIENCE)

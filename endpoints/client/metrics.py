@@ -1,4 +1,4 @@
-"""What a server says about its own load, on the Prometheus page that vLLM keeps beside its API."""
+"""A server's load, read from the Prometheus page /metrics that vLLM serves beside its API."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ QUERIES, HITS = "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total
 
 @dataclass(frozen=True)
 class Load:
-    """One server at one moment. Requests and tokens are summed over its engines; `kv_used` is the fullest one's."""
+    """One server at one moment. Requests and tokens are sums over its engines; `kv_used` is the fullest engine's."""
 
     running: float
     waiting: float
@@ -20,13 +20,13 @@ class Load:
     prefix_queries: float = 0.0
     """prompt tokens looked up in the prefix cache since the server started"""
     prefix_hits: float = 0.0
-    """those that were found there"""
+    """prompt tokens found there"""
     engines: int = 1
-    """of a data-parallel server, each with a prefix cache of its own"""
+    """engines of a data-parallel server, each with its own prefix cache"""
 
 
 def prefix_cache(before: Mapping[str, Load], after: Mapping[str, Load]) -> dict[str, dict[str, int]]:
-    """Address → `queries` and `hits` between two readings; without servers that counted nothing meanwhile."""
+    """Address → `queries` and `hits` between two readings; servers without queries in between are left out."""
     used = {}
     for address, load in after.items():
         first = before.get(address, Load(0, 0, 0))
@@ -37,7 +37,7 @@ def prefix_cache(before: Mapping[str, Load], after: Mapping[str, Load]) -> dict[
 
 
 def read_load(page: str) -> Load | None:
-    """The load that a page of metrics tells; None where it is no page of vLLM's."""
+    """The load from a page of metrics; None if the page is not vLLM's."""
     found: dict[str, list[float]] = {}
     for line in LINE.finditer(page):
         try:

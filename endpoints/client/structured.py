@@ -1,4 +1,4 @@
-"""How a server is told the form of a reply: as response_format where it honours that, else in the prompt."""
+"""How a server gets a reply's schema: in response_format if it supports that, else in the prompt."""
 
 import json
 from typing import Any
@@ -16,13 +16,13 @@ Reply with one JSON value that meets this JSON Schema and with nothing else: no 
 
 
 def response_format(schema: dict[str, JsonValue], *, with_lengths: bool = True) -> JsonValue:
-    """The schema as chat completions take it. OpenAI's strict mode refuses one that bounds a string's length."""
+    """The schema as `response_format`. OpenAI's strict mode rejects schemas that bound a string's length."""
     shape: JsonValue = schema if with_lengths else _without_lengths(schema)
     return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": shape}}
 
 
 def with_schema(messages: tuple[Message, ...], schema: dict[str, JsonValue]) -> tuple[Message, ...]:
-    """The messages with the schema at the end of the last: what critics share stays first and the same."""
+    """The messages with the schema at the end of the last one, so that the critics' shared prefix stays identical."""
     *before, last = messages
     asked = ASKED.format(schema=json.dumps(schema, ensure_ascii=False))
     return (*before, last.model_copy(update={"content": f"{last.content}\n\n{asked}"}))

@@ -1,7 +1,7 @@
-"""The HTTP client of one server: answers of bounded size, retries, and every failure an EndpointError.
+"""The HTTP client of one server: bounded responses, retries, and every failure an EndpointError.
 
-One aiohttp session serves all models, plain HTTP, TLS and proxies alike. docs/performance.md says what that saves
-against the client of OpenAI's SDK; a contract test holds the two to the same requests, statuses and pauses.
+One aiohttp session serves all models, over HTTP, TLS and proxies. docs/performance.md says what that saves compared
+with OpenAI's SDK; a contract test checks that requests, retried statuses and pauses are the same as the SDK's.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from ...core.recipe import ModelSettings
 from .failures import Failures
 from .keys import Secrets
 
-CONNECT_TIMEOUT = 10.0  # seconds, with the TLS handshake
-IDLE = 4.0  # seconds that an unused connection is kept: uvicorn, under vLLM, closes one that was idle for 5
-LARGEST = 8 * 2**20  # bytes of an answer; 128,000 tokens of Chinese in JSON escapes are a tenth of that
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a retry, where the server names none
-LONGEST_TOLD = 120.0  # seconds; a server that names a longer pause is not asked again
+CONNECT_TIMEOUT = 10.0  # seconds, including the TLS handshake
+IDLE = 4.0  # seconds an idle connection is kept; uvicorn, vLLM's server, closes it after 5 (timeout_keep_alive)
+LARGEST = 8 * 2**20  # bytes in a response; 128,000 tokens of Chinese in JSON escapes are a tenth of that
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds before a retry if the server does not say; as in OpenAI's SDK
+LONGEST_TOLD = 120.0  # seconds; if the server asks for a longer pause, the request is not retried
 PASSING = frozenset({408, 409, 429})  # statuses below 500 after which a retry may succeed
 
 
 class Answer(NamedTuple):
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,7 +44,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """What reaches one address of one model."""
+    """Sends requests to one address of one model."""
 
     def __init__(
         self, settings: ModelSettings, secrets: Secrets, failures: Failures, session: aiohttp.ClientSession, url: str
@@ -54,7 +54,7 @@ class Client:
         self.failures = failures
 
     async def post(self, path: str, body: bytes, more_headers: Mapping[str, str]) -> bytes:
-        """A successful answer's body. Tries again when, and as long after, as OpenAI's SDK would."""
+        """A successful response's body. Retries on the same failures and after the same pauses as OpenAI's SDK."""
         headers = {"Content-Type": "application/json", **self._secrets.all_headers, **more_headers}
         tried = 0
         while True:
@@ -76,7 +76,7 @@ class Client:
         raise await self._tell_apart(outcome, tried)
 
     async def get(self, url: str, limit: float) -> bytes | None:
-        """None where the server has no such page."""
+        """The body; None if the server has no such page."""
         headers = self._secrets.all_headers if self._secrets.key else self._secrets.headers
         try:
             async with asyncio.timeout(limit):
@@ -90,7 +90,7 @@ class Client:
         return answer.body
 
     async def _tell_apart(self, lost: EndpointUnreachable, tried: int) -> EndpointError:
-        """A server that answers other questions is there, and what it cannot answer is this request."""
+        """Unreachable, or overloaded by this request? A server that still responds to GET models is reachable."""
         try:
             await self.get(f"{self.url}/models", CONNECT_TIMEOUT)
         except (EndpointUnreachable, EndpointTimeout):
@@ -118,25 +118,25 @@ class Client:
             parts.append(part)
             size += len(part)
             if size > LARGEST:
-                raise self.failures.unusable(f"the answer is longer than {LARGEST / 2**20:g} MiB")
+                raise self.failures.unusable(f"the response is longer than {LARGEST / 2**20:g} MiB")
         return b"".join(parts)
 
 
 def open_session(urls: list[str]) -> aiohttp.ClientSession:
-    """The session that every client shares; the runner bounds what is in flight."""
+    """The session that every client shares. It has no connection limit: the runner limits the requests in flight."""
     is_secure = any(url.startswith("https:") for url in urls)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0, keepalive_timeout=IDLE, ssl=httpx2.create_ssl_context() if is_secure else True
         ),
-        # One limit stands around the whole of a call; aiohttp's own would cut long generations at five minutes.
+        # The call has its own timeout; aiohttp's default total of 5 minutes would cut long generations.
         timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT),
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
 
 def find_proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address; never one for this machine. Raises SettingsError."""
+    """The proxy that the environment sets for an address; None for this machine. Raises SettingsError."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_loopback(host) or proxy_bypass(host):
@@ -148,15 +148,15 @@ def find_proxy(url: str) -> str | None:
     scheme, marked, _ = proxy.partition("://")
     if marked and scheme not in ("http", "https"):
         raise SettingsError(
-            f"muser cannot use a proxy of the kind {scheme}",
+            f"muser does not support {scheme} proxies",
             where=f"{parts.scheme.upper()}_PROXY or ALL_PROXY",
-            todo=f"name an HTTP proxy, or put {host} into NO_PROXY",
+            todo=f"set an HTTP proxy, or add {host} to NO_PROXY",
         )
     return proxy if marked else f"http://{proxy}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name can only mean this machine."""
+    """Whether a host name always means this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -164,7 +164,7 @@ def is_loopback(host: str) -> bool:
 
 
 def pause_before_retry(outcome: Answer | EndpointUnreachable, tried: int) -> float | None:
-    """Seconds to wait after so many tries; None where another is of no use."""
+    """Seconds to wait before the next try; None if a retry cannot help."""
     is_passing, wanted, told = True, None, 0.0
     if isinstance(outcome, Answer):
         is_passing = outcome.status in PASSING or outcome.status >= 500
@@ -173,12 +173,13 @@ def pause_before_retry(outcome: Answer | EndpointUnreachable, tried: int) -> flo
         return None
     if told > 0:
         return told
+    # Exponential, with up to 25 % jitter so that many waiting clients do not return at once.
     grown = FIRST_PAUSE * 2.0 ** min(tried - 1, 10)
     return min(grown, LONGEST_PAUSE) * (1 - 0.25 * random.random())
 
 
 def _told_pause(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait; 0 where it says nothing that can be read."""
+    """Seconds that the server asks to wait (RFC 9110, section 10.2.3); 0 if it gives none or an invalid value."""
     for header, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
         with suppress(ValueError):
             seconds = float(headers.get(header, "")) / divisor

@@ -1,1 +1,1 @@
-"""Servers that muser starts: their command lines, the watchdog, the key check, what a failed start means."""
+"""Servers that muser starts: command lines, watchdog, key check, diagnosis of failed starts."""

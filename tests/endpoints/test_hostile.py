@@ -136,7 +136,7 @@ ENDLESS = {
 @pytest.mark.parametrize("make", ENDLESS.values(), ids=ENDLESS.keys())
 async def test_an_answer_without_an_end_is_read_up_to_a_limit(serve_raw: ServeRaw, make: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(EndpointRefused, match=f"the answer is longer than {LARGEST // MEBIBYTE} MiB"):
+    with pytest.raises(EndpointRefused, match=f"the response is longer than {LARGEST // MEBIBYTE} MiB"):
         await ask(settings(await serve_raw(make())))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 100, "MiB"

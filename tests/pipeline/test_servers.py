@@ -219,9 +219,9 @@ async def test_a_server_that_went_away_is_why_calls_failed(
     (recipe.folder / "student" / "config.json").write_text("{}")
     monkeypatch.setattr(servers, "serving_engine", lambda: "transformers")
     monkeypatch.setattr(servers, "transformers_command", lambda _, port, __: [sys.executable, "-c", MORTAL, str(port)])
-    with pytest.raises(ServerError, match="ended by itself, with status 7") as ended:
+    with pytest.raises(ServerError, match="exited unexpectedly with status 7") as ended:
         await outlive_server(recipe, store)
-    assert "goes on where it stopped" in ended.value.todo
+    assert "resumes where it stopped" in ended.value.todo
     assert ended.value.where.endswith("logs/student-base.log")
     assert os.environ.pop(KEY)
 

@@ -134,11 +134,11 @@ def test_white_space_of_a_value_is_kept(write: Write) -> None:
 
 
 BAD = {
-    "": "p.md: does not use {{ query }}",
-    "# User\n\n# System\n{{ query }}": "p.md:3: a prompt has the sections # System (if any) and then # User, each once",
-    "# System\n{{ query }}": "p.md:1: a prompt has the sections # System (if any) and then # User, each once",
-    "# User\na\n# User\n{{ query }}": "p.md:3: a prompt has the sections # System (if any) and then # User, each once",
-    "hello\n# User\n{{ query }}": "p.md:1: there is text above the first section",
+    "": "p.md: must use {{ query }}",
+    "# User\n\n# System\n{{ query }}": "p.md:3: a prompt must have # System (optional), then # User, each at most once",
+    "# System\n{{ query }}": "p.md:1: a prompt must have # System (optional), then # User, each at most once",
+    "# User\na\n# User\n{{ query }}": "p.md:3: a prompt must have # System (optional), then # User, each at most once",
+    "hello\n# User\n{{ query }}": "p.md:1: text before the first section; move it below # System or # User",
     "{{ query }}\n\n{{ querry }}": "p.md:3: unknown variable querry; did you mean query? known: query",
     "# System\n\n\n{{ xyz }}\n# User\n\n{{ query }}\n{{ range(3) }}": "p.md:4: unknown variable xyz; known: query\n"
     "p.md:8: unknown variable range; known: query",
@@ -169,18 +169,18 @@ def test_a_bad_prompt_is_refused_as_it_loads(write: Write, tmp_path: Path, text:
         (
             "critics.own",
             "# User\nx",
-            "p.md:1: this file is read after the shared prompt and has no sections of its own",
+            "p.md:1: this file continues the shared prompt and must not have sections (# System, # User)",
         ),
         ("critics.own", "{# just a remark #}\n", "p.md: a section is empty"),
         ("critics.own", "x {{ answer }}", "p.md:1: unknown variable answer; known: critic"),
-        ("refiner", "Improve it.", "p.md: does not use {{ critiques }}"),
+        ("refiner", "Improve it.", "p.md: must use {{ critiques }}"),
         (
             "refiner",
             "{% for c in critiques %}\n{{ c.rational }}\n{% endfor %}",
             "p.md:2: cannot be rendered: 'dict object' has no attribute 'rational'",
         ),
-        ("shared", "{{ query }}", "p.md: does not use {{ answer }}"),
-        ("judge", "{{ criterion }}", "p.md: does not use {{ conversation }}\np.md: does not use {{ points }}"),
+        ("shared", "{{ query }}", "p.md: must use {{ answer }}"),
+        ("judge", "{{ criterion }}", "p.md: must use {{ conversation }}\np.md: must use {{ points }}"),
         ("persona", "{{ role }}", f"p.md:1: unknown variable role; known: {', '.join(ATTRIBUTES)}"),
     ],
 )
@@ -225,8 +225,8 @@ def test_all_bad_prompts_of_a_recipe_are_told_at_once(tmp_path: Path) -> None:
         load_prompts(recipe(tmp_path))
     assert [line.rpartition("/")[2] for line in str(caught.value).splitlines()] == [
         "judge.md:1: unknown variable criterium; did you mean criterion? known: conversation, points, criterion",
-        "judge.md: does not use {{ conversation }}",
-        "judge.md: does not use {{ points }}",
-        "judge.md: does not use {{ criterion }}",
+        "judge.md: must use {{ conversation }}",
+        "judge.md: must use {{ points }}",
+        "judge.md: must use {{ criterion }}",
         "safety.md:1: unknown variable x; known: critic",
     ]

@@ -33,8 +33,8 @@ async def reasons(model: Path, log: Path, *wrong: ServeSettings) -> list[str]:
 async def test_a_flag_and_a_context_that_there_are_not(tiny_model: Path, tmp_path: Path) -> None:
     no_flag, too_long = ServeSettings(options={"no-such-flag": 1}), ServeSettings(max_model_len=99999)
     assert await reasons(tiny_model, tmp_path, no_flag, too_long) == [
-        "the server for tiny did not start: it has no flag --no-such-flag",
-        "the server for tiny did not start: the model has no 99999 tokens of context",
+        "the server for tiny failed to start: it has no flag --no-such-flag",
+        "the server for tiny failed to start: the model's context is shorter than 99999 tokens",
     ]
 
 
@@ -42,4 +42,4 @@ async def test_a_flag_and_a_context_that_there_are_not(tiny_model: Path, tmp_pat
 async def test_memory_that_does_not_suffice(tiny_model: Path, tmp_path: Path) -> None:
     greedy = ServeSettings(env={"VLLM_CPU_KVCACHE_SPACE": "9000"}, max_model_len=1024)
     (said,) = await reasons(tiny_model, tmp_path, greedy)
-    assert said.startswith("the server for tiny did not start: there is not enough memory: Available memory on node")
+    assert said.startswith("the server for tiny failed to start: there is not enough memory: Available memory on node")

@@ -162,7 +162,7 @@ def test_a_server_that_ends_by_itself_is_an_error_with_its_last_lines(start: Sta
     os.kill(servers[1], signal.SIGKILL)
     _, err = muser.communicate(timeout=30)
     assert muser.returncode == 1
-    assert "ended by itself, with status 137" in err
+    assert "exited unexpectedly with status 137" in err
     assert all(map(is_gone, servers))
 
 
@@ -170,7 +170,7 @@ def test_a_failing_start_is_one_message_with_its_cause(start: Start) -> None:
     muser = start("fail", "serve", "served.yaml")
     out, err = muser.communicate(timeout=30)
     assert (muser.returncode, out) == (1, "")
-    assert "the server for main-base did not start: there is not enough memory: CUDA out of memory" in err
+    assert "the server for main-base failed to start: there is not enough memory: CUDA out of memory" in err
     assert "serve.gpu_memory_utilization" in err
     assert "Traceback" not in err
 

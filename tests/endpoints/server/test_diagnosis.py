@@ -11,14 +11,14 @@ FOUND = [
         "--max-model-len: invalid human_readable_int_or_auto value: 'many'",
         "serve.options",
     ),
-    ("OSError: [Errno 98] Address already in use", "its port is taken", "--port"),
+    ("OSError: [Errno 98] Address already in use", "its port is in use", "--port"),
     (
         (
             "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n  Value error, "
             "User-specified max_model_len (99999) is greater than the derived max_model_len (max_position_emb=8192.0"
             " or model_max_length=None in model's config.json). To allow overriding this maximum, set the env var"
         ),
-        "the model has no 99999 tokens of context",
+        "the model's context is shorter than 99999 tokens",
         "max_model_len",
     ),
     (
@@ -46,7 +46,7 @@ FOUND = [
     (
         "ValueError: Free memory on device cuda:0 (12.1/79.1 GiB) on startup is less than desired",
         "there is not enough memory: Free memory on device cuda:0 (12.1/79.1 GiB)",
-        "stop what else uses it",
+        "stop other processes that use memory",
     ),
     ("torch.OutOfMemoryError: out of it", "there is not enough memory (OutOfMemoryError)", "max_model_len"),
     (
