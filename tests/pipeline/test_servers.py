@@ -146,7 +146,7 @@ async def test_a_server_of_other_weights_is_not_used(
     recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = announced(folder(recipe), card(recipe, path="/models/another"))
-    with other, pytest.raises(ServerError, match=r"no config\.json"):
+    with other, pytest.raises(ServerError, match=r"config\.json is missing"):
         async with serving(recipe, store, ["refiner"]):
             pass
     assert os.environ.pop(KEY), "a server of one's own has a key that was made for it"

@@ -181,7 +181,7 @@ def test_what_cannot_be_served_is_refused_at_once(recipe_folder: Path, muser: Mu
         (["mian"], "did you mean main"),
         (["main@distill"], "main has no stages"),
         (["main@best"], "available: base, distill, refine"),
-        (["main", "--port", urlsplit(simulated).port], "is taken"),
+        (["main", "--port", urlsplit(simulated).port], "is in use"),
         (["main", "--set", "models.main.model=./nowhere"], "there is no model folder"),
         (["main", "--set", "models.main.model=."], "no config.json"),
     ):
