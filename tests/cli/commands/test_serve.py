@@ -183,7 +183,7 @@ def test_what_cannot_be_served_is_refused_at_once(recipe_folder: Path, muser: Mu
         (["main@best"], "available: base, distill, refine"),
         (["main", "--port", urlsplit(simulated).port], "is in use"),
         (["main", "--set", "models.main.model=./nowhere"], "there is no model folder"),
-        (["main", "--set", "models.main.model=."], "no config.json"),
+        (["main", "--set", "models.main.model=."], "config.json is missing"),
     ):
         ended = muser("serve", "served.yaml", *words)
         assert (ended.code, ended.out) == (1, "")
