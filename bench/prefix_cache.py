@@ -107,7 +107,7 @@ def facet_first(shared: tuple[Message, ...], tail: str) -> tuple[Message, ...]:
 def inputs(count: int, length: int) -> list[SampleInput]:
     """Queries with answers of so many characters, so that only critics and refiner are left to call."""
     queries = list(read_queries(QUESTIONS))
-    known = read_document(ROOT / "endpoints" / "simulated.yaml").data["conditions"]
+    known = read_document(ROOT / "endpoints" / "simulated" / "simulated.yaml").data["conditions"]
     sentences = [entry[part] for entry in known for part in ("fact", "advice", "clinical")]
     made = []
     for number in range(count):
@@ -259,7 +259,7 @@ def tiny_server(folder: Path, engines: int) -> Any:
     """A tiny untrained model whose tokens are about as long as a real one's."""
     from muser.trainer.tiny import build_tiny_model
 
-    files = [*ROOT.glob("prompts/*.md"), QUESTIONS, ROOT / "endpoints" / "simulated.yaml"]
+    files = [*ROOT.glob("prompts/*.md"), QUESTIONS, ROOT / "endpoints" / "simulated" / "simulated.yaml"]
     texts = [file.read_text(encoding="utf-8") for file in files]
     path = build_tiny_model(folder / "tiny", texts=texts, vocabulary=6000, positions=8192)
     weights = Weights("tiny", str(path))

@@ -44,8 +44,8 @@ async def test_twenty_questions_go_through_the_graph_with_valid_critiques(vllm: 
     with Store.open(tmp_path / "muser.db") as store:
         summary = await run_recipe(recipe, store)
         assert (summary.done, summary.failed) == (20, 0), summary.failures
-        for number in range(1, 21):
-            trace = get_trace(store, f"questions/q{number:06d}")
+        for line in (RECIPES / "questions.jsonl").read_text(encoding="utf-8").splitlines():
+            trace = get_trace(store, f"questions/{json.loads(line)['id']}")
             assert [c.critic for c in trace.critiques] == ["decision", "communication", "safety"]
             assert all(c.verdict in ("pass", "revise") for c in trace.critiques)
             assert trace.refinement is not None

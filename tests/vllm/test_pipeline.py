@@ -47,7 +47,8 @@ def ends_soon(folder: Path) -> dict[str, Any]:
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     teacher, student = build_model(tmp_path / "teacher", 1), build_model(tmp_path / "student", 2)
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps({"query": text}) + "\n" for text in QUESTIONS))
+    lines = [json.dumps({"id": f"q{number:06d}", "query": text}) + "\n" for number, text in enumerate(QUESTIONS, 1)]
+    (tmp_path / "questions.jsonl").write_text("".join(lines))
     model = {"max_tokens": 3500, "extra_body": ends_soon(teacher), "serve": SERVE}
     free = {"reasoning": "off"}
     return Recipe(
