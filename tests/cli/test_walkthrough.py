@@ -1,4 +1,4 @@
-"""docs/debugging.md says what the program says: its files are written, its commands run, its outputs compared.
+"""docs/debugging.md and the README say what the program says: their commands run, their outputs are compared.
 
 A line of … stands for any lines, … in a line for any text. White space, decimal numbers (times) and the order in which
 parallel calls came back, which numbers them, are not compared.
@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from muser.cli.commands.simulate import PASSING
+
 from .conftest import Muser
 
-PAGE = Path(__file__).parents[2] / "docs" / "debugging.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "debugging.md"
 BLOCK = re.compile(r"^```(\w+)(?: ([\w./-]+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 VARIES = ((r"\(call \d+\)", "(call #)"), (r"\d+\.\d+", "#"), (r"\d+ min \d+ s|\b\d+ s\b", "# s"), (r"[ \t]+", " "))
 
@@ -50,6 +53,23 @@ def test_the_walk_through_shows_what_the_commands_print(
             assert fits(compared(output), compared(shown)), f"$ {line}\n{output}"
             checked += 1
     assert checked >= 8
+
+
+@pytest.mark.slow
+def test_the_readmes_quick_start_shows_what_the_commands_print(
+    muser: Muser, simulate: Callable[..., str], tmp_path: Path
+) -> None:
+    url = simulate(passing=PASSING)
+    recipe = (ROOT / "recipes" / "quickstart.yaml").read_text(encoding="utf-8")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "quickstart.yaml").write_text(recipe.replace("http://127.0.0.1:8399/v1", url))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^<!-- quickstart -->\n```console\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)[0]
+    steps = re.split(r"^\$ ", shown, flags=re.MULTILINE)[1:]
+    assert len(steps) == 2
+    for line, _, output in (step.partition("\n") for step in steps):
+        ended = muser(*shlex.split(line)[1:])
+        assert fits(compared(ended.out), compared(output)), f"$ {line}\n{ended.out}"
 
 
 def test_the_comparison_notices_what_differs() -> None:
