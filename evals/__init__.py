@@ -1,1 +1,1 @@
-"""HealthBench and files of its format: reading, grading, scores, and what may be concluded from them."""
+"""Reads, grades and scores HealthBench and files in its format, and tests which differences are significant."""

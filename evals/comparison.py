@@ -1,4 +1,4 @@
-"""Compares two runs sample by sample: flipped verdicts, longer and changed answers, and which of that is shown."""
+"""Compares two runs sample by sample: flipped verdicts, answer lengths, tokens and changed words, with tests."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,25 +13,25 @@ from ..store.records.samples import counts
 from .statistics import compare, judge_flips
 
 MEASURED = 1_000
-"""Pairs whose texts are read: enough for narrow intervals, and as quick in a run of 100,000 samples."""
+"""Number of pairs whose texts are compared: enough for narrow intervals, and just as fast with 100,000 samples."""
 
 SHOWN = 10
-"""Pairs to look at first, unless another number is asked for."""
+"""Default number of pairs to look at first."""
 
 
 def compare_runs(store: Store, first: str, second: str, *, shown: int = SHOWN) -> Comparison:
-    """How the second run's samples differ from those of the first that they match; `shown` bounds `look_first`.
+    """How the second run's samples differ from the matching ones of the first; `look_first` has at most `shown` pairs.
 
-    Raises InputError where a run is not there, or no sample of one matches any of the other.
+    Raises InputError if a run does not exist or no samples match.
     """
     changes = _changes(store, first, second)
     pairs = Pairs(store, first, second)
     found = pairs.count()
     if not found.matched:
         raise InputError(
-            f"no sample of run {second} matches one of run {first}, by origin or by key",
+            f"no sample of run {second} matches a sample of run {first} by origin or key",
             where=str(store.path),
-            todo="compare runs over the same inputs, or a run with its forks",
+            todo="compare runs over the same inputs, or a run with its own forks",
         )
     drawn = pairs.draw(MEASURED)
     measured = [_measure(pair) for pair in drawn]
@@ -56,7 +56,7 @@ def compare_runs(store: Store, first: str, second: str, *, shown: int = SHOWN) -
 
 
 def changed_share(before: str, after: str) -> float:
-    """The share of both texts' words that the other one lacks, wherever they stand; 0 for two empty texts."""
+    """The share of both texts' words that the other text lacks, ignoring word order; 0 for two empty texts."""
     old, new = Counter(before.split()), Counter(after.split())
     words = old.total() + new.total()
     return 1 - 2 * (old & new).total() / words if words else 0.0
@@ -67,7 +67,7 @@ def _changes(store: Store, first: str, second: str) -> tuple[str, ...]:
     if after.parent == first:
         return after.changes
     lines = difference(before.identity, after.identity)
-    # A run of forks knows only what is read from its node on.
+    # A run of forks records only the inputs read from its first node on, so absent keys are no change.
     forked = before.parent or after.parent
     return tuple(line for line in lines if not (forked and ABSENT in line))
 
@@ -106,7 +106,7 @@ def _look_first(pairs: Iterable[Pair], shown: int) -> tuple[Pair, ...]:
 
 
 def _tokens(store: Store, drawn: Sequence[Texts]) -> dict[str, tuple[int, int]]:
-    """Of the roles that both samples called: a fork has no calls of what came before it."""
+    """Tokens of the roles that both samples called; a fork makes no calls before the node where it starts."""
     spent = tokens_by_role(store, (row for pair in drawn for row in pair.rows))
     sums = {}
     for pair in drawn:

@@ -1,4 +1,4 @@
-"""Answers and grades a benchmark's examples through the graph's runner: resumable and ledgered like any run."""
+"""Answers and grades a benchmark's examples with the graph's runner, so an evaluation resumes like any run."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ ROLES = ("responder", "judge")
 
 @dataclass(frozen=True)
 class Grading:
-    """What the two steps of one evaluation share; `examples` by their sample's key."""
+    """What both steps of an evaluation share; `examples` is keyed by sample key."""
 
     asker: Asker
     examples: Mapping[str, Example]
@@ -40,9 +40,9 @@ class Grading:
 
 
 async def answer_example(state: State, context: Grading) -> dict[str, Any]:
-    """Example → response. The conversation goes to the model as it stands: no system prompt cues the facets.
+    """Example → response. Sends the conversation unchanged, without a system prompt that could hint at the facets.
 
-    What came back is graded, cut off or empty as it may be: another attempt would make a weak model look better.
+    Truncated and empty answers are graded too: retrying them would make a weak model look better.
     """
     if state.get("response"):
         return {}
@@ -51,20 +51,20 @@ async def answer_example(state: State, context: Grading) -> dict[str, Any]:
 
 
 async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
-    """Response → one grade a rubric item; the judge sees the answer and never the reasoning.
+    """Response → one grade per rubric item. The judge sees the answer, never the reasoning.
 
-    A retried example has the verdicts that were given; only the other items are asked.
+    A retried example keeps its verdicts; the judge is called only for items without one.
     """
     example = context.examples[_key(state)]
     judged = {value["item"]: Grade(**value) for value in state.get("grades", ())}
     conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
-    ask, gate = bind(state, context.asker, "judge"), asyncio.Semaphore(FAN_OUT)
+    ask, limit = bind(state, context.asker, "judge"), asyncio.Semaphore(FAN_OUT)
 
     async def one(number: int) -> Grade:
         if number in judged:
             return judged[number]
         item = example.rubrics[number]
-        async with gate:
+        async with limit:
             return await grade(
                 conversation,
                 item=number,
@@ -103,7 +103,7 @@ async def evaluate(
 
     steps = {"respond": answer_example, "grade": grade_answer}
     timeouts = node_timeouts(recipe, ROLES)
-    # One node makes every judge's call of an example, FAN_OUT at a time.
+    # A single node makes all judge calls of an example, FAN_OUT at a time, so its timeout grows with the rubric.
     timeouts["grade"] *= max(len(example.rubrics) for example in examples.values()) / FAN_OUT + 1
     job = Job(
         run=run,
@@ -120,7 +120,7 @@ async def evaluate(
 
 
 def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str, str] | None = None) -> Run:
-    """The run that `evaluate` works on when it is given the same."""
+    """The run that `evaluate` opens for the same arguments."""
     settings = benchmark_of(recipe)
     identity = recipe.identity(ROLES) | {
         "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
@@ -131,11 +131,11 @@ def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str
 
 
 def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
-    """The scores of every graded example of an evaluation run, in the file's order. Raises EvaluationError."""
+    """The scores of an evaluation run's graded examples, in file order. Raises EvaluationError if there are none."""
     run = find_run(store, run_id)
     if run is None or run.kind != "evaluation":
         raise EvaluationError(
-            f"{run_id} is no evaluation run", where=str(store.path), todo="`muser runs` lists the runs"
+            f"{run_id} is not an evaluation run", where=str(store.path), todo="`muser runs` lists the runs"
         )
     tags = load_prompt(recipe.prompts.judge, recipe.folder, "judge").tags
 
@@ -150,25 +150,25 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
         if (trace := samples.get_trace(store, f"{run_id}/{key}")).status == "done"
     ]
     if not scores:
-        raise EvaluationError(f"no example of {run_id} is graded yet", todo="run `muser eval run` to the end first")
+        raise EvaluationError(
+            f"{run_id} has no graded examples yet", todo="finish the run first: muser eval run RECIPE"
+        )
     return scores
 
 
 def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:
-    """(sample key, example): the key is the prompt's id and from the second repeat on its number, so runs pair up.
-
-    No id as a key holds the colon before that number.
-    """
+    """(sample key, example) pairs. The key is the prompt's id, plus `:N` from the second repeat on, so runs pair up."""
     settings = benchmark_of(recipe)
     seen: dict[str, Iterator[int]] = {}
     for example in load_examples(recipe.folder / settings.file, n=settings.examples, repeats=settings.repeats):
         repeat = next(seen.setdefault(example.prompt_id, count(1)))
+        # key_of leaves no colon in an id, so a repeat's key never equals another prompt's.
         key = key_of(example.prompt_id)
         yield (key if repeat == 1 else f"{key}:{repeat}"), example
 
 
 def benchmark_of(recipe: Recipe) -> EvaluationSettings:
-    """The recipe's evaluation settings. Raises SettingsError where it has none."""
+    """The recipe's evaluation settings. Raises SettingsError if it has none."""
     if recipe.evaluation is None:
         raise SettingsError("the recipe names no benchmark", where=recipe.name, todo="add evaluation: {file: …}")
     return recipe.evaluation

@@ -27,7 +27,7 @@ class RubricItem(Value):
     """One criterion. With negative points, meeting it means that the undesirable thing happened."""
 
     criterion: str = Field(min_length=1)
-    # An int stays an int: the judge reads `[5]` or `[5.0]`, as the file has it.
+    # `float | int` keeps an int an int, because the judge's prompt quotes the number as written: `[5]` or `[5.0]`.
     points: float | int = Field(allow_inf_nan=False)
     tags: tuple[str, ...]
 
@@ -62,8 +62,8 @@ class Example(Value):
 def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list[Example]:
     """Examples of a JSONL file; `n` draws the subset that simple-evals draws, `repeats` then multiplies the list.
 
-    Fields that the format does not know are ignored. Asked for more examples than there are, it gives all.
-    Raises InputError that names file and line of every problem.
+    Ignores unknown fields. Returns all examples if `n` exceeds their number. Raises InputError that lists every problem
+    with file and line.
     """
     examples: list[Example] = []
     problems: list[str] = []
@@ -81,16 +81,15 @@ def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list
     if problems:
         raise _broken(path, problems)
     if not examples:
-        raise InputError(
-            "the file holds no examples", where=str(path), todo="give a JSONL file in HealthBench's format"
-        )
+        raise InputError("the file has no examples", where=str(path), todo="give a JSONL file in HealthBench's format")
     if n is not None and n <= len(examples):
+        # As in simple-evals' healthbench_eval.py, which seeds random.Random with 0.
         examples = random.Random(0).sample(examples, n)
     return examples * repeats
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes. Raises InputError when it cannot be read."""
+    """SHA-256 (hex) of a file's content. Raises InputError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -99,14 +98,14 @@ def file_digest(path: Path) -> str:
 
 
 def item_text(item: RubricItem) -> str:
-    """A rubric item as the judge reads it: `[points] criterion`."""
+    """A rubric item as the judge's prompt shows it: `[points] criterion`."""
     return f"[{item.points}] {item.criterion}"
 
 
 def conversation_text(prompt: Sequence[Message], response: str) -> str:
     """The conversation and the answer to grade, as `role: content` paragraphs joined by blank lines.
 
-    Lines of the answer that read like another turn are quoted.
+    Lines of the answer that look like a new turn are quoted, so that an answer cannot forge a conversation.
     """
     return turns_text([*prompt, Message(role="assistant", content=quote_turns(response))])
 
@@ -116,12 +115,12 @@ def _unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    """One `place: message` for each place; pydantic reports a number that is none once for float and once for int."""
+    """One `place: message` per place; pydantic reports a bad `float | int` twice, once for each type."""
     found: dict[str, str] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
         parts = [part for part in detail["loc"] if part not in ("float", "int")]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
-        # Its "line 1" is the line of this one value, not the file's.
+        # pydantic's "line 1" counts inside this JSON text, not in the file.
         message = detail["msg"].removeprefix("Value error, ").replace(" at line 1 column ", " at column ")
         found.setdefault(place, message)
     return [f"{place}: {message}" if place else message for place, message in found.items()]
@@ -133,7 +132,7 @@ def _broken(path: Path, problems: list[str]) -> InputError:
     rest = [f"and {more} more"] if more else []
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return InputError(
-        "\n  ".join([f"{count} in a file that should have HealthBench's format", *shown, *rest]),
+        "\n  ".join([f"{count}: the file is not in HealthBench's format", *shown, *rest]),
         where=str(path),
-        todo="a line is {prompt_id, prompt: [{role, content}], rubrics: [{criterion, points, tags}], example_tags}",
+        todo="use lines of {prompt_id, prompt: [{role, content}], rubrics: [{criterion, points, tags}], example_tags}",
     )

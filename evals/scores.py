@@ -1,7 +1,8 @@
-"""HealthBench's arithmetic: from a judge's grades to the scores of examples, and from those to a report.
+"""HealthBench's scoring: a judge's grades become scores per example, and these become a report.
 
-As in OpenAI's simple-evals, so that numbers compare, but for one thing: there a judge is asked until it answers. Here a
-grade may be missing for good, and then the score that would need it is undefined; it is never counted as not met.
+The formulas are those of OpenAI's simple-evals, so scores are comparable, with one difference: simple-evals retries a
+judge until it answers. Here a grade may stay missing; a score that needs it is then undefined. A missing grade never
+counts as not met.
 """
 
 from collections import defaultdict
@@ -15,11 +16,11 @@ from .healthbench import Example, RubricItem
 from .statistics import spread
 
 Met = bool | None
-"""Whether a rubric item was met; None where the judge failed."""
+"""Whether a rubric item was met; None if the judge failed."""
 
 
 class ExampleScore(Value):
-    """One graded answer. `score` is None when an item was not judged, or when no item has positive points."""
+    """One graded answer. `score` is None if an item was not judged or no item has positive points."""
 
     prompt_id: str
     score: float | None
@@ -28,7 +29,7 @@ class ExampleScore(Value):
     items: int
     unjudged: int
     forged: bool = False
-    """The answer holds a tag of the judge's prompt or a turn of its own, which the judge saw escaped."""
+    """The answer contains a tag of the judge's prompt or a forged turn; the judge saw it escaped."""
 
 
 class Score(Value):
@@ -42,7 +43,7 @@ class Score(Value):
 
 
 class Report(Value):
-    """The scores of one evaluation, and what was left out: examples not fully judged, or without positive points."""
+    """The scores of one evaluation, and how many examples are left out: not fully judged, or no positive points."""
 
     overall: Score | None
     example_tags: dict[str, Score]
@@ -65,9 +66,9 @@ class Report(Value):
 
 
 def example_score(items: Sequence[RubricItem], met: Sequence[Met]) -> float | None:
-    """Points of the items met over all positive points; not clipped, may be below 0.
+    """Points of the met items divided by all positive points; not clipped, so it can be below 0.
 
-    None without a positive item, and when any item was not judged.
+    None if no item has positive points or any item was not judged.
     """
     judged = list(zip(items, met, strict=True))
     possible = sum(item.points for item in items if item.points > 0)
@@ -77,7 +78,7 @@ def example_score(items: Sequence[RubricItem], met: Sequence[Met]) -> float | No
 
 
 def rubric_tag_scores(items: Sequence[RubricItem], met: Sequence[Met]) -> dict[str, float]:
-    """The same formula over the items of each tag (axes, levels); tags whose score is undefined are left out."""
+    """`example_score` over the items of each tag (axes, levels); tags with an undefined score are left out."""
     by_tag: dict[str, list[tuple[RubricItem, Met]]] = defaultdict(list)
     for item, is_met in zip(items, met, strict=True):
         for tag in item.tags:
@@ -89,14 +90,14 @@ def rubric_tag_scores(items: Sequence[RubricItem], met: Sequence[Met]) -> dict[s
 def score_grades(example: Example, grades: Iterable[Grade]) -> ExampleScore:
     """The score of one answer. An item without a grade counts as not judged.
 
-    Raises EvaluationError when the grades are not of this example's rubric.
+    Raises EvaluationError if the grades belong to another rubric.
     """
     items = example.rubrics
     met: list[Met] = [None] * len(items)
     for grade in grades:
         if not 0 <= grade.item < len(items) or items[grade.item].points != grade.points:
             raise EvaluationError(
-                f"the grade of item {grade.item} does not fit the rubric",
+                f"the grade of item {grade.item} does not match the rubric",
                 where=f"prompt_id {example.prompt_id}",
                 todo="score with the rubric file that the answers were graded with, or grade again",
             )
@@ -112,7 +113,7 @@ def score_grades(example: Example, grades: Iterable[Grade]) -> ExampleScore:
 
 
 def aggregate(values: Sequence[float], *, seed: int = 0) -> Score | None:
-    """Clipped mean with its spread; None of nothing."""
+    """Clipped mean with its spread; None if there are no values."""
     if not values:
         return None
     std, low, high = spread(values, seed=seed)
@@ -144,7 +145,7 @@ def summarize(scores: Iterable[ExampleScore], *, seed: int = 0) -> Report:
 
 
 def values_by_example(scores: Iterable[ExampleScore]) -> dict[str, float | None]:
-    """Each example's mean over its repeats, for paired comparison; None when no repeat has a score."""
+    """Each example's mean over its repeats, for paired comparison; None if no repeat has a score."""
     by_example: dict[str, list[float]] = defaultdict(list)
     for one in scores:
         by_example[one.prompt_id].extend([] if one.score is None else [one.score])

@@ -1,4 +1,4 @@
-"""What may be concluded from scores: bootstrap spread, paired comparison of two runs, agreement between judges."""
+"""Statistics of scores: bootstrap spread, paired comparison of two runs, agreement between judges."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ RESAMPLES = 1_000
 
 PAIRED_RESAMPLES = 4_000
 CELLS = 2_000_000
-"""How many numbers a resampling holds at a time, so that memory does not grow with the number of resamples."""
+"""Numbers drawn at once, so that memory does not grow with the number of resamples."""
 
 LEVEL = 0.05
 
 T = TypeVar("T")
 
 Label = Hashable | None
-"""A judge's label for an item; None where the judge failed."""
+"""A judge's label for an item; None if the judge failed."""
 
 
 class Agreement(Value):
-    """How often judges agree, and beyond chance (kappa; None when chance alone would make them agree)."""
+    """How often judges agree, and agreement beyond chance (kappa; None if chance agreement is 1)."""
 
     n: int
     left_out: int
@@ -39,7 +39,7 @@ class Agreement(Value):
 def spread(values: Sequence[float], *, seed: int = 0) -> tuple[float, float, float]:
     """Bootstrap standard deviation and 95 % percentile interval of the mean clipped to [0, 1].
 
-    The order of the values does not matter, so neither does the order in which examples finished.
+    The order of the values does not matter, so the order in which examples finish does not either.
     """
     means = np.clip(_resampled_means(np.sort(np.asarray(values, float)), RESAMPLES, seed), 0, 1)
     return float(means.std()), *_interval(means)
@@ -48,9 +48,9 @@ def spread(values: Sequence[float], *, seed: int = 0) -> tuple[float, float, flo
 def compare(first: Mapping[str, float | None], second: Mapping[str, float | None], *, seed: int = 0) -> Difference:
     """Paired difference of means (not clipped) between two runs' values by example.
 
-    The interval is the percentile bootstrap's over pairs, p the sign-flip permutation test's (exact for few pairs).
-    A difference counts as shown when both say so: with a handful of pairs a bootstrap interval alone is too narrow.
-    Raises EvaluationError when no example has a value in both.
+    The interval is a percentile bootstrap over pairs; p is from a sign-flip permutation test (exact for few pairs).
+    A difference counts as shown only if both agree: with few pairs, a bootstrap interval alone is too narrow.
+    Raises EvaluationError if no example has a value in both.
     """
     pairs, left_out = _pairs(first, second)
     a, b = (np.array(column, float) for column in zip(*pairs, strict=True))
@@ -72,7 +72,7 @@ def compare(first: Mapping[str, float | None], second: Mapping[str, float | None
 
 
 def compare_verdicts(first: Mapping[str, bool | None], second: Mapping[str, bool | None]) -> Flips:
-    """McNemar's exact test on the verdicts that flipped. Raises EvaluationError when no item has a verdict in both."""
+    """McNemar's exact test on the flipped verdicts. Raises EvaluationError if no item has a verdict in both."""
     pairs, left_out = _pairs(first, second)
     gained = sum(not a and b for a, b in pairs)
     lost = sum(a and not b for a, b in pairs)
@@ -80,14 +80,14 @@ def compare_verdicts(first: Mapping[str, bool | None], second: Mapping[str, bool
 
 
 def judge_flips(n: int, left_out: int, *, gained: int, lost: int) -> Flips:
-    """The same of verdicts that are counted already."""
+    """`compare_verdicts` for verdicts that are already counted."""
     p = _mcnemar_p(gained, lost)
     verdict = _direction(p < LEVEL, gained - lost)
     return Flips(n=n, left_out=left_out, gained=gained, lost=lost, p=p, verdict=verdict)
 
 
 def cohen_kappa(first: Sequence[Label], second: Sequence[Label]) -> Agreement:
-    """Agreement of two judges on the same items (Cohen 1960). Items that either missed are left out and counted."""
+    """Agreement of two judges on the same items (Cohen 1960). Items without both labels are left out and counted."""
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None and b is not None]
     _require(len(pairs), "no item was judged by both judges")
     of_first, of_second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
@@ -97,7 +97,7 @@ def cohen_kappa(first: Sequence[Label], second: Sequence[Label]) -> Agreement:
 
 
 def fleiss_kappa(items: Sequence[Sequence[Label]]) -> Agreement:
-    """Agreement of several judges; one row of labels an item (Fleiss 1971). Items that any missed are left out."""
+    """Agreement of several judges; one row of labels per item (Fleiss 1971). Leaves out items that a judge missed."""
     judged = [row for row in items if None not in row]
     _require(len(judged), "no item was judged by every judge")
     judges = len(judged[0])
@@ -116,7 +116,7 @@ def _agreement(n: int, left_out: int, observed: float, chance: float) -> Agreeme
 
 
 def _pairs(first: Mapping[str, T | None], second: Mapping[str, T | None]) -> tuple[list[tuple[T, T]], int]:
-    """Values that both sides have, in the keys' order, and how many keys were left out."""
+    """Pairs of values for keys that both sides have, in key order, and the number of keys left out."""
     pairs = []
     for key in sorted(first.keys() & second.keys()):
         a, b = first[key], second[key]
@@ -128,7 +128,7 @@ def _pairs(first: Mapping[str, T | None], second: Mapping[str, T | None]) -> tup
 
 def _require(n: int, otherwise: str) -> None:
     if n == 0:
-        raise EvaluationError(otherwise, todo="compare runs over the same examples, and see which judge calls failed")
+        raise EvaluationError(otherwise, todo="compare runs over the same examples, and check for failed judge calls")
 
 
 def _direction(shown: bool, change: float) -> Direction:
@@ -148,7 +148,8 @@ def _interval(means: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _mcnemar_p(gained: int, lost: int) -> float:
-    """How often a fair coin tossed for every flip is at least as one-sided (in integers: importing scipy takes 2 s)."""
+    """Two-sided binomial p of the flips, if either direction is equally likely."""
+    # In integers, which is exact and avoids importing scipy (2 s).
     flips, fewer = gained + lost, min(gained, lost)
     ways = reached = 1
     for heads in range(fewer):
@@ -158,10 +159,10 @@ def _mcnemar_p(gained: int, lost: int) -> float:
 
 
 def _sign_flip_p(deltas: NDArray[np.float64], seed: int) -> float:
-    """How often differences of random sign sum up to at least as much as the observed ones do."""
+    """How often the differences, with random signs, have a sum at least as large as the observed one."""
     deltas = deltas[deltas != 0]
     n, total = len(deltas), float(deltas.sum())
-    # Sums that are equal but for rounding must count as equal.
+    # Sums that differ only by rounding must count as equal.
     bar = abs(total) - 1e-9 * float(np.abs(deltas).sum())
     if 2**n <= PAIRED_RESAMPLES:
         signs = np.array(list(product((1.0, -1.0), repeat=n)))

@@ -1,1 +1,1 @@
-"""The two-stage recipe from queries to scores, each stage resumable. Knows no SQL, no HTTP and no terminal."""
+"""The two-stage recipe from queries to scores; every step can resume. Contains no SQL, HTTP or terminal code."""

@@ -1,4 +1,4 @@
-"""The demo's folder: its recipe, a student that knows nothing yet, a benchmark of askers that training never meets."""
+"""The demo's folder: its recipe, an untrained student, and a benchmark of personas held out from training."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,14 +27,14 @@ __all__ = ["KNOWLEDGE", "QUESTIONS", "held_out_personas", "prepare_demo", "train
 
 
 def prepare_demo(folder: Path) -> Path:
-    """Writes what the demo starts from, where it is not there yet; returns the recipe's path. Raises StoreError."""
+    """Writes the demo's missing input files and returns the recipe's path. Raises StoreError."""
     try:
         return _prepare(folder)
     except OSError as error:
         raise StoreError(
             f"the demo's files cannot be written: {error.strerror or error}",
             where=str(error.filename or folder),
-            todo="name a folder that can be written: muser demo --folder DIR",
+            todo="name a writable folder: muser demo --folder DIR",
         ) from error
 
 
@@ -55,12 +55,12 @@ def _prepare(folder: Path) -> Path:
 
 
 def trained_personas(recipe: Recipe, tables: AttributeTables) -> Iterator[Persona]:
-    """The askers that a run of the recipe simulates."""
+    """The personas that a run of the recipe simulates."""
     return (draw_persona(tables, derive_seed(recipe.seed, f"s{n:06d}")) for n in range(1, recipe.samples + 1))
 
 
 def held_out_personas(recipe: Recipe, tables: AttributeTables, examples: int = EXAMPLES) -> list[Persona]:
-    """Askers whose combination of identity and condition is none of those that training draws."""
+    """Personas whose combination of identity and condition does not occur in training."""
     met = {(persona.identity, persona.condition) for persona in trained_personas(recipe, tables)}
     drawn = (draw_persona(tables, derive_seed(recipe.seed, "held out", number)) for number in count())
     fresh = (persona for persona in drawn if (persona.identity, persona.condition) not in met)
@@ -82,7 +82,7 @@ def _example(persona: Persona, number: int, tables: AttributeTables) -> dict[str
 
 
 def _theme(persona: Persona) -> str:
-    """HealthBench's theme that fits an asker best."""
+    """The HealthBench theme that fits a persona best."""
     topic = knowledge().topic(persona.condition, persona.identity, persona.region)
     if topic.condition.urgent:
         return "emergency_referrals"
@@ -101,7 +101,7 @@ def _build_student(folder: Path, tables: AttributeTables) -> None:
 
 
 def _sentences(tables: AttributeTables) -> Iterator[str]:
-    """What the simulated models may say of the tables' values: the text that the student's words are learned from."""
+    """The texts that the simulated models can write: the student's vocabulary is learned from them."""
     known = knowledge()
     values = {name: [choice.value for choice in choices] for name, choices in tables.choices.items()}
     for condition in values["condition"]:
@@ -109,7 +109,7 @@ def _sentences(tables: AttributeTables) -> Iterator[str]:
             topic = known.topic(condition, identity, values["region"][number % len(values["region"])])
             yield from _strings(asdict(topic))
             yield topic.warning
-            # Long answers are none of the demo's.
+            # The demo does not use long answers.
             yield from _strings(asdict(replace(known.wording, long_answers=[])))
 
 
@@ -123,7 +123,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Writes only what changes: a file's time says when its content became what it is."""
+    """Writes the file only if its content changes, so that its modification time stays meaningful."""
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         partial = path.with_name(f".{path.name}.part")
         partial.write_text(text, encoding="utf-8")

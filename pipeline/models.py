@@ -1,4 +1,4 @@
-"""Models by stage: where the name that a role is bound to leads."""
+"""Resolves the model name that a role is bound to: an endpoint, a path to serve or a trained stage."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from ..store.file.database import Store
 from ..store.records.artifacts import Artifact, latest_artifact, parents_of
 
 STAGES: tuple[Stage, ...] = ("base", "distill", "refine")
-EDGE = 2**20  # bytes of a large file's beginning and end that tell it from others
+EDGE = 2**20  # bytes hashed at a file's start and end; hashing all weights would take minutes
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bound name leads: an endpoint, or a `path` to serve. `revision` tells models of one name apart.
+    """Where to find a model: an endpoint, or a `path` to serve. `revision` distinguishes models with the same name.
 
-    Where the recipe wants it and training left one, a LoRA `adapter` on a `base` says the same as `path`.
+    If the recipe serves adapters and training saved one, the LoRA `adapter` on its `base` replaces `path`.
     """
 
     bound: str
@@ -31,19 +31,19 @@ class Place:
 
     @property
     def served_as(self) -> str:
-        """The name that a server of muser's gives it."""
+        """The model's name on a server that muser starts."""
         return f"{self.bound.partition('@')[0]}-{RoleSettings(model=self.bound).stage}"
 
 
 def trained_model(recipe: Recipe, store: Store, stage: Stage) -> Artifact | None:
-    """The newest model that training made for this stage, if its folder is still there."""
+    """The newest model trained for this stage, if its folder still exists."""
     name = recipe.training.model if recipe.training else ""
     found = latest_artifact(store, "model", name, stage)
     return found if found and Path(found.path).is_dir() else None
 
 
 def locate(recipe: Recipe, store: Store, bound: str) -> Place:
-    """Where a role's model is to be found. Raises MissingModel for a stage that is not trained, SettingsError."""
+    """Find the model with this bound name. Raises MissingModel if its stage is not trained yet, SettingsError."""
     role = RoleSettings(model=bound)
     settings = recipe.models[role.name]
     if role.stage != "base":
@@ -52,7 +52,7 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
             raise MissingModel(
                 f"{bound} is not trained yet",
                 where=str(store.path),
-                todo=f"muser train RECIPE --stage {role.stage}, or muser pipeline RECIPE, which does all in order",
+                todo=f"muser train RECIPE --stage {role.stage}, or muser pipeline RECIPE to run all steps in order",
             )
         place = Place(bound, settings, model.path, model.digest)
         wants = settings.serve is not None and settings.serve.weights == "adapter"
@@ -69,7 +69,7 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
 
 
 def _on_its_base(place: Place, store: Store, model: Artifact) -> Place:
-    """The place with the trained stage's adapter, if that and what it was trained on are there still."""
+    """The place with the stage's adapter, if the adapter and its base still exist; else unchanged."""
     found = [Path(parent.path) for parent in parents_of(store, model.id or 0) if parent.kind == "adapter"]
     base = str(model.meta.get("base", ""))
     if not found or not found[0].is_dir() or (Path(base).is_absolute() and not Path(base).is_dir()):
@@ -78,15 +78,15 @@ def _on_its_base(place: Place, store: Store, model: Artifact) -> Place:
 
 
 def base_path(recipe: Recipe, name: str) -> str:
-    """A model's folder beside the recipe where there is one, else what the recipe says: a path or a hub name."""
+    """The model's folder next to the recipe if it exists, else the recipe's value: a path or a hub name."""
     beside = recipe.folder / recipe.models[name].model
     return str(beside) if beside.is_dir() else recipe.models[name].model
 
 
 def folder_revision(path: str, serve: ServeSettings | None = None) -> str:
-    """What changes when a model folder's weights change; of a hub name, the name and the revision that vLLM loads.
+    """A digest that changes with a folder's weights; for a hub name, the name and the revision that vLLM loads.
 
-    Reads little of large files.
+    Reads only the start and end of large files.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -104,10 +104,10 @@ def _edges(path: Path) -> str:
 
 
 def places_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> list[Place]:
-    """Where the models of these roles are, each once. Raises what `locate` raises."""
+    """The places of these roles' models, without duplicates. Raises what `locate` raises."""
     return [locate(recipe, store, bound) for bound in dict.fromkeys(recipe.role(role).model for role in roles)]
 
 
 def revisions_of(recipe: Recipe, store: Store, roles: Iterable[str]) -> dict[str, str]:
-    """Bound name → revision, as `run_recipe` takes them, without serving anything."""
+    """Bound name → revision, as `run_recipe` takes them. Serves nothing."""
     return {place.bound: place.revision for place in places_of(recipe, store, roles) if place.revision}

@@ -1,4 +1,4 @@
-"""The whole method, step by step: what is done is skipped, what was begun goes on, what changed is made anew."""
+"""Runs the whole method step by step: skips finished steps, resumes unfinished ones, redoes stale ones."""
 
 import asyncio
 from contextlib import suppress
@@ -18,7 +18,7 @@ from .report.step import look_at_report, write_report
 from .servers import StartStopped
 from .steps import Charts, Listener, Step, StepState, Work
 
-# In the order in which they are made; each starts once what it needs is done.
+# In running order. A step starts once the steps that it needs are done.
 STEPS = (
     Step("distill.run", (), sampling.look_at_distill, sampling.run_distill),
     Step("distill.train", ("distill.run",), training.look_at_training("distill"), training.train("distill")),
@@ -35,7 +35,7 @@ STEPS = (
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """Where every step stands. `stopped_at` names the step that did not end, `summary` says how its run stands."""
+    """The state of every step. `stopped_at` names the step that did not finish; `summary` is that of its run."""
 
     steps: tuple[StepState, ...]
     stopped_at: str = ""
@@ -53,7 +53,7 @@ class PipelineResult:
 
 
 def plan(recipe: Recipe, store: Store) -> list[StepState]:
-    """Where every step stands, and so what would be made; nothing is run or served. Raises SettingsError."""
+    """The state of every step, which shows what a run would do. Runs and serves nothing. Raises SettingsError."""
     work = Work(recipe, store)
     return [look(work, step) for step in steps_of(recipe)]
 
@@ -68,10 +68,10 @@ async def run_pipeline(
     command: str = "",
     stop: asyncio.Event | None = None,
 ) -> PipelineResult:
-    """Makes every step that is not done; `retry` takes failed samples up again, `command` is what the report names.
+    """Run every step that is not done. `retry` also retries failed samples; the report shows `command`.
 
-    `on_step` hears of each step as it is found and, if it was made, as it is left. Setting `stop` ends the step under
-    way in a state that it goes on from. Raises every MuserError of its steps.
+    `on_step` is called with each step's state before and, if the step ran, after it. Setting `stop` stops the current
+    step so that a rerun resumes it. Raises every MuserError of its steps.
     """
     work = Work(recipe, store, command, listener or Listener(), charts, retry, stop or asyncio.Event())
     for step in steps_of(recipe):
@@ -89,7 +89,7 @@ async def run_pipeline(
 
 
 def steps_of(recipe: Recipe) -> list[Step]:
-    """The steps that a recipe asks for; the report is of all that come before it. Raises SettingsError."""
+    """The steps that a recipe asks for; the report needs all others. Raises SettingsError."""
     missing = [key for key in ("training", "critics") if not getattr(recipe, key)]
     if not recipe.samples and not recipe.queries:
         missing.append("samples or queries")
@@ -102,7 +102,7 @@ def steps_of(recipe: Recipe) -> list[Step]:
 
 
 def look(work: Work, step: Step) -> StepState:
-    """A step's state, kept in `work`. What waits for another step is to do, or stale where it was done before."""
+    """Find a step's state and keep it in `work`. A waiting step is "to do", or "stale" if it ran before."""
     waits = [name for name in step.needs if work.states[name].state != "done"]
     if waits:
         again = was_made(work, step.name)
@@ -115,7 +115,7 @@ def look(work: Work, step: Step) -> StepState:
 
 
 def was_made(work: Work, step: str) -> bool:
-    """Whether the step has left a result before, of whatever inputs."""
+    """Whether the step ever produced a result, from any inputs."""
     recipe, store = work.recipe, work.store
     first, _, second = step.partition(".")
     if step == "report":

@@ -1,4 +1,4 @@
-"""The steps that run samples: the teacher's responses, and what critics and refiner make of them."""
+"""The steps that run samples: one collects the teacher's responses, one critiques and refines them."""
 
 from dataclasses import dataclass
 
@@ -21,25 +21,25 @@ DISTILL, REFINE = "distill.run", "refine.run"
 
 @dataclass(frozen=True)
 class Planned:
-    """A run that a step works on: what it would be opened as, and how many samples it shall have."""
+    """The run that a step needs: its description and its number of samples."""
 
     described: Run
     samples: int
 
 
 def distill_recipe(recipe: Recipe) -> Recipe:
-    """Queries and the teacher's responses: the recipe without its critics."""
+    """The recipe of the teacher's responses: without critics, so a run ends after `respond`."""
     roles = recipe.roles.model_copy(update={"critics": {}})
     return recipe.model_copy(update={"name": f"{recipe.name}-distill", "critics": {}, "roles": roles})
 
 
 def refine_recipe(recipe: Recipe) -> Recipe:
-    """The recipe under the name of its run that starts from the teacher's responses."""
+    """The recipe of the run that critiques and refines the teacher's responses."""
     return recipe.model_copy(update={"name": f"{recipe.name}-refine"})
 
 
 def refine_roles(recipe: Recipe) -> list[str]:
-    """The roles that are called where the response is there already."""
+    """The roles called for samples that already have a response."""
     return [*(f"critics.{name}" for name in recipe.critics), "refiner"]
 
 
@@ -53,7 +53,7 @@ def look_at_distill(work: Work) -> StepState:
 
 
 async def run_distill(work: Work) -> None:
-    """Simulates what is asked and lets the teacher answer."""
+    """Simulates queries and collects the teacher's responses."""
     recipe, listener, state = distill_recipe(work.recipe), work.listener, look_at_distill(work)
     async with serving(
         recipe,
@@ -94,7 +94,7 @@ def look_at_refine(work: Work) -> StepState:
 
 
 async def run_refine(work: Work) -> None:
-    """Lets critics and refiner, as the recipe binds them, work on the teacher's responses."""
+    """Runs the recipe's critics and refiner on the teacher's responses."""
     recipe, roles, listener = refine_recipe(work.recipe), refine_roles(work.recipe), work.listener
     state = look_at_refine(work)
     async with serving(
@@ -118,7 +118,7 @@ async def run_refine(work: Work) -> None:
 
 
 def look_at_run(store: Store, step: str, planned: Planned) -> StepState:
-    """The state of the run that has this identity, else what a new one will be called and why."""
+    """The state of the run with this identity; without one, the name of the new run and the reason for it."""
     name, wanted = planned.described.name, planned.described.fingerprint
     inputs = wanted[:12]
     run = next((one for one in runs_named(store, name) if one.fingerprint == wanted), None)
@@ -128,7 +128,7 @@ def look_at_run(store: Store, step: str, planned: Planned) -> StepState:
             return StepState(name=step, state="to do", inputs=inputs, note=f"{planned.samples:,} samples")
         changed = difference(before.identity, planned.described.identity)
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        note = f"a new run {next_run_id(store, name)}, since {changed[0]}{more}"
+        note = f"a new run {next_run_id(store, name)}, because {changed[0]}{more}"
         return StepState(name=step, state="stale", inputs=inputs, note=note)
     tally = tally_run(store, run.id)
     unjudged = f", {tally.grades_failed:,} items without a verdict" if tally.grades_failed else ""
@@ -143,25 +143,25 @@ def look_at_run(store: Store, step: str, planned: Planned) -> StepState:
 
 
 def runs_named(store: Store, name: str) -> list[Run]:
-    """Every run of a name, newest first."""
+    """All runs with this name, newest first."""
     found = (find_run(store, line.id) for line in list_runs(store) if line.name == name)
     return [run for run in found if run is not None]
 
 
 def keep_summary(work: Work, summary: Summary) -> None:
-    """Remembers how a run ended, for whoever stops here. Raises MachineError when nothing of it can be used."""
+    """Stores a run's summary for the pipeline's result. Raises MachineError if every sample failed."""
     work.summary = summary
     if summary.done or summary.pending:
         return
     first = f": {summary.failures[0].message}" if summary.failures else ""
     raise MachineError(
-        f"every sample of {summary.run_id} failed, so there is nothing to go on with{first}",
+        f"the pipeline cannot continue: every sample of {summary.run_id} failed{first}",
         where=str(work.store.path),
-        todo="mend the cause, then run the pipeline again with --retry",
+        todo="fix the cause, then rerun the pipeline with --retry",
     )
 
 
 def _source(work: Work) -> str:
-    """What the responses are: the digest of the rows that were exported of them."""
+    """Identifies the responses: the digest of the rows exported from them."""
     rows = latest_artifact(work.store, "rows", work.result(DISTILL), "distill")
     return rows.digest if rows else ""

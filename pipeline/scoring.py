@@ -1,4 +1,4 @@
-"""The steps that score: a stage's model answers the benchmark and the judge grades it, one run a stage."""
+"""The scoring steps: in one run per stage, the stage's model answers the benchmark and the judge grades it."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -20,38 +20,38 @@ from .steps import StepState, Work
 
 
 def stage_recipe(recipe: Recipe, stage: Stage) -> Recipe:
-    """The recipe of one stage's evaluation: the student of this stage is the responder."""
+    """The recipe of one stage's evaluation, with the student of that stage as responder."""
     name = recipe.training.model if recipe.training else recipe.role("responder").name
     return answering_recipe(recipe, f"{name}@{stage}", f"{recipe.name}-eval-{stage}")
 
 
 def answering_recipe(recipe: Recipe, model: str, name: str) -> Recipe:
-    """The recipe of an evaluation run of this name, in which `model` (perhaps with its stage) is the responder."""
+    """The recipe of an evaluation run called `name`, with `model` (NAME or NAME@STAGE) as responder."""
     roles = recipe.roles.model_copy(update={"responder": RoleSettings(model=model)})
     return recipe.model_copy(update={"name": name, "roles": roles})
 
 
 def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
-    """Whether this very model has answered every example and every answer has been graded."""
+    """Whether the stage's current model answered every example and every answer is graded."""
 
     def look(work: Work) -> StepState:
         state = look_at_evaluation(stage_recipe(work.recipe, stage), work.store, f"eval.{stage}")
         if state.state == "done" and latest_artifact(work.store, "evaluation", state.result, stage) is None:
-            return state.model_copy(update={"state": "unfinished", "note": "answered and graded, to be scored"})
+            return state.model_copy(update={"state": "unfinished", "note": "graded, not scored yet"})
         return state
 
     return look
 
 
 def look_at_evaluation(recipe: Recipe, store: Store, step: str) -> StepState:
-    """The state of the evaluation run that this recipe asks for."""
+    """The state of this recipe's evaluation run."""
     revisions = revisions_of(recipe, store, ROLES)
     described = describe_evaluation(recipe, load_prompts(recipe).judge, revisions=revisions)
     return look_at_run(store, step, Planned(described, sum(1 for _ in keyed_examples(recipe))))
 
 
 def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
-    """Serves the stage's model, evaluates it, and records the scores once no example is left."""
+    """Serves and evaluates the stage's model; records the scores once no example is pending."""
 
     async def act(work: Work) -> None:
         recipe, began = stage_recipe(work.recipe, stage), time.monotonic()
@@ -65,7 +65,7 @@ def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
 
 
 async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
-    """One evaluation as far as it goes, with its models served meanwhile; a changed one opens a new run."""
+    """Runs or resumes an evaluation while serving its models; a changed recipe opens a new run."""
     state = look_at_evaluation(recipe, work.store, recipe.name)
     async with serving(
         recipe, work.store, ROLES, on_start=work.listener.on_serve, on_warning=work.listener.on_warning, stop=work.stop
@@ -84,7 +84,7 @@ async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
 
 
 def stage_scores(recipe: Recipe, store: Store, stage: Stage, run_id: str) -> list[ExampleScore]:
-    """Every scored example of a stage's run."""
+    """The scores of all graded examples in a stage's run."""
     return score_run(stage_recipe(recipe, stage), store, run_id)
 
 

@@ -1,4 +1,4 @@
-"""Servers for a recipe's models: found where `muser serve` keeps one, else started, and stopped at the end."""
+"""Servers for a recipe's models: uses those that `muser serve` keeps up, else starts them and stops them again."""
 
 import asyncio
 import os
@@ -26,12 +26,12 @@ OnStart = Callable[[str, str], None]
 
 
 class StartStopped(asyncio.CancelledError):
-    """A stop came before the server was up."""
+    """The user stopped muser before the server was up."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """The endpoints of bound names while they are up, and the revisions behind them; as `run_recipe` takes them."""
+    """Endpoints and revisions by bound name, as `run_recipe` takes them."""
 
     models: dict[str, ModelSettings] = field(default_factory=dict)
     revisions: dict[str, str] = field(default_factory=dict)
@@ -47,13 +47,12 @@ async def serving(
     on_warning: Callable[[str], None] | None = None,
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[Served]:
-    """A server for each of these roles' models that has no address, as long as the block lasts.
+    """Serve each of these roles' models that has no address, for the length of the block.
 
-    Raises ServerError where one does not start, and at the end where one went away meanwhile: that is why calls failed.
-
-    One that `muser serve` keeps up for the recipe is used; of the others `on_start` is told the name and the path.
-    `on_warning` is told of models whose calls may be reused although they are asked elsewhere now.
-    Setting `stop` while one starts gives up, with StartStopped.
+    Uses a server that `muser serve` keeps up for the recipe; before it starts another, calls `on_start` with name and
+    path. Calls `on_warning` for models whose stored calls may be reused although their address changed. Setting `stop`
+    during a start raises StartStopped. Raises ServerError if a server does not start, and at the end of the block if
+    one died inside it, because that is why calls failed.
     """
     places = [_servable(place) for place in places_of(recipe, store, roles)]
     served = Served(revisions={place.bound: place.revision for place in places if place.revision})
@@ -76,22 +75,22 @@ async def serving(
 
 @asynccontextmanager
 async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> AsyncIterator[tuple[Server, Card]]:
-    """A server for the model of this name or stage that other muser processes of the recipe find and use.
+    """Serve a model (NAME or NAME@STAGE) so that other muser processes with this recipe find and use it.
 
     Raises ServerError, SettingsError, MissingModel.
     """
     place = _servable(locate(recipe, store, name))
     if place.path is None:
         raise SettingsError(
-            f"model {name} has an address, {', '.join(place.settings.addresses)}, so there is nothing to serve",
+            f"nothing to serve: model {name} has an address, {', '.join(place.settings.addresses)}",
             where=f"models.{place.bound}",
-            todo="give it serve instead of base_url",
+            todo="replace its base_url with serve",
         )
     there = next((card for card in running(_folder(recipe)) if _is_at(card, place)), None)
     if there:
         raise ServerError(
-            f"{name} is served already, at {there.base_url} by process {there.pid}",
-            todo=f"use that one, or stop it: kill {there.pid}",
+            f"{name} is already served at {there.base_url} by process {there.pid}",
+            todo=f"use that server, or stop it: kill {there.pid}",
         )
     key_env = place.settings.api_key_env or (KEY if os.environ.get(KEY) else None)
     weights, log = _weights(recipe, [place], late=bool(key_env)), _log(recipe, place)
@@ -103,7 +102,7 @@ async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> 
 
 
 async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> T:
-    """What is awaited. Raises StartStopped where `stop` is set before, and cancels it."""
+    """Await `starting`. If `stop` is set first, cancels it and raises StartStopped."""
     if stop is None:
         return await starting
     work, stopping = asyncio.ensure_future(starting), asyncio.create_task(stop.wait())
@@ -122,11 +121,11 @@ async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> 
 
 @asynccontextmanager
 async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
-    """A server of this process's own, with a key that nobody else has. Raises ServerError where it ended before."""
+    """A server that this process starts, with its own key. Raises ServerError if it died before the block ended."""
     first = group[0]
     key_env = first.settings.api_key_env or KEY
     if key_env == KEY and not os.environ.get(KEY):
-        # By the environment it reaches the workers of a run, and nothing that is kept.
+        # Worker processes inherit the key through the environment, and it never reaches the store or a log.
         os.environ[KEY] = secrets.token_urlsafe(32)
     weights, settings = _weights(recipe, group), _settings(recipe, first)
     async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
@@ -136,7 +135,7 @@ async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
 
 
 async def _found(recipe: Recipe, group: list[Place]) -> Card | None:
-    """The server that `muser serve` keeps up for these, with the adapters that it lacked."""
+    """The server that `muser serve` keeps up for these places, after loading the adapters that it lacks."""
     for card in running(_folder(recipe)):
         takes = card.lora_rank is not None and card.path == _path(group[0])
         if not all(_is_at(card, place) or takes for place in group):
@@ -150,30 +149,30 @@ async def _found(recipe: Recipe, group: list[Place]) -> Card | None:
 
 
 def _at(card: Card, place: Place) -> ModelSettings:
-    """The place's settings, with the server as its address."""
+    """The place's settings with the server's address."""
     changed = {"model": place.served_as if place.adapter else card.name, "base_url": card.base_url, "serve": None}
     engines = {"data_parallel": card.data_parallel}
     return place.settings.model_copy(update=changed | engines | {"api_key_env": card.key_env, "headers_env": {}})
 
 
 def _is_at(card: Card, place: Place) -> bool:
-    """Whether the server answers as this model already."""
+    """Whether the server already serves this model."""
     is_there = place.adapter is None or card.adapters.get(place.served_as) == str(place.adapter)
     return card.path == _path(place) and is_there
 
 
 def _servable(place: Place) -> Place:
-    """Merged, where nothing here serves adapters beside their base."""
+    """The place without its adapter if its server is not vLLM: only vLLM serves adapters, others the merged model."""
     serves = servers.engine_of(place.settings.serve or ServeSettings())
     return place if serves == "vllm" else replace(place, adapter=None)
 
 
 def _settings(recipe: Recipe, place: Place) -> ServeSettings:
-    """How the model is served, with its program's path in full: from the recipe's folder, as all input paths are."""
+    """The model's serve settings, with its program's path resolved from the recipe's folder like all input paths."""
     settings = place.settings.serve or ServeSettings()
 
     def located(program: str) -> str:
-        # An environment's Python is a link, and has to stay one.
+        # absolute(), not resolve(): python finds its virtual environment through the link bin/python (PEP 405).
         return str((recipe.folder / Path(program).expanduser()).absolute()) if "/" in program else program
 
     if settings.python:
@@ -184,7 +183,7 @@ def _settings(recipe: Recipe, place: Place) -> ServeSettings:
 
 
 def _by_server(places: Iterable[Place]) -> Iterator[list[Place]]:
-    """Those without an address, together where one server does for them: a base, then adapters on it."""
+    """Groups of places without an address that can share a server: a base, then adapters on it."""
     groups: dict[str, list[Place]] = {}
     for place in places:
         if place.path is not None:
@@ -194,7 +193,7 @@ def _by_server(places: Iterable[Place]) -> Iterator[list[Place]]:
 
 
 def _weights(recipe: Recipe, group: list[Place], *, late: bool = False) -> Weights:
-    """What one server serves for these; `late` leaves room for adapters that are trained while it runs."""
+    """What one server loads for these places; `late` allows adapters to be loaded while it runs."""
     first = group[0]
     tuned = {place.served_as: place.adapter for place in group if place.adapter}
     name = first.served_as if first.adapter is None else f"{first.served_as}-base"
@@ -217,18 +216,19 @@ def _card(weights: Weights, settings: ServeSettings, server: Server, key_env: st
 
 
 def _path(place: Place) -> str:
-    """The folder in full, so that it is the same wherever it is named from; a hub name as it is."""
+    """The resolved folder, so that the same model always has the same path; a hub name unchanged."""
     path = (place.base if place.adapter else place.path) or ""
     return str(Path(path).resolve()) if Path(path).is_dir() else path
 
 
 def _key(variable: str | None) -> str | None:
-    """Raises SettingsError where the variable is not set."""
+    """Raises SettingsError if the variable is not set."""
     if variable is None:
         return None
     if not os.environ.get(variable):
         raise SettingsError(
-            f"no key in the environment: {variable}", todo="export the variable, as where the server was started"
+            f"no key in the environment: {variable}",
+            todo="export the variable with the key that the server was started with",
         )
     return os.environ[variable]
 

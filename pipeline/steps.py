@@ -1,4 +1,4 @@
-"""The steps of the method as a table: what each needs, whether its result is there, and how it is made."""
+"""The types of the pipeline's steps: what a step needs, how to find its state, and how to run it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,10 +17,9 @@ State = Literal["done", "unfinished", "stale", "to do"]
 
 
 class StepState(Value):
-    """Where a step stands. `result` is a run's or an artifact's id, `inputs` the digest of what decides it.
+    """The state of a step. `result` is the id of a run or artifact, `inputs` the digest of the step's inputs.
 
-    `failed` samples of a finished step are left out of what follows, and so are `unjudged` rubric items, until they are
-    retried.
+    Later steps leave out the `failed` samples and `unjudged` rubric items of a finished step until a retry mends them.
     """
 
     name: str
@@ -34,7 +33,7 @@ class StepState(Value):
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told how the pipeline goes on; by default nobody."""
+    """Callbacks for the pipeline's progress; the defaults do nothing."""
 
     on_step: Callable[[StepState], None] = lambda _: None
     on_serve: Callable[[str, str], None] = lambda _name, _path: None
@@ -46,7 +45,7 @@ class Listener:
 
 @dataclass(frozen=True)
 class Charts:
-    """How pictures are drawn, by whoever can: a training's loss as a file, all losses and all scores as SVG."""
+    """Functions that draw charts: a training's loss to a file, all losses and all scores as SVG."""
 
     draw_loss: Callable[[list[dict[str, Any]], Path], None]
     loss_curves: Callable[[dict[str, list[dict[str, Any]]]], bytes]
@@ -55,7 +54,7 @@ class Charts:
 
 @dataclass
 class Work:
-    """One pass through the steps: what they share, and the states found so far by the steps' names."""
+    """One pass through the steps: their shared inputs, and the states found so far by step name."""
 
     recipe: Recipe
     store: Store
@@ -68,13 +67,13 @@ class Work:
     summary: Summary | None = None
 
     def result(self, step: str) -> str:
-        """What a finished step left."""
+        """The result of a finished step."""
         return self.states[step].result
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the method. `look` finds its state once all that it `needs` is done, `do` takes it on from there."""
+    """A step of the method. `look` finds its state once the steps in `needs` are done; `do` runs or resumes it."""
 
     name: str
     needs: tuple[str, ...]

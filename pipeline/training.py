@@ -1,4 +1,4 @@
-"""The steps that train: each stage on the rows of its run, from the model before it."""
+"""The training steps: each trains a stage on the rows of its run, starting from the previous model."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,11 +20,11 @@ TrainedStage = Literal["distill", "refine"]
 
 
 class Interrupted(Exception):
-    """Raised inside a training to end it at once; its last checkpoint is where it goes on from."""
+    """Raised inside a training to stop it at once; a rerun resumes from its last checkpoint."""
 
 
 def look_at_training(stage: TrainedStage) -> Callable[[Work], StepState]:
-    """Whether the stage's model was trained from these rows, this start and these settings."""
+    """Whether the stage's model was trained on these rows, from this model, with these settings."""
 
     def look(work: Work) -> StepState:
         recipe, store, run = work.recipe, work.store, work.result(f"{stage}.run")
@@ -39,14 +39,14 @@ def look_at_training(stage: TrainedStage) -> Callable[[Work], StepState]:
                 update={"state": "done", "result": str(model.id), "inputs": rows.digest[:12], "note": note}
             )
         if _was_begun(recipe, settings, stage, start, rows):
-            return state.model_copy(update={"state": "unfinished", "note": "goes on from its last checkpoint"})
+            return state.model_copy(update={"state": "unfinished", "note": "resumes from its last checkpoint"})
         return state.model_copy(update={"state": "stale", "note": reason}) if model else state
 
     return look
 
 
 def train(stage: TrainedStage) -> Callable[[Work], asyncio.Future[None]]:
-    """Trains in a thread, so that a signal still arrives; stopping ends it at the next step."""
+    """Trains in a thread, so that the event loop still receives signals; a stop takes effect at the next step."""
 
     def act(work: Work) -> asyncio.Future[None]:
         def on_progress(progress: TrainingProgress) -> None:
@@ -74,7 +74,7 @@ def train(stage: TrainedStage) -> Callable[[Work], asyncio.Future[None]]:
 
 
 def start_of(recipe: Recipe, store: Store, stage: TrainedStage) -> str:
-    """The path or hub name that the stage starts from; empty where stage `distill` is not trained."""
+    """The path or hub name that the stage starts from; empty if stage `distill` is not trained yet."""
     if stage == "distill":
         return base_path(recipe, _training(recipe).model)
     start = trained_model(recipe, store, "distill")
@@ -88,18 +88,18 @@ def _training(recipe: Recipe) -> TrainingSettings:
 
 
 def _differs(model: Artifact, settings: TrainingSettings, stage: TrainedStage, start: str, rows: Artifact) -> str:
-    """Why the model is not what would be trained now; empty if it is."""
+    """Why the recorded model is stale; empty if it is up to date."""
     if model.meta.get("rows_digest") != rows.digest:
-        return "its rows have changed"
+        return "its rows changed"
     if model.meta.get("settings") != identity(settings, stage):
-        return "its settings have changed"
+        return "its settings changed"
     if model.meta.get("base") != start or _was_rewritten(model, start):
-        return "the model that it starts from has changed"
+        return "the model that it starts from changed"
     return ""
 
 
 def _was_rewritten(model: Artifact, start: str) -> bool:
-    """Whether the folder was changed since; it is read in full only if its files are newer than the training."""
+    """Whether the folder's content changed after the training; hashes it only if a file is newer."""
     folder, trained_at = Path(start), datetime.fromisoformat(model.created_at)
     if not folder.is_dir():
         return False

@@ -1,1 +1,1 @@
-"""What is refused and why: duplicates, answers off their query, leaked benchmarks; and how varied a run is."""
+"""Filters for samples: duplicates, answers that ignore their query, leaked benchmarks; and how diverse a run is."""

@@ -1,1 +1,1 @@
-"""Stored answers → rows → a fine-tuned student: two stages of supervised training with TRL (paper, section 3.3)."""
+"""Turns stored answers into rows and fine-tunes a student on them with TRL, in two stages (paper, section 3.3)."""

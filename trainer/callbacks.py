@@ -1,4 +1,4 @@
-"""Watches a training from inside: reports each step, keeps its cost in the history, and stops it on a bad number."""
+"""The trainer callback: reports each step, records tokens and seconds, and stops training on NaN or infinity."""
 
 import math
 import time
@@ -13,8 +13,8 @@ from ..core.types import Stage
 from .result import TrainingProgress
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Adds `tokens` and `seconds`, both since the training's first step, to each entry of the log history."""
+class TrainingCallback(TrainerCallback):  # type: ignore[misc]
+    """Adds `tokens` and `seconds` to each log history entry; both count from the first step, across resumes."""
 
     def __init__(self, stage: Stage, on_progress: Callable[[TrainingProgress], None] | None) -> None:
         self.stage, self.on_progress = stage, on_progress
@@ -23,12 +23,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.seconds_before = 0.0
 
     def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
+        # A resumed trainer restores log_history from trainer_state.json, so the totals continue from its last entry.
         self.began, self.first_step = time.monotonic(), state.global_step
         last = state.log_history[-1] if state.log_history else {}
         self.tokens_before, self.seconds_before = last.get("tokens", 0), last.get("seconds", 0.0)
 
     def on_step_end(self, _args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        # A checkpoint of broken weights would take the place of a good one.
+        # save_total_limit deletes old checkpoints, so saving broken weights could delete the last good ones.
         if control.should_save:
             check_weights(model, state.global_step)
 
@@ -38,6 +39,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         for number in ("loss", "grad_norm"):
             if not math.isfinite(logs.get(number, 0.0)):
                 raise broken(f"the {number.replace('grad_norm', 'gradient')} became {logs[number]}", state.global_step)
+        # Trainer.log appends to log_history before it calls on_log, so the last entry is this step's.
         entry, seconds = state.log_history[-1], time.monotonic() - self.began
         new_tokens = int(logs.get("num_tokens", 0))
         entry["tokens"], entry["seconds"] = self.tokens_before + new_tokens, round(self.seconds_before + seconds, 3)
@@ -58,15 +60,15 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
 
 def check_weights(model: Any, step: int) -> None:
-    """Raises TrainingError when a trained weight is not a finite number."""
+    """Raises TrainingError if a trainable weight is NaN or infinite."""
     for name, weight in model.named_parameters():
         if weight.requires_grad and not torch.isfinite(weight).all():
-            raise broken(f"the weights of {name} are no longer finite numbers", step)
+            raise broken(f"the weights of {name} became NaN or infinite", step)
 
 
 def broken(what: str, step: int) -> TrainingError:
-    """The failure of a training that diverged."""
+    """The error for a training that diverged."""
     return TrainingError(
-        f"{what} at step {step}, so training stopped",
-        todo="lower the stage's learning_rate, or raise its warmup_steps; the last good checkpoint is kept",
+        f"training stopped at step {step}: {what}",
+        todo="lower the stage's learning_rate or raise its warmup_steps; the last good checkpoint is kept",
     )

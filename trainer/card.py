@@ -1,4 +1,4 @@
-"""The model card that is saved with trained weights: where they come from and what they are not for."""
+"""The model card saved with trained weights: how they were made and what not to use them for."""
 
 import json
 from importlib.metadata import version
@@ -20,28 +20,29 @@ tags: [muser, medical, {stage}]
 
 Fine-tuned by muser (multifaceted self-refinement, arXiv 2511.10067) on {trains_on}.
 
-**Not medical advice, and not for use with patients.** The rows were written by language models and checked by no
-clinician. The licences of the base model and of the models that wrote the rows apply to these weights.
+**Not medical advice. Do not use with patients.** Language models wrote the training rows, and no clinician has reviewed
+them. The licenses of the base model and of the models that wrote the rows apply to these weights.
 
 ## Data
 | | |
 |---|---|
-| base model | `{base}` (sha256 or commit `{base_digest}`) |
-| rows | `{rows_file}` (sha256 `{rows_digest}`) |
-| samples trained on | {rows} of {rows_read} ({rows_dropped} dropped) |
-| runs | {runs} |
-| tokens a row | {lengths} |
+| base model | `{base}` (SHA-256 or commit `{base_digest}`) |
+| rows file | `{rows_file}` (SHA-256 `{rows_digest}`) |
+| rows used | {rows} of {rows_read} ({rows_dropped} dropped) |
+| rows by run | {runs} |
+| tokens per row | {lengths} |
 
 ## Training
 | | |
 |---|---|
-| steps, tokens | {steps}, {tokens} |
+| steps | {steps} |
+| tokens | {tokens} |
 | loss, first and last step | {loss_first:.4f}, {loss_last:.4f} |
 | time | {seconds:.0f} s |
-| weights (sha256) | `{digest}` |
+| weights (SHA-256) | `{digest}` |
 | versions | {versions} |
 
-The loss of every step is in `history.json`; only the completion carries loss. Settings and seed:
+Loss is computed on the completion only. `history.json` has the loss of every step. Settings and seed:
 
 ```json
 {settings}
@@ -49,13 +50,13 @@ The loss of every step is in `history.json`; only the completion carries loss. S
 """
 
 TRAINS_ON = {
-    "distill": "a teacher's answers to simulated queries (the paper's QueryKD)",
-    "refine": "answers refined after critics' rationales, with reasoning composed of them (the paper's MultifacetedSR)",
+    "distill": "a teacher's answers to medical queries (the paper's QueryKD)",
+    "refine": "refined answers, with reasoning composed from critics' rationales (the paper's MultifacetedSR)",
 }
 
 
 def write_card(trained: TrainedModel, settings: TrainingSettings, facts: dict[str, Any]) -> str:
-    """The card's Markdown. `facts`: rows_file, runs, lengths."""
+    """The card as Markdown. `facts` has the keys rows_file, runs and lengths."""
     values = trained.model_dump(mode="json") | {
         "base": _public_name(trained.base),
         "trains_on": TRAINS_ON[trained.stage],
@@ -70,7 +71,8 @@ def write_card(trained: TrainedModel, settings: TrainingSettings, facts: dict[st
 
 
 def _public_name(base: str) -> str:
-    """A hub name as it is; of a folder no more than its name, and its stage where training made it."""
+    """A hub name unchanged, or a folder's last part (two parts for a trained stage)."""
+    # A card is published with its weights, so it must not show a local path.
     folder = Path(base)
     if not folder.is_dir():
         return base

@@ -1,4 +1,4 @@
-"""Keeps the training libraries' chatter in a log file and on this machine, and says their failures in muser's words."""
+"""Redirects the training libraries' logs to a file, turns off their telemetry, and translates their errors."""
 
 import errno
 import importlib.util
@@ -22,7 +22,7 @@ MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re
 
 
 def require_libraries() -> None:
-    """Raises TrainingError where what training needs is not installed; imports none of it."""
+    """Raises TrainingError if a library that training needs is not installed, without importing any."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainingError(f"training needs {', '.join(missing)}", todo=install_hint("train"))
@@ -30,12 +30,12 @@ def require_libraries() -> None:
 
 @contextmanager
 def library_logs(log: Path) -> Iterator[logging.Logger]:
-    """While it is open, what the libraries log or warn of goes to `log`; yields the logger for muser's own lines."""
+    """Sends the libraries' logs and warnings to `log` inside the block; yields the logger for muser's lines."""
     handler = logging.FileHandler(log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     own = logging.getLogger("muser.trainer.log")
     loggers = [own, *(logging.getLogger(name) for name in LIBRARIES)]
-    # transformers hangs a handler of its own on its logger, which writes to the terminal.
+    # transformers attaches a stderr handler to its root logger on import (transformers/utils/logging.py).
     before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     with warnings.catch_warnings(), without_bars(), without_telemetry():
         warnings.simplefilter("default")
@@ -55,7 +55,7 @@ def library_logs(log: Path) -> Iterator[logging.Logger]:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """While it is open, transformers and datasets draw no progress bars."""
+    """Disables the progress bars of transformers and datasets inside the block."""
     import datasets
     from transformers.utils import logging as transformers_logging
 
@@ -70,12 +70,10 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """While it is open, TRL and transformers report nothing to Hugging Face, unless the user's environment says so.
-
-    What the environment says was read when huggingface_hub was imported, which may have been long before.
-    """
+    """Disables the telemetry of TRL and transformers inside the block, unless the user's environment configures it."""
     from huggingface_hub import constants
 
+    # huggingface_hub reads the variable once, on import, so setting os.environ here would have no effect.
     before = constants.HF_HUB_DISABLE_TELEMETRY
     constants.HF_HUB_DISABLE_TELEMETRY = before or TELEMETRY not in os.environ
     try:
@@ -86,7 +84,7 @@ def without_telemetry() -> Iterator[None]:
 
 @contextmanager
 def translated(where: Path) -> Iterator[None]:
-    """Raises TrainingError for files that cannot be written and for memory that ran out; everything else passes."""
+    """Turns a full disk, a file error or running out of memory into TrainingError; other exceptions pass unchanged."""
     try:
         yield
     except MuserError:
@@ -94,11 +92,13 @@ def translated(where: Path) -> Iterator[None]:
     except MemoryError as error:
         raise _no_memory(where) from error
     except Exception as error:
+        # The Rust and C++ writers (safetensors, Arrow) raise their own types, and torch raises RuntimeError for CUDA
+        # out of memory: only the text tells these apart.
         if FULL.search(str(error)) or (isinstance(error, OSError) and error.errno in NO_ROOM):
             raise TrainingError(
-                "the disk is full or read-only, so training stopped",
+                "training stopped: the disk is full or read-only",
                 where=str(where),
-                todo="make room and run the same command again: it goes on from the last complete checkpoint",
+                todo="free disk space and rerun the same command: it resumes from the last complete checkpoint",
             ) from error
         if MEMORY.search(str(error)):
             raise _no_memory(where) from error
@@ -109,7 +109,8 @@ def translated(where: Path) -> Iterator[None]:
 
 def _no_memory(where: Path) -> TrainingError:
     return TrainingError(
-        "memory ran out while training",
+        "training ran out of memory",
         where=str(where),
-        todo="lower the stage's batch_size (and raise gradient_accumulation by as much) or max_length; or method: lora",
+        todo="lower the stage's batch_size (and raise gradient_accumulation by the same factor), lower max_length, "
+        "or set method: lora",
     )

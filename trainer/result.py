@@ -1,4 +1,4 @@
-"""What training yields and reports, and the digests that say whether two trainings are the same."""
+"""What training returns and reports, and the digests that identify a training by its inputs."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ WEIGHTS = (".safetensors", ".bin")
 
 
 class TrainingProgress(Value):
-    """Where a training stands. `tokens_per_second` and `eta` (seconds) count from this process's start."""
+    """A training's progress. `tokens_per_second` and `eta` (seconds) are measured since this process started."""
 
     stage: Stage
     step: int
@@ -24,9 +24,9 @@ class TrainingProgress(Value):
 
 
 class TrainedModel(Value):
-    """A stage's result. `path` is the folder to serve; `digest` is of its weights; `seconds` leaves out interruptions.
+    """A stage's result. `path` is the folder to serve, `digest` covers its weights, `seconds` excludes interruptions.
 
-    `peak_memory_mb` is the process's peak resident memory, or on a GPU the peak that torch allocated there.
+    `peak_memory_mb` is the peak resident memory of the process or, with a GPU, the peak that torch allocated on it.
     """
 
     stage: Stage
@@ -48,12 +48,12 @@ class TrainedModel(Value):
 
 
 def stage_settings(settings: TrainingSettings, stage: Stage) -> StageSettings:
-    """A stage's own settings."""
+    """The settings of one stage."""
     return {"distill": settings.distill, "refine": settings.refine}[stage]
 
 
 def identity(settings: TrainingSettings, stage: Stage) -> dict[str, Any]:
-    """The settings that decide the weights; how often to save does not."""
+    """The settings that affect the weights, so without `save_steps`."""
     return {
         "stage": stage,
         "method": settings.method,
@@ -65,22 +65,22 @@ def identity(settings: TrainingSettings, stage: Stage) -> dict[str, Any]:
 
 
 def training_inputs(settings: TrainingSettings, stage: Stage, *, base: str, rows: str) -> dict[str, Any]:
-    """All that decides the weights, given the digests of the base model and of the rows."""
+    """Everything that affects the weights, given the digests of the base model and of the rows."""
     return identity(settings, stage) | {"base": base, "rows": rows}
 
 
 def folder_name(stage: Stage, inputs: dict[str, Any]) -> str:
-    """The folder that a training works in: another one for every difference in its inputs."""
+    """The name of a training's folder; different inputs give a different name."""
     return f"{stage}-{digest(inputs)[:12]}"
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
+    """SHA-256 (hex) of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_digest(folder: Path, *, weights_only: bool = False) -> str:
-    """One digest of a model folder's files by name, without its card."""
+    """One digest over the names and contents of a model folder's files, excluding the model card."""
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
     return digest({p.name: file_digest(p) for p in files if p.suffix in WEIGHTS or not weights_only})

@@ -1,4 +1,4 @@
-"""Training rows: read and checked, measured, and turned into the tokens that the student is trained on."""
+"""Training rows: reads, checks, measures and tokenizes them."""
 
 from array import array
 from collections import Counter
@@ -16,7 +16,7 @@ from ..core.types import Message, Value
 
 
 class ChatTokenizer(Protocol):
-    """The part of a transformers tokenizer that rows need."""
+    """The methods of a transformers tokenizer that this module uses."""
 
     added_tokens_decoder: dict[int, Any]
 
@@ -26,7 +26,7 @@ class ChatTokenizer(Protocol):
 
 
 class Row(Value):
-    """One line of an exported file: what is asked, what the student shall answer, and where that comes from."""
+    """One line of an exported file: the prompt, the completion to learn, and the sample it comes from."""
 
     prompt: tuple[Message, ...] = Field(min_length=1)
     completion: tuple[Message, ...] = Field(min_length=1, max_length=1)
@@ -35,7 +35,7 @@ class Row(Value):
     sample: str = ""
     prompts: dict[str, str] = {}
     extra: dict[str, JsonValue] = {}
-    line: int = Field(0, exclude=True, description="in its file, counted from 1")
+    line: int = Field(0, exclude=True, description="line number in the file, from 1")
 
     @field_validator("prompt")
     @classmethod
@@ -47,20 +47,20 @@ class Row(Value):
     @classmethod
     def _answers(cls, completion: tuple[Message, ...]) -> tuple[Message, ...]:
         if completion[0].role != "assistant":
-            raise ValueError("must be the assistant's")
+            raise ValueError("must have the role assistant")
         check_answer(completion[0].content)
         return completion
 
 
 class Encoded(NamedTuple):
-    """A row's tokens; those from `start` on carry loss."""
+    """A row's tokens. Loss is computed from index `start` on."""
 
     ids: list[int]
     start: int
 
 
 class Span(Value):
-    """A stretch of a row as the student reads it."""
+    """A decoded part of a row: its tokens either all carry loss or none does."""
 
     text: str
     tokens: int
@@ -68,7 +68,7 @@ class Span(Value):
 
 
 class DroppedRow(Value):
-    """A row that is not trained on."""
+    """A row excluded from training, and why."""
 
     line: int
     sample: str
@@ -77,7 +77,7 @@ class DroppedRow(Value):
 
 
 class RowReport(Value):
-    """What a file of rows holds for one tokenizer. `lengths` has the tokens a kept row: min, p50, p90, p99, max."""
+    """A file of rows measured with one tokenizer. `lengths` has tokens per kept row: min, p50, p90, p99, max."""
 
     rows: int
     kept: int
@@ -91,7 +91,7 @@ class RowReport(Value):
 
 @dataclass
 class Tally:
-    """Counts rows as they are encoded, in memory that grows by four bytes a row."""
+    """Counts rows as they are encoded; memory grows by 4 bytes per kept row."""
 
     max_length: int
     rows: int = 0
@@ -102,11 +102,11 @@ class Tally:
     runs: Counter[str] = field(default_factory=Counter)
 
     def report(self) -> RowReport:
-        """Raises InputError when no row is left."""
+        """Raises InputError if every row was dropped."""
         if not self.lengths:
             raise InputError(
-                f"all {self.rows} rows are dropped, so there is nothing to train on: {_reasons(self.dropped)}",
-                todo=f"raise the stage's max_length (now {self.max_length}); the longest row has {self.longest} tokens",
+                f"no rows to train on: all {self.rows} were dropped: {_reasons(self.dropped)}",
+                todo=f"raise the stage's max_length ({self.max_length}): the longest row has {self.longest} tokens",
             )
         ordered = sorted(self.lengths)
         marks = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -123,16 +123,16 @@ class Tally:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The file's rows, each checked as it is read. Raises InputError that names file and line, or an empty file."""
+    """The file's rows, each checked as it is read. Raises InputError with file and line, also for an empty file."""
     line = 0
     for line, text in read_lines(path):
         yield _read_row(text, f"{path}:{line}", line)
     if not line:
-        raise InputError("the file holds no row", where=str(path), todo="export the rows of a finished run")
+        raise InputError("the file has no rows", where=str(path), todo="export the rows of a finished run")
 
 
 def measure_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, max_length: int) -> RowReport:
-    """What would be trained on and what would be dropped. Raises InputError, and TrainingError as `encode` does."""
+    """Which rows training would use and which it would drop. Raises InputError, and TrainingError as `encode` does."""
     tally = Tally(max_length)
     for _ in encode_rows(rows, tokenizer, tally):
         pass
@@ -140,7 +140,7 @@ def measure_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, max_length: int)
 
 
 def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> Iterator[Encoded]:
-    """The rows that are kept, as tokens; `tally` counts them all. Longer rows are dropped whole, never cut."""
+    """The kept rows as tokens; `tally` counts all rows."""
     control = control_tokens(tokenizer)
     for row in rows:
         tally.rows += 1
@@ -148,6 +148,7 @@ def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> 
         encoded = None if reason else encode(row, tokenizer)
         length = len(encoded.ids) if encoded else 0
         tally.longest = max(tally.longest, length)
+        # TRL cuts longer rows at max_length (SFTConfig), so the student would learn answers without an end.
         if encoded is None or length > tally.max_length:
             reason = reason or f"longer than {tally.max_length} tokens"
             tally.dropped.append(DroppedRow(line=row.line, sample=row.sample, tokens=length, reason=reason))
@@ -159,39 +160,41 @@ def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> 
 
 
 def encode(row: Row, tokenizer: ChatTokenizer) -> Encoded:
-    """A row as a server would render it. Raises TrainingError when the chat template would train another text."""
+    """A row as a server would render it. Raises TrainingError if the chat template would train on different text."""
     prompt = _render(row.prompt, tokenizer, generation=True)
     whole = _render(row.prompt + row.completion, tokenizer, generation=False)
     where = f"line {row.line}" + (f", sample {row.sample}" if row.sample else "")
     prompt_ids, ids = _tokenize(prompt, tokenizer), _tokenize(whole, tokenizer)
+    # Some templates render the prompt differently once an answer follows, and a tokenizer may merge the prompt's last
+    # characters with the answer's first.
     if ids[: len(prompt_ids)] != prompt_ids:
         raise TrainingError(
-            "the chat template renders a prompt otherwise for training than for serving, so the student would be "
-            f"trained behind a text it never sees: served …{prompt[-60:]!r}, trained …{_parting(prompt, whole)!r}",
+            "the student would be trained on prompts that it never sees: the chat template renders a prompt "
+            f"differently in training and serving: served …{prompt[-60:]!r}, trained …{_parting(prompt, whole)!r}",
             where=where,
-            todo="give the base model a chat template whose generation prompt starts the assistant's turn",
+            todo="use a chat template whose generation prompt is exactly how the assistant's turn starts",
         )
     reasoning, _, answer = row.completion[0].content.rpartition("</think>")
     trained = whole.removeprefix(prompt)
     for part, text in (("reasoning", reasoning.replace("<think>", "")), ("answer", answer)):
         if text.strip() not in trained:
             raise TrainingError(
-                f"the chat template leaves out the {part} of the assistant's turn, so it would not be trained",
+                f"the {part} would not be trained: the chat template leaves it out of the assistant's turn",
                 where=where,
-                todo="give the base model a chat template that keeps <think>…</think> of the last turn",
+                todo="use a chat template that keeps <think>…</think> in the last turn",
             )
     return Encoded(ids, len(prompt_ids))
 
 
 def loss_spans(row: Row, tokenizer: ChatTokenizer) -> tuple[Span, ...]:
-    """What a row looks like to the student, and which part carries loss."""
+    """The row as the student sees it, split into the part without loss and the part with loss."""
     ids, start = encode(row, tokenizer)
     parts = ((ids[:start], False), (ids[start:], True))
     return tuple(Span(text=tokenizer.decode(part), tokens=len(part), loss=loss) for part, loss in parts)
 
 
 def control_tokens(tokenizer: ChatTokenizer) -> dict[int, str]:
-    """The tokens that are no text, by id: more than those a tokenizer names for a purpose."""
+    """Control tokens by id: all that are marked special, not only those with a named use (eos, pad, …)."""
     return {number: str(token) for number, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
@@ -199,7 +202,7 @@ def _read_row(text: bytes, where: str, line: int) -> Row:
     try:
         data = parse_object(text)
     except ValueError as error:
-        raise InputError(f"this is {error}", where=where, todo="write one JSON object a line") from error
+        raise InputError(f"this is {error}", where=where, todo="write one JSON object per line") from error
     try:
         return Row.model_validate(data | {"line": line})
     except ValidationError as error:
@@ -208,13 +211,13 @@ def _read_row(text: bytes, where: str, line: int) -> Row:
 
 
 def _stray_markup(row: Row, control: dict[int, str]) -> str:
-    """Why a text would break out of its turn: models write such things, and one of them must not end a training."""
+    """Why the row's markup makes it unusable, or "". Models write such text, so nothing is raised."""
     content = row.completion[0].content
     for token in control.values():
         if any(token in message.content for message in row.prompt + row.completion):
-            return f"holds the control token {token}"
+            return f"contains the control token {token}"
     if has_stray_thinking(content):
-        return "holds more than one think block"
+        return "has more than one think block"
     return ""
 
 
@@ -223,7 +226,7 @@ def _render(messages: tuple[Message, ...], tokenizer: ChatTokenizer, *, generati
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generation)
     except Exception as error:
-        # A template is code of the model's author and may raise anything.
+        # A chat template is code from the model's author and can raise any exception.
         raise TrainingError(f"the base model's chat template cannot render a row: {error}") from error
     return text
 
@@ -234,7 +237,7 @@ def _tokenize(text: str, tokenizer: ChatTokenizer) -> list[int]:
 
 
 def _parting(prompt: str, whole: str) -> str:
-    """The training text around the place where it leaves the prompt."""
+    """The training text around the first character that differs from the prompt."""
     at = next((i for i, (a, b) in enumerate(zip(prompt, whole, strict=False)) if a != b), min(len(prompt), len(whole)))
     return whole[max(0, at - 40) : at + 20]
 

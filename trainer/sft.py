@@ -1,4 +1,4 @@
-"""One stage of supervised fine-tuning with TRL: rows and a base model in, a model to serve out; a kill loses little."""
+"""One stage of supervised fine-tuning with TRL: turns rows and a base model into a model to serve; resumable."""
 
 import json
 import logging
@@ -44,18 +44,18 @@ def train_stage(
     on_progress: OnProgress | None = None,
     draw_loss: DrawLoss | None = None,
 ) -> TrainedModel:
-    """Train `base` (a folder or hub name) on a file of rows, on the GPU if there is one.
+    """Train `base` (a folder or hub name) on a file of rows, on a GPU if there is one.
 
-    Works in `output/STAGE-DIGEST`, named by all that decides the weights: the same call again goes on from the last
-    complete checkpoint or returns what is finished, and a changed input starts afresh beside it. Leaves there `model/`,
-    or `adapter/` and `merged/`; `history.json`, and `loss.png` if `draw_loss` is given; the libraries' words go to
-    `output/training.log`. `on_rows` is told what is dropped before training starts. Raises InputError for the rows,
-    TrainingError for the rest.
+    Works in `output/STAGE-DIGEST`; the digest covers every input that affects the weights. The same call resumes from
+    the last complete checkpoint or returns the finished result; changed inputs train in a new folder. Writes `model/`
+    (with LoRA `adapter/` and `merged/`), `history.json` and, if `draw_loss` is given, `loss.png`; the libraries log to
+    `output/training.log`. Calls `on_rows` before training starts. Raises InputError for unusable rows, otherwise
+    TrainingError.
     """
     if stage == "base":
-        raise TrainingError("the stage base is what training starts from", todo="train distill or refine")
+        raise TrainingError("stage base cannot be trained: training starts from it", todo="train distill or refine")
     with translated(output):
-        next(read_rows(rows))  # an absent or empty file is said so before anything is loaded
+        next(read_rows(rows))  # fails on a missing or empty file before any library loads
         output.mkdir(parents=True, exist_ok=True)
         with library_logs(output / "training.log") as log:
             inputs = training_inputs(settings, stage, base=_base_digest(base), rows=file_digest(rows))
@@ -73,7 +73,7 @@ def train_stage(
 
 @dataclass
 class _Training:
-    """The steps of one training, and what they share."""
+    """The steps of one training and their shared state."""
 
     settings: TrainingSettings
     stage: Stage
@@ -93,7 +93,7 @@ class _Training:
     def run(
         self, inputs: dict[str, Any], on_rows: OnRows | None, on_progress: OnProgress | None
     ) -> tuple[TrainedModel, RowReport]:
-        from .callbacks import Watch, check_weights
+        from .callbacks import TrainingCallback, check_weights
 
         tokenizer = self.load_tokenizer()
         dataset = self.encode(tokenizer)
@@ -102,7 +102,7 @@ class _Training:
             self.log.warning("line %d (%s) dropped: %s, %d tokens", row.line, row.sample, row.reason, row.tokens)
         if on_rows is not None:
             on_rows(report)
-        trainer = self.make_trainer(tokenizer, dataset, Watch(self.stage, on_progress))
+        trainer = self.make_trainer(tokenizer, dataset, TrainingCallback(self.stage, on_progress))
         checkpoint = last_checkpoint(self.folder)
         self.log.info("starting from %s", checkpoint.name if checkpoint else "the base model")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -138,19 +138,20 @@ class _Training:
             raise _unloadable(self.base, error) from error
         if not tokenizer.chat_template:
             raise TrainingError(
-                "the base model has no chat template, so its conversations have no form",
+                "the base model has no chat template, so rows cannot be rendered",
                 where=self.base,
                 todo="start from an instruction-tuned model, or add chat_template.jinja to its folder",
             )
         return tokenizer
 
     def encode(self, tokenizer: Any) -> Any:
-        """The rows as a memory-mapped dataset with labels already made: what loss_spans shows is what is trained."""
+        """The rows as a memory-mapped dataset with `labels`, so that training uses exactly what `loss_spans` shows."""
         from datasets import Dataset, Features, List, Value
         from datasets.exceptions import DatasetGenerationError
 
         def examples() -> Iterator[dict[str, list[int]]]:
             for ids, start in encode_rows(read_rows(self.rows), tokenizer, self.tally):
+                # PyTorch's cross-entropy ignores label -100; TRL keeps the labels of a dataset that has input_ids.
                 yield {"input_ids": ids, "labels": [-100] * start + ids[start:]}
             self.tally.report()
 
@@ -158,12 +159,12 @@ class _Training:
         cache = self.folder / "encoded"
         shutil.rmtree(cache, ignore_errors=True)
         try:
-            # The fingerprint spares datasets from pickling the tokenizer to make one.
+            # Without a fingerprint, datasets pickles the generator and with it the tokenizer to compute one.
             return Dataset.from_generator(examples, features, str(cache), fingerprint=self.folder.name)
         except DatasetGenerationError as error:
             raise error.__cause__ or error from None
 
-    def make_trainer(self, tokenizer: Any, dataset: Any, watch: Any) -> Any:
+    def make_trainer(self, tokenizer: Any, dataset: Any, callback: Any) -> Any:
         import torch
         from peft import LoraConfig
         from transformers import PrinterCallback
@@ -183,17 +184,19 @@ class _Training:
             max_grad_norm=1.0,
             per_device_train_batch_size=own.batch_size,
             gradient_accumulation_steps=own.gradient_accumulation,
-            # Longer rows are gone by now; given without packing, TRL would go through all rows for it once more.
+            # encode_rows has dropped longer rows. Set without packing, max_length makes TRL map over all rows again.
             max_length=own.max_length if own.packing else None,
             packing=own.packing,
             use_cpu=not gpu,
+            # TRL turns bf16 on unless told otherwise (trl/trainer/base_config.py).
             bf16=half,
             gradient_checkpointing=gpu,
             dataloader_pin_memory=gpu,
-            # Frozen weights need no more than half precision; weights that are trained keep all of it.
+            # LoRA's frozen weights fit in bf16. Trained weights need float32, or small updates would be rounded away.
             model_init_kwargs={"dtype": "bfloat16" if half and self.settings.method == "lora" else "float32"},
             eos_token=self.closing_token(tokenizer, dataset),
             logging_steps=1,
+            # Left on, the Trainer logs an average in place of a NaN loss, and TrainingCallback could not stop on it.
             logging_nan_inf_filter=False,
             save_strategy="steps",
             save_steps=own.save_steps,
@@ -202,7 +205,7 @@ class _Training:
             disable_tqdm=True,
         )
         if args.n_gpu > 1:
-            # One process trains on one GPU: nn.DataParallel would copy the model to all of them at every step.
+            # Otherwise the Trainer uses nn.DataParallel, which copies the model to every GPU at each step.
             args._n_gpu = 1
         shape = self.settings.lora
         lora = LoraConfig(
@@ -219,24 +222,25 @@ class _Training:
                 train_dataset=dataset,
                 processing_class=tokenizer,
                 peft_config=lora if self.settings.method == "lora" else None,
-                callbacks=[watch],
+                callbacks=[callback],
             )
         except (OSError, ValueError) as error:
             raise _unloadable(self.base, error) from error
+        # With disable_tqdm, the Trainer prints every log entry to stdout instead (transformers/trainer.py).
         trainer.remove_callback(PrinterCallback)
         return trainer
 
     def closing_token(self, tokenizer: Any, dataset: Any) -> str | None:
-        """The token that ends the trained turn, where the base model does not stop at it yet (base models do not)."""
+        """The token that ends the assistant's turn, if the base model does not stop at it yet; else None."""
         from transformers import GenerationConfig
 
         control = control_tokens(tokenizer)
         closing = next((i for i in reversed(dataset[0]["labels"]) if i in control), None)
         if closing is None:
             raise TrainingError(
-                "the chat template ends the assistant's turn with no control token, so the student would never stop",
+                "the student would never stop: the chat template ends the assistant's turn without a control token",
                 where=self.base,
-                todo="give the base model a chat template that closes each turn with a special token",
+                todo="use a chat template that ends each turn with a special token",
             )
         try:
             stops = GenerationConfig.from_pretrained(self.base).eos_token_id
@@ -246,7 +250,7 @@ class _Training:
         return None if closing in known else control[closing]
 
     def save(self, model: Any, tokenizer: Any) -> tuple[Path | None, Path]:
-        """(the adapter's folder if there is one, the folder to serve), in the base model's own precision."""
+        """(adapter's folder or None, folder to serve). The weights to serve keep the base model's precision."""
         import torch
         from transformers import AutoConfig
 
@@ -274,7 +278,7 @@ class _Training:
 
 
 def _base_digest(base: str | Path) -> str:
-    """Of a folder's files; of a hub model, its commit."""
+    """The digest of a folder's files; for a hub model, its commit."""
     if Path(base).is_dir():
         return folder_digest(Path(base))
     from transformers import AutoConfig
@@ -289,7 +293,7 @@ def _unloadable(base: str, error: Exception) -> TrainingError:
     return TrainingError(
         f"training cannot start from this model: {error}",
         where=base,
-        todo="name a folder in transformers' format, or a model of the hub that this machine can reach",
+        todo="name a folder in transformers' format, or a hub model that this machine can download",
     )
 
 
@@ -298,5 +302,6 @@ def _peak_memory_mb() -> int:
 
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated() // 2**20)
+    # ru_maxrss is in bytes on macOS and in KiB on Linux (getrusage(2)).
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)

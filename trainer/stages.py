@@ -1,4 +1,4 @@
-"""A stage of a recipe: which rows it trains on, which model it starts from, and how the result is found again."""
+"""Trains a stage of a recipe: picks its rows and starting model, and records the result in the store."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +27,8 @@ def run_training(
 ) -> TrainedModel:
     """Train a stage on a run's rows, or on a file of rows, and record the result as the recipe's `MODEL@STAGE`.
 
-    Files go under the recipe's output, rows in `rows/` and models in `models/`. Run again it resumes, or finds what is
-    finished. Raises SettingsError, MissingModel, InputError, TrainingError, StoreError.
+    Writes rows to `rows/` and models to `models/` in the recipe's output folder. A rerun resumes, or returns the
+    finished result. Raises SettingsError, MissingModel, InputError, TrainingError, StoreError.
     """
     require_libraries()
     settings, base, start = start_model(recipe, store, stage)
@@ -38,7 +38,7 @@ def run_training(
     elif run_id is not None:
         source = export_rows(store, run_id, stage, output / "rows" / f"{run_id}.{stage}.jsonl")
     else:
-        raise SettingsError("say which rows to train on: those of a run, or a file")
+        raise SettingsError("training needs rows: name a run or a file of rows")
 
     from .sft import train_stage
 
@@ -60,12 +60,12 @@ def run_training(
 def start_model(
     recipe: Recipe, store: Store, stage: Literal["distill", "refine"]
 ) -> tuple[TrainingSettings, str, Artifact | None]:
-    """(settings, folder or hub name that a stage starts from, its artifact if training made it).
+    """(settings, folder or hub name that the stage starts from, its artifact if muser trained it).
 
-    Raises SettingsError without a training section, and MissingModel.
+    Raises SettingsError if the recipe has no training section, and MissingModel.
     """
     if recipe.training is None:
-        raise SettingsError("the recipe has no training section, so there is nothing to train", todo="add training:")
+        raise SettingsError("nothing to train: the recipe has no training section", todo="add training:")
     name = recipe.training.model
     if stage == "refine":
         start = latest_artifact(store, "model", name, "distill")
@@ -85,9 +85,9 @@ def start_model(
 def record(
     store: Store, trained: TrainedModel, settings: TrainingSettings, *, parents: list[int], run_id: str | None = None
 ) -> int:
-    """The id of the artifact to serve, recorded unless it is the newest already; a LoRA adapter is its parent.
+    """Record the model and return its artifact's id; a LoRA adapter becomes its parent.
 
-    One that is recorded is linked to those of `parents` that it was not known to come from.
+    If the newest artifact is this model, only links to new `parents` are added.
     """
     newest = latest_artifact(store, "model", settings.model, trained.stage)
     if newest is not None and newest.id is not None and _same(newest, trained.path, trained.digest):
@@ -114,14 +114,14 @@ def record(
 
 
 def _own_rows(store: Store, rows: Path, stage: Literal["distill", "refine"]) -> Artifact:
-    """The artifact of a file of rows: the export that it is, wherever it lies, else a record of the samples in it."""
+    """The artifact of a file of rows: the export with its digest if there is one, else a record of its samples."""
     if not rows.is_file():
-        raise SettingsError("there is no such file of rows", where=str(rows))
+        raise SettingsError("the file of rows does not exist", where=str(rows))
     named: dict[str, int] = {}
     for row in read_rows(rows):
         if row.stage not in (None, stage):
             raise InputError(
-                f"this is a row of stage {row.stage}, and stage {stage} is to be trained",
+                f"the row belongs to stage {row.stage}, but stage {stage} is being trained",
                 where=f"{rows}:{row.line}",
                 todo=f"train with --stage {row.stage}, or export the rows of stage {stage}",
             )
@@ -131,7 +131,7 @@ def _own_rows(store: Store, rows: Path, stage: Literal["distill", "refine"]) -> 
 
 
 def _made_by_training(store: Store, model: Artifact) -> int:
-    """What rows and base are the parents of: the adapter that a model was merged from, else the model."""
+    """The artifact whose parents are the rows and base: the adapter that was merged into the model, else the model."""
     adapters = [one.id for one in parents_of(store, model.id or 0) if one.kind == "adapter" and one.id]
     return adapters[0] if adapters else model.id or 0
 

@@ -1,4 +1,4 @@
-"""A tiny Qwen3-shaped model with a tokenizer of its own: the student of the demo and of the tests."""
+"""A tiny untrained Qwen3 model with its own tokenizer: the student in the demo and the tests."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,8 +7,8 @@ from ..core.errors import InputError
 from .library_logs import require_libraries, without_bars
 from .workdir import appearing
 
-# Qwen3's template without tools: thinking is kept for the turn after the last question only, a turn without any
-# gets an empty block, and `enable_thinking=false` opens the answer behind an empty block.
+# Qwen3's chat template without tools. It keeps thinking only in the turn after the last user message, gives a turn
+# without thinking an empty block, and with `enable_thinking=false` starts the answer after an empty block.
 CHAT_TEMPLATE = """\
 {%- set asked = namespace(last=-1) %}
 {%- for message in messages %}
@@ -41,8 +41,8 @@ CHAT_TEMPLATE = """\
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 THINKING = ["<think>", "</think>"]
 HEAD_SIZE = 32
-# Qwen's pattern: it keeps a run of line ends together whatever follows, so that a prompt's tokens stay a prefix of
-# the tokens it is trained in.
+# Qwen's pre-tokenizer pattern. It never splits a run of newlines because of the text that follows, so the tokens of a
+# prompt stay a prefix of the tokens of the whole row.
 WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -59,14 +59,14 @@ def build_tiny_model(
     positions: int = 4096,
     seed: int = 0,
 ) -> Path:
-    """Write an untrained model whose byte-level vocabulary is learned from `texts`; equal inputs give equal files.
+    """Write an untrained model and learn its byte-level vocabulary from `texts`; equal inputs give equal files.
 
     The folder loads in transformers, TRL, vLLM and `transformers serve`. Raises InputError.
     """
     if vocabulary < 256 + len(CONTROL) + len(THINKING):
-        raise InputError(f"a byte-level vocabulary needs at least 261 entries, not {vocabulary}")
+        raise InputError(f"vocabulary is {vocabulary}, but a byte-level vocabulary needs at least 261 entries")
     if hidden % (HEAD_SIZE * 3):
-        raise InputError(f"hidden must be a multiple of {HEAD_SIZE * 3}, for heads of {HEAD_SIZE} three to a key")
+        raise InputError(f"hidden is {hidden}, but must be a multiple of {HEAD_SIZE * 3}")
     require_libraries()
     with without_bars(), appearing(folder) as partial:
         ids = _write_tokenizer(partial, texts, vocabulary, positions)
@@ -75,7 +75,7 @@ def build_tiny_model(
 
 
 def _write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int, positions: int) -> dict[str, int]:
-    """Returns every token's id."""
+    """Returns the vocabulary as token → id."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -94,7 +94,7 @@ def _write_tokenizer(folder: Path, texts: Iterable[str], vocabulary: int, positi
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    # Not special: servers drop special tokens from their replies, and reasoning parsers look for these two.
+    # Not special: servers strip special tokens from replies, but reasoning parsers need these two.
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in THINKING])
     saved = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -115,7 +115,7 @@ def _write_model(folder: Path, ids: dict[str, int], hidden: int, layers: int, po
 
     heads = hidden // HEAD_SIZE
     config = Qwen3Config(
-        # A text of few words may not fill the vocabulary; the model is as large as what the tokenizer can say.
+        # Short texts may fill less than the vocabulary asked for; the embedding then matches the tokenizer's real size.
         vocab_size=max(ids.values()) + 1,
         hidden_size=hidden,
         intermediate_size=2 * hidden,

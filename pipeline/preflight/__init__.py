@@ -1,1 +1,1 @@
-"""What is tried and estimated before a run: the probe, the trial run, cost."""
+"""Checks before a run: the probe, a trial run and a cost estimate."""

@@ -1,4 +1,4 @@
-"""What a whole recipe will cost, from a few of its samples: means with bootstrap intervals, hours as a range."""
+"""Estimates a recipe's cost from a few samples: means with bootstrap intervals, and hours as a range."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ WITHIN = 0.95
 
 @dataclass(frozen=True)
 class Cost:
-    """What one sample took; `seconds` from its start to its end."""
+    """The cost of one sample; `seconds` is from its start to its end."""
 
     calls: int
     tokens_in: int
@@ -27,7 +27,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate, and where 95 of 100 such estimates lie."""
+    """An estimate with its 95 % bootstrap interval."""
 
     value: float
     low: float
@@ -36,11 +36,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of `samples` samples, judged by `tried` of them.
+    """The cost of `samples` samples, estimated from `tried` of them.
 
-    The hours lie between `hours_least`, if as many samples in flight as the recipe allows took no longer than those
-    that were tried, and `hours_most`, if more in flight than were tried brought no throughput. GPU-hours are hours
-    times `gpus`.
+    `hours_least` assumes that each sample takes no longer at the recipe's full concurrency than in the trial;
+    `hours_most` assumes that more concurrency than in the trial adds no throughput. GPU-hours are hours times `gpus`.
     """
 
     samples: int
@@ -59,7 +58,7 @@ class Estimate:
 
 
 def costs_of(store: Store, samples: Sequence[str]) -> list[Cost]:
-    """The cost of those samples that are done."""
+    """The costs of those of the samples that are done."""
     costs = []
     for sample in samples:
         trace, calls = get_trace(store, sample), calls_of(store, sample)
@@ -80,10 +79,10 @@ def costs_of(store: Store, samples: Sequence[str]) -> list[Cost]:
 def estimate_cost(
     groups: Sequence[tuple[int, Sequence[Cost]]], *, seconds: float, in_flight: int, gpus: int, seed: int = 0
 ) -> Estimate | None:
-    """The cost of all samples; None where a group was not tried. A pure function.
+    """The cost of all samples; None if a group has no tried sample. A pure function.
 
-    `groups`: how many samples there are of a kind, and what those that were tried cost. `seconds` is what the trial
-    took, with all of them in flight; `in_flight` is what the recipe allows.
+    `groups` has, per kind of sample, their number and the costs of the tried ones. `seconds` is the duration of the
+    trial, with all its samples in flight; `in_flight` is the recipe's limit.
     """
     kinds = [(total, costs) for total, costs in groups if total]
     if not kinds or not all(costs for _, costs in kinds):
@@ -102,7 +101,7 @@ def estimate_cost(
         return Interval(total([costs for _, costs in kinds]), totals[edge], totals[-1 - edge])
 
     samples, tried = sum(total for total, _ in kinds), sum(len(costs) for _, costs in kinds)
-    # Of the trial's own time, for each second that a sample was in flight.
+    # Wall-clock seconds of the trial per second that a sample was in flight.
     share = seconds / (sum(cost.seconds for _, costs in kinds for cost in costs) or 1.0)
     side_by_side = min(in_flight, samples)
     return Estimate(
@@ -119,7 +118,7 @@ def estimate_cost(
 
 
 def count_gpus(recipe: Recipe, roles: Sequence[str]) -> int:
-    """GPUs of the servers that a run asks: as their serve options say, else one for each address."""
+    """GPUs behind the servers of a run: from their serve options, else one per address."""
     names = dict.fromkeys(recipe.role(role).name for role in roles)
     return sum(_gpus_of(recipe, name) for name in names)
 

@@ -1,8 +1,8 @@
-"""Is everything there that a recipe's run will need? Asks every model, and tries a few samples on the way.
+"""Checks that a recipe's servers can do what its run needs: calls every model and runs a few samples.
 
-Each role is looked at for what it needs: that its server can be reached and serves the model, that prompt and reply fit
-its context, that it keeps to a schema (by one that no plain text would meet), that reasoning comes back, and that
-cached tokens are told. What is wrong is a `Finding` with what to do about it, never an exception.
+Checks per role that the server is reachable and serves the model, that prompt and reply fit its context, that replies
+follow a schema, that reasoning is returned and that cached tokens are reported. A problem is a `Finding` that says what
+to do, never an exception.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from .estimate import Estimate
 from .trial_run import Finding, Level, try_samples
 
 WORD = "orchid-7413"
-# A server that keeps to it can answer with nothing else; one that ignores it greets.
+# A server that enforces this schema can return only one value; one that ignores it replies with a greeting.
 SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {"word": {"type": "string", "enum": [WORD]}, "count": {"type": "integer", "enum": [3]}},
@@ -38,14 +38,14 @@ GREETING = Message(role="user", content="Greet me in one short sentence.")
 
 @dataclass(frozen=True)
 class Probe:
-    """All that was found; `estimate` is None where too little worked to tell."""
+    """The findings; `estimate` is None if too few samples finished."""
 
     findings: tuple[Finding, ...]
     estimate: Estimate | None = None
 
     @property
     def problems(self) -> int:
-        """How many findings keep the recipe from running well."""
+        """The number of findings with level problem."""
         return sum(finding.level == "problem" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
@@ -64,10 +64,10 @@ async def probe_recipe(
     gpus: int | None = None,
     on_start: Callable[[str, str], None] | None = None,
 ) -> Probe:
-    """Looks at every role, then tries `tries` samples. `store` says where trained stages are and is only read.
+    """Checks every role, then runs `tries` samples. `store` locates trained stages and is only read.
 
-    Models without an address are served meanwhile; `on_start` is told of each. Raises ServerError where one does not
-    start, SettingsError for keys that are not in the environment.
+    Serves models without an address for that time and calls `on_start` for each. Raises ServerError if a server does
+    not start, SettingsError for keys that are not in the environment.
     """
     roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
     findings, ready = [], []
@@ -104,20 +104,20 @@ async def _reach(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding:
 
 
 async def _engines(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding | None:
-    """None where the recipe says how many engines, each with a prefix cache of its own, are behind an address."""
+    """None if the recipe states the right number of engines per address; each has its own prefix cache."""
     known = endpoint.settings.data_parallel
     told = {load.engines for load in (await endpoint.loads()).values()}
     if told <= {known}:
         return None
     there = min(told)
-    seen = f"{endpoint.where} has {there} engine{'s' * (there > 1)}, and the recipe says {known}"
+    seen = f"{endpoint.where} has {there} engine{'s' * (there > 1)}, but the recipe says {known}"
     todo = f"set models.{endpoint.name.partition('@')[0]}.data_parallel: {there}"
-    # A server refuses a rank that it does not have.
+    # A server rejects requests for a data-parallel rank that it does not have, so too many is a problem.
     return Finding("engines", roles, "problem" if there < known else "hint", seen, todo)
 
 
 async def _structured(recipe: Recipe, endpoints: Mapping[str, Endpoint], ready: Iterable[str]) -> list[Finding]:
-    """One finding for each way in which roles that need JSON ask a model."""
+    """One finding per distinct role settings among the roles that need JSON."""
     ways: dict[RoleSettings, list[str]] = {}
     for role in ready:
         if role.startswith("critics.") or role == "judge":
@@ -130,17 +130,19 @@ async def _keeps_to_schema(endpoint: Endpoint, bound: RoleSettings, roles: tuple
     try:
         reply = await endpoint.complete(request, bound, seed=1)
     except MuserError as error:
-        todo = f"set models.{endpoint.name}.structured: prompt, if the server knows no response_format"
+        todo = f"set models.{endpoint.name}.structured: prompt if the server does not support response_format"
         return Finding("structured output", roles, "problem", error.what, error.todo if in_prompt else todo)
     outcome = classify(reply, SCHEMA)
     if outcome == "ok":
-        return Finding("structured output", roles, "good", "the reply keeps to the schema")
-    seen = f"the schema is not kept to: {outcome.replace('_', ' ')} ({json.dumps(reply.text[:60], ensure_ascii=False)})"
+        return Finding("structured output", roles, "good", "the reply follows the schema")
+    seen = f"breaks the schema: {outcome.replace('_', ' ')} ({json.dumps(reply.text[:60], ensure_ascii=False)})"
     if in_prompt:
         level: Level = "hint" if outcome == "prose" else "problem"
-        return Finding("structured output", roles, level, seen, "a larger model for these roles; repairs may do")
+        return Finding(
+            "structured output", roles, level, seen, "use a larger model for these roles, or rely on repairs"
+        )
     if outcome in ("truncated", "whitespace", "unclosed_reasoning", "empty"):
         todo = "set the roles' reasoning: off, raise max_tokens, or serve with disable_any_whitespace"
         return Finding("structured output", roles, "problem", seen, todo)
-    todo = f"set models.{endpoint.name}.structured: prompt, or use a server that honours json_schema, as vLLM does"
+    todo = f"set models.{endpoint.name}.structured: prompt, or use a server that enforces json_schema, such as vLLM"
     return Finding("structured output", roles, "problem", seen, todo)

@@ -1,4 +1,4 @@
-"""A few samples of a recipe, run for real in a store of their own: what they show of the servers, what they cost."""
+"""Runs a few samples of a recipe in a temporary store, to check the servers and measure the cost."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ Level = Literal["good", "hint", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, for which roles, what was seen, and what to do about it unless it is good."""
+    """One check: what was checked, for which roles, the result and, unless it is good, what to do."""
 
     what: str
     roles: tuple[str, ...]
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A few samples of the recipe, run for real in a store of their own."""
+    """The results of a few samples, run in a temporary store."""
 
     summary: Summary
     calls: Mapping[str, list[Call]]
@@ -46,7 +46,7 @@ class TrialRun:
     in_flight: int
 
     def findings(self, recipe: Recipe) -> Iterator[Finding]:
-        """What the samples showed, whichever model answered."""
+        """Findings about the samples that do not depend on a model's context length."""
         roles = tuple(self.calls)
         if self.summary.done == self.summary.total:
             seen = f"{self.summary.done} samples tried, in {self.summary.seconds:.1f} s"
@@ -64,19 +64,19 @@ class TrialRun:
         yield from self._outcomes()
 
     def _not_understood(self) -> Iterator[Finding]:
-        """Whose prompts the simulated endpoint does not recognise: what follows from its reply means nothing."""
+        """Roles whose prompts the simulated endpoint does not recognize; results based on its replies mean nothing."""
         roles = tuple(role for role, calls in self.calls.items() if any(UNKNOWN in call.reply.text for call in calls))
         if roles:
-            todo = "it knows prompts by the form of those that ship with muser; a model would answer"
+            todo = "it recognizes only prompts shaped like those that ship with muser; a real model would answer"
             yield Finding("simulation", roles, "hint", "the simulated endpoint cannot tell what the prompt asks", todo)
 
     def _reasoning(self, recipe: Recipe) -> Iterator[Finding]:
         asked = [call for call in self.calls.get("responder", []) if call.outcome == "ok"]
         given = sum(bool(call.reply.reasoning) for call in asked)
         if asked and given == len(asked):
-            yield Finding("reasoning", ("responder",), "good", "comes back with the answers")
+            yield Finding("reasoning", ("responder",), "good", "returned with every answer")
         elif asked and recipe.role("responder").reasoning != "off":
-            seen = f"{len(asked) - given} of {len(asked)} answers came without"
+            seen = f"{len(asked) - given} of {len(asked)} answers have no reasoning"
             todo = "for reasoning in the training rows use a model that reasons, roles.responder.reasoning: on, and"
             yield Finding("reasoning", ("responder",), "hint", seen, f"{todo} serve it with --reasoning-parser")
 
@@ -88,20 +88,25 @@ class TrialRun:
             seen = f"{100 * cached / prompts:.0f} % of prompt tokens came from the server's cache"
             yield Finding("cached tokens", tuple(sharing), "good", seen)
         elif prompts:
-            todo = "vLLM tells with --enable-prompt-tokens-details; prefix caching has to be on"
-            yield Finding("cached tokens", tuple(sharing), "hint", "the server tells of none", todo)
+            todo = "start vLLM with --enable-prompt-tokens-details, and keep prefix caching on"
+            yield Finding("cached tokens", tuple(sharing), "hint", "the server reports none", todo)
 
     def _outcomes(self) -> Iterator[Finding]:
         for line in self.summary.usage:
             told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in line.outcomes.items())
             if told:
-                seen, todo = f"of {line.calls} replies: {told}", "`muser run` repairs or fails such; see its summary"
+                seen, todo = (
+                    f"of {line.calls} replies: {told}",
+                    "`muser run` retries such replies or fails their samples; see its summary",
+                )
                 yield Finding("replies", (line.role,), "hint", seen, todo)
 
     def fit(self, recipe: Recipe, context: int | None, roles: tuple[str, ...]) -> Iterator[Finding]:
-        """Do the longest prompt and its reply fit? Also if the response in it is as long as the responder may write?"""
+        """Whether the longest prompt and its reply fit the context, also with a response of the maximum length."""
         if context is None:
-            yield Finding("context", roles, "hint", "the server does not tell its length", "look it up")
+            yield Finding(
+                "context", roles, "hint", "the server does not report its length", "look it up in the server's settings"
+            )
             return
         most = 0
         for role in roles:
@@ -110,7 +115,7 @@ class TrialRun:
             level: Level = "problem" if seen > context else "hint"
             need = seen if level == "problem" else worst
             if need > context:
-                when = "" if level == "problem" else " where the response is as long as it may be"
+                when = "" if level == "problem" else " with a response of the maximum length"
                 said = f"prompt and max_tokens take {need:,} tokens of {context:,}{when}"
                 todo = f"serve with --max-model-len {need} or more, or lower max_tokens"
                 yield Finding("context", (role,), level, said, todo)
@@ -118,7 +123,7 @@ class TrialRun:
             yield Finding("context", roles, "good", f"{context:,} tokens; at most {most:,} are needed")
 
     def _need(self, recipe: Recipe, role: str) -> tuple[int, int]:
-        """Tokens of the longest prompt seen and its reply, and with a response as long as max_tokens lets it be."""
+        """Tokens of the longest prompt and its reply: as seen, and with a response of max_tokens tokens."""
         calls = [call for call in self.calls.get(role, []) if call.reply.usage.tokens_in]
         tokens = sum(call.reply.usage.tokens_in for call in calls) or 1
         letters = sum(len(message.content) for call in calls for message in call.messages) or 1
@@ -132,7 +137,7 @@ class TrialRun:
         return longest + reply, longest + max(more, 0) + reply
 
     def estimate(self, recipe: Recipe, gpus: int | None) -> Estimate | None:
-        """What all of the recipe's samples will cost."""
+        """The estimated cost of all of the recipe's samples."""
         count = count_gpus(recipe, recipe.call_roles()) if gpus is None else gpus
         return estimate_cost(self.groups, seconds=self.summary.seconds, in_flight=self.in_flight, gpus=count)
 
@@ -145,12 +150,12 @@ def _max_tokens(recipe: Recipe, role: str) -> int:
 async def try_samples(
     recipe: Recipe, models: Mapping[str, ModelSettings], revisions: Mapping[str, str], tries: int
 ) -> TrialRun:
-    """Runs about `tries` of the recipe's samples, at least two of each kind, all at once."""
+    """Runs about `tries` of the recipe's samples concurrently, at least two of each kind."""
     brought = read_queries(recipe.folder / recipe.queries) if recipe.queries else None
     count = brought.count if brought else 0
     simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + count, 1)), 2))
     tables = load_attributes(recipe.attributes, recipe.folder)
-    # Personas are drawn alike, so the first are as good as any; a file of queries may well be sorted.
+    # Personas are drawn independently, so the first ones are representative. A file of queries may be sorted.
     drawn = list(islice(simulated_inputs(recipe.samples, tables, recipe.seed), simulated))
     picked = _spread(brought, max(tries - simulated, 2)) if brought else []
     changes = {"name": "probe", "concurrency": len(drawn) + len(picked) or 1, "limits": Limits()}
@@ -175,7 +180,7 @@ async def try_samples(
 
 
 def _spread(brought: Queries, count: int) -> list[SampleInput]:
-    """So many of them, evenly from the first to the last."""
+    """`count` queries, evenly spaced from the first to the last."""
     places = {round(n * (brought.count - 1) / (count - 1)) for n in range(count)}
     return [given for place, given in enumerate(brought) if place in places]
 

@@ -93,7 +93,7 @@ def test_a_missing_grade_counts_as_not_judged() -> None:
 
 @pytest.mark.parametrize("grade", [Grade(item=4, points=7, met=True), Grade(item=0, points=6, met=True)])
 def test_grades_of_another_rubric_are_refused(grade: Grade) -> None:
-    with pytest.raises(EvaluationError, match="does not fit the rubric"):
+    with pytest.raises(EvaluationError, match="does not match the rubric"):
         score_grades(example("a"), [grade])
 
 

@@ -99,7 +99,7 @@ async def test_a_changed_teacher_opens_a_new_run_and_says_why(
     await answer(Work(make_recipe(simulated), store))
     changed = make_recipe(simulated, seed=1)
     first = plan(changed, store)[0]
-    assert (first.state, first.note) == ("stale", "a new run trial-distill-2, since seed: 0 → 1")
+    assert (first.state, first.note) == ("stale", "a new run trial-distill-2, because seed: 0 → 1")
     await answer(Work(changed, store))
     assert plan(changed, store)[0].result == "trial-distill-2"
     assert plan(make_recipe(simulated), store)[0].result == "trial-distill"

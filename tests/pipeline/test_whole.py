@@ -106,7 +106,7 @@ def test_everything_is_made_once_and_only_what_changed_is_made_again(
     other = changed(recipe, learning_rate=1e-3)
     waiting = {state.name: (state.state, state.note) for state in plan(other, store) if state.state != "done"}
     assert waiting == {
-        "refine.train": ("stale", "its settings have changed"),
+        "refine.train": ("stale", "its settings changed"),
         "eval.refine": ("stale", "again, after refine.train"),
         "report": ("stale", "again, after eval.refine"),
     }

@@ -24,7 +24,10 @@ WRONG = {
         {"prompt": [{"role": "assistant", "content": "a"}], "completion": [{"role": "assistant", "content": "a"}]},
         "last message must have the role user",
     ),
-    "a completion by the user": (ASKED | {"completion": [{"role": "user", "content": "a"}]}, "must be the assistant's"),
+    "a completion by the user": (
+        ASKED | {"completion": [{"role": "user", "content": "a"}]},
+        "must have the role assistant",
+    ),
     "an empty completion": (ASKED | {"completion": [{"role": "assistant", "content": " "}]}, "train on nothing"),
     "reasoning without an answer": (
         ASKED | {"completion": [{"role": "assistant", "content": "<think>\nwhy\n</think>\n\n"}]},
@@ -55,7 +58,7 @@ def test_a_wrong_row_is_refused_with_file_and_line(case: str, write: Write, exam
 
 
 def test_an_empty_file_an_absent_one_and_one_that_is_no_text_are_refused(write: Write, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no row"):
+    with pytest.raises(InputError, match="has no rows"):
         list(read_rows(write()))
     with pytest.raises(InputError, match="cannot be read"):
         list(read_rows(tmp_path / "absent.jsonl"))
@@ -122,7 +125,7 @@ def test_longer_rows_are_dropped_whole_and_named(tokenizer: Any) -> None:
 
 @pytest.mark.train
 def test_rows_that_are_all_dropped_are_refused_with_the_length_they_need(tokenizer: Any) -> None:
-    with pytest.raises(InputError, match="all 1 rows are dropped") as caught:
+    with pytest.raises(InputError, match="all 1 were dropped") as caught:
         measure_rows([row("long " * 60)], tokenizer, max_length=40)
     assert "the longest row has" in caught.value.todo
 
@@ -151,7 +154,7 @@ def test_a_template_that_serves_another_prompt_than_it_trains_is_refused(tokeniz
         "{% for m in messages %}[{{ m.role }}] {{ m.content }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}[assistant]<think>{% endif %}"
     )
-    with pytest.raises(TrainingError, match="otherwise for training than for serving"):
+    with pytest.raises(TrainingError, match="differently in training and serving"):
         encode(row("Ask first."), tokenizer)
 
 
@@ -161,7 +164,7 @@ def test_a_template_that_leaves_the_reasoning_out_is_refused(tokenizer: Any) -> 
         "{% for m in messages %}[{{ m.role }}]{{ m.content.split('</think>')[-1] }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}[assistant]{% endif %}"
     )
-    with pytest.raises(TrainingError, match="leaves out the reasoning"):
+    with pytest.raises(TrainingError, match="the reasoning would not be trained"):
         encode(row("<think>\nwhy\n</think>\n\nAsk first."), tokenizer)
 
 

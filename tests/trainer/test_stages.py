@@ -143,6 +143,6 @@ def test_a_file_of_exported_rows_keeps_its_samples_and_training_from_the_run_lin
 def test_rows_of_another_stage_are_refused(recipe: Callable[..., Recipe], store: Store, run_id: str) -> None:
     path = Path(recipe().output) / "rows.jsonl"
     export.export_rows(store, run_id, "refine", path)
-    with pytest.raises(InputError, match="a row of stage refine, and stage distill is to be trained") as refused:
+    with pytest.raises(InputError, match="belongs to stage refine, but stage distill is being trained") as refused:
         run_training(recipe(), store, "distill", rows=path)
     assert refused.value.where == f"{path}:1"

@@ -157,7 +157,7 @@ def test_a_run_that_is_no_evaluation_cannot_be_scored(muser: Muser, benchmarked:
     muser("run", benchmarked)
     ended = muser("eval", "score", "small")
     assert ended.code == 1
-    assert "small is no evaluation run" in ended.err
+    assert "small is not an evaluation run" in ended.err
 
 
 def test_a_recipe_without_a_benchmark_says_so(muser: Muser, recipe: Path) -> None:

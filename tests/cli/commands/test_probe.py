@@ -11,7 +11,7 @@ Simulate = Callable[..., str]
 def test_a_good_server_is_good_in_every_respect_and_a_cost_is_told(muser: Muser, recipe: Path, tmp_path: Path) -> None:
     ended = muser("check", recipe, "--probe", "--tries", 2)
     assert ended.code == 0
-    assert "good     structured output, critics: the reply keeps to the schema" in ended.out
+    assert "good     structured output, critics: the reply follows the schema" in ended.out
     assert "what 4 samples will cost" in ended.out
     assert "GPU-hours" in ended.out
     assert "problem" not in ended.out

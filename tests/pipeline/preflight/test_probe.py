@@ -117,7 +117,7 @@ async def test_a_context_that_is_too_short_is_told_with_the_length_that_it_needs
 
 async def test_a_response_as_long_as_it_may_be_is_a_hint(simulated: str, tmp_path: Path, store: Store) -> None:
     probe = await probe_recipe(make(simulated, tmp_path, model={"max_tokens": 20000}), store)
-    assert "as long as it may be" in found(probe, "context", "hint").seen
+    assert "of the maximum length" in found(probe, "context", "hint").seen
     assert probe.problems == 0
 
 
@@ -174,7 +174,7 @@ async def test_engines_that_the_recipe_does_not_know_of_are_a_hint_and_too_many_
     simulated: str, tmp_path: Path, store: Store
 ) -> None:
     probe = await probe_recipe(make(simulated, tmp_path, model={"data_parallel": 4}), store)
-    assert found(probe, "engines", "problem").seen.endswith("has 1 engine, and the recipe says 4")
+    assert found(probe, "engines", "problem").seen.endswith("has 1 engine, but the recipe says 4")
 
     async def answer(request: web.Request) -> web.Response:
         if request.path != "/metrics":
