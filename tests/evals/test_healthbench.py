@@ -81,7 +81,7 @@ def test_every_broken_line_is_named_with_file_line_and_place(write: Write) -> No
         line("f", rubrics=[]),
     )
     text = problem(path)
-    assert text.startswith("12 problems in a file")
+    assert text.startswith("12 problems: the file")
     assert f"{path}:1:" not in text
     assert f"{path}:2: Invalid JSON: EOF while parsing a value at column 14" in text
     assert f"{path}:3: rubrics[1].points: Input should be a valid number" in text
