@@ -193,7 +193,7 @@ async def test_a_vllm_of_its_own_serves_where_none_is_installed_and_its_engines_
 
 async def test_a_model_that_is_served_already_is_not_served_twice(recipe: Recipe, store: Store) -> None:
     there = announced(folder(recipe), card(recipe))
-    with there, pytest.raises(ServerError, match=r"served already, at http://127\.0\.0\.1:2/v1 by process 7"):
+    with there, pytest.raises(ServerError, match=r"already served at http://127\.0\.0\.1:2/v1 by process 7"):
         async with kept_up(recipe, store, "student"):
             pass
 

@@ -128,7 +128,7 @@ def test_a_port_can_be_chosen_and_json_has_it_all(start: Start, muser: Muser, tm
     read_up_to(serve, "Ctrl-C")
     there = running(tmp_path / "output" / "servers")
     again = muser("serve", "served.yaml", "main")
-    assert (again.code, "served already" in again.err) == (1, True)
+    assert (again.code, "already served" in again.err) == (1, True)
     serve.send_signal(signal.SIGTERM)
     out, _ = serve.communicate(timeout=30)
     told = json.loads(out)
