@@ -136,7 +136,9 @@ def test_rows_that_are_all_dropped_are_refused_with_the_length_they_need(tokeniz
 )
 def test_a_row_whose_text_breaks_out_of_its_turn_is_dropped(text: str, tokenizer: Any) -> None:
     report = measure_rows([row("fine"), row(text, line=2)], tokenizer, max_length=100)
-    assert [(one.line, one.reason.split()[0]) for one in report.dropped] == [(2, "holds")]
+    [dropped] = report.dropped
+    assert dropped.line == 2
+    assert dropped.reason.startswith(("contains the control token", "has more than one think block"))
 
 
 @pytest.mark.train

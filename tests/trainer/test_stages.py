@@ -67,9 +67,9 @@ def test_refine_needs_a_distilled_student(recipe: Callable[..., Recipe], store: 
 def test_what_cannot_be_trained_is_refused(recipe: Callable[..., Recipe], store: Store, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no training section"):
         run_training(recipe().model_copy(update={"training": None}), store, "distill", run_id="demo")
-    with pytest.raises(SettingsError, match="which rows"):
+    with pytest.raises(SettingsError, match="needs rows"):
         run_training(recipe(), store, "distill")
-    with pytest.raises(SettingsError, match="no such file"):
+    with pytest.raises(SettingsError, match="file of rows does not exist"):
         run_training(recipe(), store, "distill", rows=tmp_path / "absent.jsonl")
     with pytest.raises(InputError, match="no run"):
         run_training(recipe(), store, "distill", run_id="absent")
