@@ -68,6 +68,7 @@ def test_the_light_core_needs_neither_torch_nor_scipy(scripts: Path) -> None:
     assert succeed(scripts / "python", "-c", code, cwd=scripts).split() == []
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_said_with_a_command_that_adds_it(scripts: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "demo.yaml"
     succeed(scripts / "python", "-m", "muser", "init", ".", cwd=tmp_path)

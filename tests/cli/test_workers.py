@@ -51,6 +51,7 @@ def holders(store: Store) -> int:
     return int(store.read(sql)[0]["n"])
 
 
+@pytest.mark.slow
 def test_a_second_run_is_refused_by_name_and_joins_with_workers(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str]
 ) -> None:

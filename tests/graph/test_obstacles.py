@@ -33,7 +33,7 @@ def go_on(bed: Bed, samples: int) -> None:
     assert bed.muser("db", "check") == DONE, bed.said
 
 
-@pytest.mark.parametrize("limit", [4096, 500_000])
+@pytest.mark.parametrize("limit", [pytest.param(4096, marks=pytest.mark.slow), 500_000])
 def test_a_full_disk_ends_a_run_with_a_message_and_it_goes_on_once_there_is_room(lay: Lay, limit: int) -> None:
     bed = lay(16, concurrency=8)
     assert bed.run(limit=limit) == ERROR, bed.said

@@ -114,6 +114,7 @@ async def test_a_worker_that_is_killed_is_replaced_a_few_times_and_one_that_cras
     assert (await run_recipe(recipe, store)).done == 2
 
 
+@pytest.mark.slow
 async def test_a_stop_lets_what_all_workers_have_in_flight_end(
     simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store
 ) -> None:
@@ -148,7 +149,7 @@ async def test_a_cancelled_crew_leaves_no_process_and_the_run_can_go_on(
     assert (await run_recipe(recipe, store)).done == 6
 
 
-async def test_an_error_of_a_worker_is_the_error_of_the_crew(make_recipe: MakeRecipe, store: Store) -> None:
+async def test_an_error_of_a_worker_is_the_error_of_the_pool(make_recipe: MakeRecipe, store: Store) -> None:
     with pytest.raises(EndpointUnreachable, match=r"models\.sim"):
         await run_recipe(make_recipe("http://127.0.0.1:9/v1", samples=2), store, workers=2)
     assert counts(store, "trial")["pending"] == 2

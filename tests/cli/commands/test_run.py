@@ -302,6 +302,7 @@ def test_one_signal_lets_what_is_in_flight_end(muser: Muser, start: Start, simul
     assert (listed["done"], listed["running"], listed["status"]) == (1, 0, "stopped")
 
 
+@pytest.mark.slow
 def test_two_signals_stop_at_once_and_the_run_can_go_on(
     muser: Muser, start: Start, simulate: Callable[..., str]
 ) -> None:
