@@ -1,4 +1,4 @@
-"""The machine for `langgraph dev`: without a checkpointer, since that server brings its own, and without the ledger."""
+"""The machine for `langgraph dev`: without a checkpointer, because that server adds its own, and without the ledger."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,13 +24,13 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 
 @dataclass
 class Choice:
-    """What can be chosen for a run in Studio."""
+    """The settings Studio offers for a run."""
 
     recipe: str = str(RECIPE)
 
 
 class PersonaForm(TypedDict, total=False):
-    """The attributes of a persona; those left out are drawn from the recipe's tables."""
+    """The attributes of a persona; missing ones are drawn from the recipe's tables."""
 
     identity: str
     region: str
@@ -42,14 +42,14 @@ class PersonaForm(TypedDict, total=False):
 
 
 class ResponseForm(TypedDict, total=False):
-    """An answer of one's own for the critics."""
+    """A given response, which goes straight to the critics."""
 
     answer: str
     reasoning: str
 
 
 class Start(TypedDict, total=False):
-    """What a sample starts with: a response goes to the critics, a query to the responder, nothing draws a persona."""
+    """A sample's input: a response goes to the critics, a query to the responder; with neither, a persona is drawn."""
 
     persona: PersonaForm
     query: str
@@ -60,7 +60,7 @@ class Start(TypedDict, total=False):
 async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
     """The graph of the context's recipe (a path), or of the quickstart recipe."""
     chosen = (config.get("configurable") or {}).get("recipe") or RECIPE
-    # That server refuses what blocks its event loop, such as reading a file.
+    # `langgraph dev` raises BlockingError for calls that block its event loop, such as reading a file.
     recipe, materials = await asyncio.to_thread(_load, Path(chosen))
     async with open_endpoints(recipe.models, langsmith=recipe.langsmith) as endpoints:
 

@@ -1,4 +1,4 @@
-"""Where samples start: personas drawn from the tables, or a JSONL file of one's own queries and responses."""
+"""The inputs of a run: personas drawn from the attribute tables, or queries and responses from a JSONL file."""
 
 import hashlib
 import re
@@ -21,12 +21,12 @@ MOST_PROBLEMS = 20
 SIMULATED = re.compile(r"s\d{6,}")
 FORM = (
     'each line is one JSON object such as {"query": "…"}, {"query": "…", "response": {"answer": "…"}} or '
-    '{"messages": [{"role": "user", "content": "…"}, …]}; id and persona may be given, other fields are kept'
+    '{"messages": [{"role": "user", "content": "…"}, …]}; id and persona are optional, other fields are kept'
 )
 
 
 class QueryLine(Value, extra="allow"):
-    """One line of a query file: `query` or `messages`; the fields that it does not know are kept with the sample."""
+    """One line of a query file: `query` or `messages`; unknown fields are stored with the sample."""
 
     id: StrictStr | StrictInt | None = None
     query: str | None = None
@@ -45,7 +45,7 @@ class QueryLine(Value, extra="allow"):
 
 @dataclass(frozen=True)
 class Queries:
-    """A checked query file. Its samples are read anew each time, so that memory does not grow with the file."""
+    """A checked query file. Each iteration rereads the file, so memory does not grow with its size."""
 
     path: Path
     count: int
@@ -60,24 +60,24 @@ class Queries:
 
 
 def simulated_inputs(count: int, tables: AttributeTables, seed: int) -> Iterator[SampleInput]:
-    """Samples `s000001` and on; number n has the same persona however many are asked for."""
+    """Samples `s000001`, `s000002`, …; the persona of sample n does not depend on `count`."""
     for number in range(1, count + 1):
         key = f"s{number:06d}"
         yield SampleInput(key=key, persona=draw_persona(tables, derive_seed(seed, key)))
 
 
 def read_queries(path: Path) -> Queries:
-    """The file's queries, under their ids or a digest of what they ask. Raises InputError that names every bad line."""
+    """The file's queries, keyed by their ids or a digest of their messages. InputError lists the invalid lines."""
     problems: list[str] = []
     wrong = count = 0
     content, lines = hashlib.sha256(), dict[int, int]()
     for number, line in read_lines(path):
         try:
             given = _parse(line)
-            # Sixty-four bits tell millions of keys apart and take less room than the keys.
+            # 64 bits of the digest tell millions of keys apart and use less memory than the keys.
             first = lines.setdefault(int(digest(given.key)[:16], 16), number)
             if first != number:
-                raise ValueError(f"has the id of line {first}, or asks the same; give each line an id of its own")
+                raise ValueError(f"has the same id or the same query as line {first}; give each line its own id")
         except ValueError as error:
             wrong += 1
             if len(problems) < MOST_PROBLEMS:
@@ -88,12 +88,12 @@ def read_queries(path: Path) -> Queries:
     if problems:
         raise _refused(path, problems, wrong)
     if not count:
-        raise InputError("the query file holds no query", where=str(path), todo=FORM)
+        raise InputError("the query file is empty", where=str(path), todo=FORM)
     return Queries(path, count, content.hexdigest())
 
 
 def key_of(given: str) -> str:
-    """An id as a sample's key: one word that a path, an address and a shell can hold, another one for every id."""
+    """An id as a sample's key: percent-encoded, so it is safe in paths, URLs and shells, and unique per id."""
     return quote(given, safe="", errors="surrogatepass")
 
 
@@ -105,13 +105,13 @@ def _parse(text: bytes) -> SampleInput:
     )
     if line.messages and messages[-1].role == "assistant":
         if response:
-            raise ValueError("messages end with an answer, and there is a response as well")
+            raise ValueError("messages end with an answer and response is given too; give only one")
         response = Response(answer=messages.pop().content)
     check_prompt(messages)
     asked = digest([message.model_dump() for message in messages])
     key = f"q{asked[:16]}" if line.id is None else key_of(str(line.id))
     if SIMULATED.fullmatch(key):
-        raise ValueError(f"the id {key} is that of a simulated sample")
+        raise ValueError(f"the id {key} is reserved for simulated samples")
     return SampleInput(
         key=key,
         persona=line.persona,
@@ -127,14 +127,16 @@ def _with_reasoning(given: Response) -> Response:
     response = given
     if OPEN in given.answer or CLOSE in given.answer:
         if given.reasoning.strip():
-            raise ValueError("response.answer holds a think block, and there is reasoning as well")
+            raise ValueError(
+                "response.answer contains a think block and response.reasoning is given too; give only one"
+            )
         reasoning, answer = split_reasoning(given.answer, (OPEN, CLOSE))
         response = Response(reasoning=reasoning, answer=answer)
     try:
         text = completion_text(response)
         check_answer(text)
         if has_stray_thinking(text):
-            raise ValueError("holds more than one think block")
+            raise ValueError("contains more than one think block")
     except ValueError as error:
         raise ValueError(f"response.answer: {error}") from error
     return response
@@ -142,7 +144,7 @@ def _with_reasoning(given: Response) -> Response:
 
 def _refused(path: Path, problems: list[str], wrong: int) -> InputError:
     more = [f"… and {wrong - len(problems):,} more"] if wrong > len(problems) else []
-    return InputError("\n".join(["the query file has broken lines", *problems, *more]), where=str(path), todo=FORM)
+    return InputError("\n".join(["the query file has invalid lines", *problems, *more]), where=str(path), todo=FORM)
 
 
 def _in_words(error: Exception) -> str:

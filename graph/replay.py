@@ -1,8 +1,8 @@
-"""Replay: samples taken up again from one of their checkpoints, under a changed recipe, beside the originals.
+"""Replay: rerun samples from one of their checkpoints under a changed recipe, and leave the originals unchanged.
 
-A fork starts a thread of its own with the state that the original had before the node, and with the critiques that it
-keeps. The machine is entered as far on as that state allows, and a critic whose critique is kept is passed over:
-writing into the original's thread as one of several parallel critics would skip its siblings and the refiner.
+A fork gets a thread of its own. It starts with the state the original had before the node and the critiques it keeps,
+enters the machine as late as that state allows, and skips critics whose critique is kept. Updating the original's
+thread as one of several parallel critics would not work: LangGraph would skip the other critics and the refiner.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ from .run import Materials, build_job, describe_recipe, node_timeouts
 from .runner import OnProgress, run_job
 
 CRITICS = "critics"
-"""As the node to replay from: every critic again."""
+"""Node name for a replay from all critics."""
 
 
 class Replayed(Value):
-    """What a replay made: forks in a run of their own, by the id of the sample that each was made of.
+    """The result of a replay: a run of forks. `forks` maps each original's id to its fork.
 
-    `changes` is what the recipe has otherwise from `node` on, in `round` where one was named; `refused` says why a
-    sample has no fork; `calls` were made, `reused` came from the ledger.
+    `changes` lists the recipe changes from `node` on (in `round`, if one was given), `refused` says why a sample has no
+    fork, `calls` counts the calls made and `reused` those taken from the ledger.
     """
 
     run_id: str
@@ -52,10 +52,10 @@ class Replayed(Value):
 
 
 def run_of(store: Store, samples: Sequence[str]) -> Run:
-    """The run that all of these samples are of. Raises InputError."""
+    """The one run these samples belong to. InputError if there are several, or if it is an evaluation."""
     runs = {sample.rpartition("/")[0] for sample in samples}
     if len(runs) != 1:
-        raise InputError("a replay takes samples of one run", where=", ".join(sorted(runs)) or "no sample was named")
+        raise InputError("a replay takes samples of one run", where=", ".join(sorted(runs)) or "no sample given")
     run = find_run(store, runs.pop())
     if run is None or run.kind == "evaluation":
         raise InputError("only samples of the method's own graph can be replayed", where=samples[0])
@@ -64,18 +64,18 @@ def run_of(store: Store, samples: Sequence[str]) -> Run:
 
 @dataclass(frozen=True)
 class Replay:
-    """A replay that can be done: from which node, by which recipe, and what is called for it."""
+    """A checked replay: the node, the recipe before and after, and from these the roles to call."""
 
     parent: Run
     node: str
     before: Recipe
     recipe: Recipe
     number: int | None = None
-    """Which round of the node; None: the last that a sample came to."""
+    """The node's round; None: the last one each sample reached."""
 
     @classmethod
     def plan(cls, parent: Run, recipe: Recipe, node: str, number: int | None = None) -> "Replay":
-        """Raises InputError where the node or round is unknown, or a changed setting is read before it."""
+        """Raises InputError if the node or round is unknown, or a changed setting only affects earlier nodes."""
         before = parse_recipe(parent.recipe, parent.folder, source=f"the recipe of run {parent.id}")
         recipe = recipe.model_copy(update={"name": before.name})
         self = cls(parent, node, before, recipe, number)
@@ -93,13 +93,13 @@ class Replay:
                 raise InputError(
                     f"this change has no effect from {node} on: {line}",
                     where=parent.id,
-                    todo="replay from an earlier node; seeds, names and queries stay those of the original",
+                    todo="replay from an earlier node; seeds, names and queries are always the original's",
                 )
         return self
 
     @property
     def roles(self) -> list[str]:
-        """Those that the changed part of the machine calls."""
+        """The roles that are called from the node on."""
         critics = [f"critics.{name}" for name in self.recipe.critics]
         if self.node in ("persona", "respond"):
             own = ["persona", "responder"] if self.node == "persona" else ["responder"]
@@ -110,12 +110,12 @@ class Replay:
         return [role for role in critics if role == f"critics.{self.node}" or role in new] + ["refiner"]
 
     def describe(self, revisions: Mapping[str, str]) -> tuple[Materials, Run]:
-        """The run of the forks as it would be made; equal replays are one run."""
+        """The run that would hold the forks. Equal replays have equal fingerprints and so share a run."""
         materials = Materials.load(self.recipe, own_inputs=False)
         whole, given = describe_recipe(self.recipe, materials, revisions=revisions).identity, self.parent.identity
         seen = self._seen(whole)
         changes = difference(self._seen(given), seen)
-        # What came before the node is as the parent's recipe made it.
+        # Everything before the node was made under the parent's recipe.
         kept = {key: given[key] | seen[key] for key in ("models", "roles", "texts", "revisions") if key in given}
         fork = {"parent": self.parent.id, "node": self.node} | ({"round": self.number} if self.number else {})
         identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
@@ -135,12 +135,12 @@ class Replay:
         return materials, run.model_copy(update=found)
 
     def _seen(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of an identity that decides what the called roles make of a given state."""
+        """The part of an identity that affects the called roles' output."""
         roles = {role: identity["roles"].get(role) for role in self.roles}
         bound = {settings["model"] for settings in roles.values() if settings}
         texts = {role if role == "attributes" else f"prompts.{role}" for role in (*roles, "shared")}
         texts |= {f"code.{role}" for role in roles} | ({"attributes"} if "persona" in roles else set())
-        # A critic that is not called is seen only where it was left out.
+        # A critic that is not called matters only if the recipe removed it.
         kept = {name for name in self.recipe.critics if name in self.before.critics and f"critics.{name}" not in roles}
         return {
             **{key: identity[key] for key in ("critics_order", "refine_when", "rounds", "repairs") if key in identity},
@@ -165,13 +165,12 @@ async def replay(
     stop: asyncio.Event | None = None,
     most_calls: int | None = None,
 ) -> tuple[Replayed, Summary]:
-    """Takes the samples of one run up again from `node`: a node's or critic's name, or `critics` for all of them.
+    """Rerun samples of one run from `node`: a node's or critic's name, or `critics` for all critics.
 
-    `number` is the round of it, by default the last that a sample came to.
-    Only what follows is run, by `recipe`, the run's own with changes. Identical calls come from the ledger, so that a
-    replay of what is unchanged asks nothing; the same replay again goes on with its run. It stops
-    before it would make more than `most_calls`. Raises InputError where a
-    sample cannot be forked, if it is the only one, and what `run_recipe` raises.
+    `number` is the node's round, by default the last one each sample reached. `recipe` is the run's own with changes;
+    only the node and what follows run. Identical calls come from the ledger, so replaying an unchanged step makes no
+    calls, and repeating a replay resumes its run. The replay stops before it would make more than `most_calls`.
+    InputError if no sample can be replayed; otherwise raises what `run_recipe` raises.
     """
     parent = run_of(store, samples)
     planned = Replay.plan(parent, recipe, node, number)
@@ -189,7 +188,7 @@ async def replay(
             on_progress(progress)
 
     if recipe.reuse == planned.before.reuse:
-        # What the run itself might reuse says nothing of its replays, which are made of its calls.
+        # `reuse` limits what the run may reuse. A replay is built on the run's calls, so it may reuse all of them.
         recipe = recipe.model_copy(update={"reuse": "all"})
     job = build_job(recipe, run, materials, list(needed), models or recipe.models, revisions or {})
     summary = await run_job(store, replace(job, retry=True, most_calls=most_calls), on_progress=note, stop=stop)
@@ -207,16 +206,16 @@ async def replay(
 
 
 def _only(value: Any, other: Any) -> Any:
-    """A part of an identity without what the other one has not: leaving a critic out leaves its role and model out."""
+    """A part of an identity, limited to the other's keys: removing a critic also removes its role and model."""
     if not isinstance(value, dict) or not isinstance(other, dict):
         return value
     return {key: one for key, one in value.items() if key in other}
 
 
 async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Summary:
-    """Takes the failed forks of a run up again, as the replay that made them would; `how` goes to `replay`.
+    """Retry the failed forks of a run by repeating the replay that made them; `how` goes to `replay`.
 
-    Raises RunChanged where that replay would be another one by now.
+    Raises RunChanged if the recipe has changed since that replay.
     """
     failed, node = origins_of(store, run.id, "failed"), run.node or CRITICS
     if not failed:
@@ -225,7 +224,7 @@ async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Sum
     if again.fingerprint != run.fingerprint:
         changes = "\n".join(f"  {line}" for line in difference(run.identity, again.identity))
         raise RunChanged(
-            f"run {run.id} was made by another recipe:\n{changes}",
+            f"the recipe has changed since run {run.id} was made:\n{changes}",
             where=str(store.path),
             todo="undo the change, or replay the samples with it",
         )
@@ -234,7 +233,7 @@ async def retry_forks(recipe: Recipe, store: Store, run: Run, **how: Any) -> Sum
 
 
 async def _find_points(store: Store, planned: Replay, samples: Sequence[str]) -> tuple[list[ForkPoint], dict[str, str]]:
-    """Where each sample is taken up again, and why the others cannot be."""
+    """The checkpoint to replay each sample from, and why the other samples have none."""
     points, refused = [], dict[str, str]()
     before = planned.before
     machine = build_machine(list(before.critics), node_timeouts(before, before.call_roles()), rounds=before.rounds)
@@ -248,7 +247,7 @@ async def _find_points(store: Store, planned: Replay, samples: Sequence[str]) ->
                     raise
                 refused[sample] = error.what
     if not points:
-        first = next(iter(refused.items()), ("", "no sample was named"))
+        first = next(iter(refused.items()), ("", "no sample given"))
         raise InputError(f"none of {len(samples):,} samples can be replayed: {first[1]}", where=first[0])
     return points, refused
 
@@ -258,21 +257,21 @@ async def _find_point(
 ) -> ForkPoint:
     trace, node = get_trace(store, sample), planned.node
     if trace.pruned_at:
-        what = f"its steps were dropped on {trace.pruned_at[:10]}, so that it cannot be forked"
+        what = f"its checkpoints were pruned on {trace.pruned_at[:10]}, so it cannot be replayed"
         raise InputError(what, where=sample, todo="run the recipe again with --new and history: keep")
     if trace.status not in ("done", "failed"):
-        raise InputError(f"it is {trace.status}", where=sample, todo="replay it once it has ended")
+        raise InputError(f"it is {trace.status}", where=sample, todo="replay it when it has finished")
     history = [snapshot async for snapshot in app.aget_state_history({"configurable": {"thread_id": sample}})]
     if not history and trace.origin:
-        raise InputError(f"its steps are those of {trace.origin}", where=sample, todo="replay that one")
+        raise InputError(f"its checkpoints belong to {trace.origin}", where=sample, todo="replay that sample")
     is_critic = node == CRITICS or node in planned.recipe.critics
     wanted = set(planned.before.critics) if is_critic else {node}
     of_round = [one for one in history if planned.number in (None, one.values.get("round"))]
     found = next((snapshot for snapshot in of_round if wanted & set(snapshot.next)), None)
     if found is None:
-        origin = f", or {trace.origin}, which it was made from" if trace.origin else ""
+        origin = f", or replay its origin, {trace.origin}" if trace.origin else ""
         at = f" in round {planned.number}" if planned.number else ""
-        raise InputError(f"it never came to {node}{at}", where=sample, todo=f"replay it from another node{origin}")
+        raise InputError(f"it never reached {node}{at}", where=sample, todo=f"replay it from another node{origin}")
     state = dict(found.values)
     if is_critic:
         kept = [c for c in history[0].values.get("critiques", []) if c["round"] <= state["round"]]
@@ -282,6 +281,6 @@ async def _find_point(
 
 
 def _missing(recipe: Recipe, points: Sequence[ForkPoint]) -> list[str]:
-    """Critics of whose round a fork keeps no critique: those that failed with the one to be replayed, for example."""
+    """Critics without a kept critique in some fork's round, such as those that failed along with the replayed one."""
     kept = [{c["critic"] for c in point.state["critiques"] if c["round"] == point.state["round"]} for point in points]
     return [f"critics.{name}" for name in recipe.critics if any(name not in critics for critics in kept)]

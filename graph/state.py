@@ -1,11 +1,12 @@
-"""What a sample's state holds (JSON values only, so checkpoints are portable) and what its nodes are given."""
+"""A sample's state (JSON values only, so checkpoints are portable) and the context its nodes receive."""
 
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-# Pydantic, by which LangGraph describes a state to Studio, refuses typing's own before Python 3.12.
+# LangGraph uses Pydantic to describe the state to Studio, and before Python 3.12 Pydantic rejects typing.TypedDict
+# (https://docs.pydantic.dev/latest/errors/usage_errors/#typed-dict-version).
 from typing_extensions import TypedDict
 
 from ..core.types import Ask, Critic, Critique, Message
@@ -15,7 +16,7 @@ from ..store.records.samples import Trace
 
 
 class State(TypedDict, total=False):
-    """One sample on its way. `done` is written by the node that ends it, and nothing else ends a sample."""
+    """A sample in the graph. Only the last node sets `done`: a sample without it is unfinished."""
 
     sample: str
     seed: int
@@ -32,7 +33,7 @@ class State(TypedDict, total=False):
 
 
 Asker = Callable[[str, int, str, int], Ask]
-"""(sample id, sample seed, role, round) → how a node's agent reaches its model."""
+"""(sample id, sample seed, role, round) → the function a node's agent calls its model with."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ class Context:
 
 
 def initial_state(trace: Trace) -> State:
-    """The state a sample starts from: the further on its input is, the later the machine is entered.
+    """The state a sample starts from. What the trace already has decides which node runs first.
 
-    A fork brings what it keeps of the sample it comes from: critiques, and a refinement of the rounds before. A retried
-    evaluation brings the grades that have a verdict.
+    A fork starts with the critiques it keeps and the previous rounds' refinement, a retried evaluation with the grades
+    that have a verdict.
     """
     state: State = {"sample": trace.id, "seed": trace.seed, "round": max(trace.rounds, 1), "done": False}
     state["persona"] = trace.persona.model_dump() if trace.persona else None
@@ -71,31 +72,31 @@ def initial_state(trace: Trace) -> State:
 
 
 def bind(state: State, asker: Asker, role: str) -> Ask:
-    """How this sample's agent reaches its model in the current round. `langgraph dev` starts samples without a name."""
+    """The `Ask` for this sample, role and round. Under `langgraph dev` a sample has no id."""
     return asker(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
 
 
 def round_of(state: State) -> int:
-    """The round under way, from 1."""
+    """The current round, counted from 1."""
     return state.get("round", 1)
 
 
 def history_of(state: State) -> list[Message]:
-    """The conversation before the query; empty where the query opens it."""
+    """The conversation before the query; empty if the query is its first message."""
     return [Message(**turn) for turn in state.get("history", ())]
 
 
 def latest_answer(state: State) -> str:
-    """What this round's critics judge: the last refinement, else the response."""
+    """The answer this round's critics judge: the latest refinement, or the response in round 1."""
     return (state.get("refinement") or state["response"])["answer"]
 
 
 def critiques_of_round(state: State, order: Mapping[str, Critic]) -> list[Critique]:
-    """This round's critiques, in the recipe's order whatever order they arrived in."""
+    """This round's critiques, in the recipe's order (parallel critics finish in any order)."""
     arrived = {c["critic"]: Critique(**c) for c in state.get("critiques", []) if c["round"] == round_of(state)}
     return [arrived[name] for name in order if name in arrived]
 
 
 def earlier_critiques(state: State) -> list[Critique]:
-    """The critiques of the rounds before this one."""
+    """The critiques of all previous rounds."""
     return [Critique(**c) for c in state.get("critiques", []) if c["round"] < round_of(state)]

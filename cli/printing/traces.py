@@ -73,7 +73,9 @@ class _Page:
         if trace.origin:
             self.text(Text(f"made from {plain(trace.origin)}"))
         if trace.pruned_at:
-            self.text(Text(f"its steps were dropped on {trace.pruned_at[:10]}; it cannot be replayed", style="dim"))
+            self.text(
+                Text(f"its checkpoints were pruned on {trace.pruned_at[:10]}; it cannot be replayed", style="dim")
+            )
         if trace.cause:
             where = f" at {trace.failed_node}" if trace.failed_node else ""
             self.text(Text(f"{trace.cause_kind}{where}", style="red"))

@@ -82,7 +82,7 @@ def vacuum(store: Store) -> tuple[int, int]:
     """
     if busy := workers_of(store):
         raise RunBusy(
-            f"Run {busy[0].run_id} is being worked on by process {busy[0].pid}.",
+            f"Run {busy[0].run_id} is already running in process {busy[0].pid}.",
             where=str(store.path),
             todo="stop it with `kill`, or wait for it",
         )

@@ -1,4 +1,4 @@
-"""Why a sample ended as it did: the shortest true answer, and what shows it, from its rows alone."""
+"""Why a sample turned out the way it did: one sentence and the evidence for it, read from the sample's rows."""
 
 import re
 from collections import Counter
@@ -15,17 +15,17 @@ from ..records.samples import Trace, get_trace
 from ..records.workers import workers_of
 
 ROLES = {"persona": "persona", "respond": "responder", "refine": "refiner", "grade": "judge"}
-"""The role of each node; any other node is a critic's."""
+"""The role of each node; every other node is a critic."""
 
 LONGEST = 240
-"""Characters of a quotation."""
+"""Maximum length of a quotation, in characters."""
 
 MOST = 3
-"""Changes of the refiner, and criteria of a grade, that are quoted."""
+"""Maximum number of the refiner's changes, or of a grade's criteria, that are quoted."""
 
 
 class Evidence(Value):
-    """What shows it, in muser's words; `quote` is a model's, said in the sample's call of this number, from 1."""
+    """One piece of evidence. `quote` is what the model wrote in call number `call` of the sample, counted from 1."""
 
     what: str
     quote: str = ""
@@ -33,7 +33,7 @@ class Evidence(Value):
 
 
 class Reason(Value):
-    """Why a sample stands as it does. `facts` are what else has to be known of how it came about."""
+    """Why a sample is in its present state. `facts` add its origin, retries, repairs and reused calls."""
 
     sample: str
     status: str
@@ -43,9 +43,9 @@ class Reason(Value):
 
 
 def explain(store: Store, sample_id: str) -> Reason:
-    """Why the sample stands as it does; InputError if there is none."""
+    """Why the sample is in its present state. InputError if there is no such sample."""
     trace, calls = get_trace(store, sample_id), calls_of(store, sample_id)
-    # The sample's row refers to it.
+    # Never None: samples.run_id is a foreign key.
     run = cast("Run", find_run(store, trace.run_id))
     if trace.status == "failed":
         answer, evidence = _failed(trace, calls)
@@ -61,23 +61,23 @@ def explain(store: Store, sample_id: str) -> Reason:
 
 def _done(trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[Evidence]]:
     if not trace.critiques:
-        return "It ended with the response: the recipe has no critics.", iter(())
+        return "The response is the final answer: the recipe has no critics.", iter(())
     last = max(c.round for c in trace.critiques)
     spoke = [c for c in trace.critiques if c.round == last]
     revising = [c for c in spoke if c.verdict == "revise"]
     always = run.identity.get("refine_when") != "any_revise"
     if trace.refinement is None:
-        answer = "Not refined: every critic let the response pass (refine_when: any_revise)."
+        answer = "Not refined: every critic passed the response (refine_when: any_revise)."
     elif last > 1 and not revising and not always:
-        answer = f"Refined until every critic let it pass, in round {last}."
+        answer = f"Refined until every critic passed the response, in round {last}."
         revising = [c for c in trace.critiques if c.round == last - 1 and c.verdict == "revise"]
     elif revising:
         passing = [c.critic for c in spoke if c.verdict == "pass"]
-        let = f", {_names(passing)} let it pass" if passing else ""
+        let = f", {_names(passing)} passed it" if passing else ""
         who = _names([c.critic for c in revising]) if passing or len(revising) == 1 else "every critic"
-        answer = f"Refined: {who} asked for a revision{let}" + (f", still in round {last}." if last > 1 else ".")
+        answer = f"Refined: {who} asked for a revision{let}" + (f" (still in round {last})." if last > 1 else ".")
     else:
-        answer = "Refined though every critic let it pass (refine_when: always)."
+        answer = "Refined although every critic passed the response (refine_when: always)."
     return " ".join([answer, *_change(trace)]), _critics_and_refiner(trace, calls, revising or spoke)
 
 
@@ -89,21 +89,21 @@ def _critics_and_refiner(trace: Trace, calls: Sequence[Call], critiques: Sequenc
         changed = [step for step in word_diff(trace.response.answer, trace.refinement.answer) if step[0] != "same"]
         largest = sorted(changed, key=lambda step: -len(step[1]))[:MOST]
         for change, words in [step for step in changed if step in largest]:
-            what = "the refiner put in" if change == "in" else "the refiner took out"
+            what = "refiner added" if change == "in" else "refiner removed"
             yield Evidence(what=what, quote=_shortened(words), call=_number(calls, "refiner"))
 
 
 def _change(trace: Trace) -> Iterator[str]:
-    """How much the refiner changed, in words."""
+    """How many words the refiner kept and added."""
     if trace.response and trace.refinement:
         count = {"same": 0, "in": 0, "out": 0}
         for change, words in word_diff(trace.response.answer, trace.refinement.answer):
             count[change] += len(words.split())
         whole = count["same"] + count["out"]
         if count["in"] + count["out"]:
-            yield f"Of {whole} words {count['same']} stay, {count['in']} are new."
+            yield f"{count['same']} of {whole} words kept, {count['in']} added."
         else:
-            yield "The refiner changed no word."
+            yield "The refiner left the text unchanged."
 
 
 def _graded(trace: Trace) -> tuple[str, Iterator[Evidence]]:
@@ -140,69 +140,69 @@ def _failed(trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence
             what = f"{role}, attempt {call.attempt}: {_words(call.outcome)}, {ended}"
             yield Evidence(what=what, quote=_shortened(call.reply.text or call.reply.reasoning), call=number)
         if kind.startswith("Endpoint"):
-            yield Evidence(what=f"{role} has no reply: the call did not come back")
+            yield Evidence(what=f"no reply from {role}: the request failed")
         yield from (Evidence(what=line.strip()) for line in rest)
 
     where = f" at {node}" if node else ""
     if kind == "ReplyError" and useless:
         repairs = len(useless) - 1
-        after = f" after {repairs} repair{'s' * (repairs > 1)}" if repairs else ", and no repair was allowed"
+        after = f" after {repairs} repair{'s' * (repairs > 1)}" if repairs else ", no repair allowed"
         if outcome == "refusal":
-            after = ": the server's filter ended it, which is not repaired"
-        return f"Failed{where}: {role} gave no reply of use, {_words(outcome)}{after}.", evidence()
+            after = ": the server's content filter stopped it, and refusals are not retried"
+        return f"Failed{where}: no usable reply from {role} ({_words(outcome)}{after}).", evidence()
     return f"Failed{where}: {kind or 'an error'}: {first}", evidence()
 
 
 def _running(store: Store, trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence]]:
     at_work = [worker for worker in workers_of(store, trace.run_id) if worker.id == trace.worker]
     if at_work:
-        return f"Process {at_work[0].pid} has been at work on it since {trace.started_at}.", _so_far(calls)
-    return "The process that had it was killed; the run takes it up where it was when it goes on.", _so_far(calls)
+        return f"Running in process {at_work[0].pid} since {trace.started_at}.", _so_far(calls)
+    return "Its process was killed. Rerun the command: the sample resumes from its last checkpoint.", _so_far(calls)
 
 
 def _pending(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[Evidence]]:
     limits = parse_document(run.recipe, "recipe").data.get("limits") or {}
     spent, allowed = tokens_spent(store, run.id), limits.get("tokens")
-    begun = "It was begun and waits" if trace.started_at else "It waits and was never begun"
+    begun = "Started, now pending" if trace.started_at else "Pending, not started yet"
     if trace.tries:
-        begun = "It failed and waits to be tried again"
+        begun = "Failed, now pending a retry"
     if workers_of(store, run.id):
-        return f"{begun}: the run is at work.", _so_far(calls)
+        return f"{begun}: the run is in progress.", _so_far(calls)
     if allowed and spent >= allowed:
-        return f"{begun}: the run has used {spent:,} tokens, its limit is {allowed:,}.", _so_far(calls)
-    why = ": the run was stopped, or its endpoint went away" if run.finished_at else ""
-    return f"{begun}{why}. The same command goes on with it.", _so_far(calls)
+        return f"{begun}: the run has used {spent:,} tokens and its limit is {allowed:,}.", _so_far(calls)
+    why = ": the run was stopped, or its endpoint stopped responding" if run.finished_at else ""
+    return f"{begun}{why}. Rerun the command to resume.", _so_far(calls)
 
 
 def _so_far(calls: Sequence[Call]) -> Iterator[Evidence]:
     if calls:
         last = calls[-1]
         yield Evidence(
-            what=f"calls so far: {len(calls)}, the last of {last.role}: {_words(last.outcome)}", call=len(calls)
+            what=f"calls so far: {len(calls)}; last call: {last.role}, {_words(last.outcome)}", call=len(calls)
         )
     else:
-        yield Evidence(what="no call so far")
+        yield Evidence(what="no calls so far")
 
 
 def _facts(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> Iterator[str]:
     if run.parent and run.node:
         changes = "; ".join(run.changes) or "nothing changed"
-        yield f"a fork of {trace.origin}, from {run.node} on: {changes}"
+        yield f"forked from {trace.origin}, rerun from {run.node}: {changes}"
     elif trace.origin:
         yield f"made from {trace.origin}"
     if trace.tries and not run.parent:
         before = sum(call.superseded > 0 for call in calls)
-        yield f"tried again {trace.tries} ×; replies of no use in earlier tries: {before}"
+        yield f"retried {trace.tries} ×; unusable replies of earlier attempts: {before}"
     if trace.status == "done":
         spoilt = Counter(call.role for call in calls if call.outcome not in ("ok", "prose") and not call.superseded)
         if spoilt:
-            yield f"repaired on the way: {', '.join(f'{role} {count} ×' for role, count in spoilt.items())}"
+            yield f"repaired replies: {', '.join(f'{role} {count} ×' for role, count in spoilt.items())}"
     reused = [call.reused_from for call in calls if call.reused_from is not None]
     if reused:
         runs = {row["run_id"] for row in store.read(SOURCES, (str(reused),))}
-        yield f"calls that were reused from {_names(sorted(runs))}: {len(reused)} of {len(calls)}"
+        yield f"calls reused from {_names(sorted(runs))}: {len(reused)} of {len(calls)}"
     if trace.pruned_at:
-        yield f"its steps were dropped on {trace.pruned_at[:10]}, so it cannot be replayed"
+        yield f"its checkpoints were pruned on {trace.pruned_at[:10]}, so it cannot be replayed"
 
 
 SOURCES = """
@@ -211,7 +211,7 @@ SOURCES = """
 
 
 def _number(calls: Sequence[Call], role: str, round: int | None = None) -> int | None:
-    """The last call of use that the role made, as `muser show --calls` numbers it."""
+    """The number, as in `muser show --calls`, of the role's last call with a usable reply."""
     found = [
         number
         for number, call in enumerate(calls, 1)
@@ -221,7 +221,7 @@ def _number(calls: Sequence[Call], role: str, round: int | None = None) -> int |
 
 
 def _sentence(text: str) -> str:
-    """The first sentence; a plan begins with what it is about."""
+    """The first sentence: a critic's plan opens with its main point."""
     return _shortened(re.split(r"(?<=[.!?])\s+(?=\S)", text.strip(), maxsplit=1)[0])
 
 

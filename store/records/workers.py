@@ -85,7 +85,7 @@ def _enter(db: Connection, store: Path, worker: Worker, join: bool) -> None:
     others = _alive_at(db, store, worker.run_id)
     if others and not join:
         raise RunBusy(
-            f"Run {worker.run_id} is being worked on by process {', '.join(str(other.pid) for other in others)}.",
+            f"Run {worker.run_id} is already running in process {', '.join(str(other.pid) for other in others)}.",
             where=str(store),
             todo="wait for it, stop it with `kill`, or join it with --workers 1",
         )

@@ -60,7 +60,7 @@ def test_a_second_run_is_refused_by_name_and_joins_with_workers(
         wait_until(tmp_path, holders)
         refused = muser("run", recipe)
         assert refused.code == 1
-        assert f"is being worked on by process {first.pid}" in refused.err
+        assert f"is already running in process {first.pid}" in refused.err
         assert "--workers 1" in refused.err
         joined = muser("run", recipe, "--workers", 1, "--concurrency", 9, "--json")
         assert (joined.code, joined.json()["done"], joined.json()["pending"]) == (0, 16, 0), "it waits for the first"

@@ -119,7 +119,7 @@ def test_what_could_not_be_run_exported_or_trained_on_is_named_with_its_line(
 
 
 def test_a_query_that_is_asked_twice_without_ids_is_named(write: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"q\.jsonl:3: has the id of line 1, or asks the same"):
+    with pytest.raises(InputError, match=r"q\.jsonl:3: has the same id or the same query as line 1"):
         read_queries(write({"query": "One?"}, {"query": "Two?"}, {"query": "One?", "note": "x"}))
 
 

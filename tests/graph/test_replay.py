@@ -137,9 +137,9 @@ def test_a_fork_can_be_forked(recipe: Recipe, store: Store, tmp_path: Path) -> N
     grandchild = get_trace(store, "study-fork-2/s000001")
     assert grandchild.origin == "study-fork/s000001"
     assert grandchild.critiques[2] == get_trace(store, "study-fork/s000001").critiques[2]
-    with pytest.raises(InputError, match="never came to persona") as refused:
+    with pytest.raises(InputError, match="never reached persona") as refused:
         ask_again(store, "study-fork/s000001", "persona")
-    assert "or study/s000001, which it was made from" in refused.value.todo
+    assert "or replay its origin, study/s000001" in refused.value.todo
 
 
 def test_a_critic_whose_code_changed_is_replayed_and_not_found_unchanged(
@@ -261,7 +261,7 @@ def test_a_round_that_a_sample_never_came_to_is_refused(recipe: Recipe, store: S
     content = {"mine": {"function": f"{__name__}:is_content"}}
     two = recipe.model_dump() | {"rounds": 2, "samples": 1, "refine_when": "any_revise", "critics": content}
     asyncio.run(run_recipe(Recipe(**two, folder=recipe.folder), store))
-    with pytest.raises(InputError, match="it never came to mine in round 2"):
+    with pytest.raises(InputError, match="it never reached mine in round 2"):
         ask_again(store, "study/s000001", "mine", number=2)
 
 
@@ -276,7 +276,7 @@ def test_a_failed_sample_is_replayed_from_the_node_that_failed(
     changes = ("roles.critics.safety.model=main", "roles.critics.safety.temperature=0.5")
     made = ask_again(store, "study/s000001", "safety", *changes)
     assert get_trace(store, made.forks["study/s000001"]).status == "done"
-    with pytest.raises(InputError, match="it never came to refine"):
+    with pytest.raises(InputError, match="it never reached refine"):
         ask_again(store, "study/s000002", "refine")
 
 
@@ -301,7 +301,7 @@ def test_a_change_that_could_not_be_seen_is_refused(
 
 def test_what_has_no_history_is_refused(recipe: Recipe, store: Store) -> None:
     asyncio.run(run_recipe(recipe.model_copy(update={"history": "drop"}), store))
-    with pytest.raises(InputError, match="its steps were dropped"):
+    with pytest.raises(InputError, match="its checkpoints were pruned"):
         ask_again(store, "study/s000001", "refine")
     with pytest.raises(MuserError, match="no sample"):
         ask_again(store, "study/s000009", "refine")
@@ -401,7 +401,7 @@ def test_a_sample_that_came_with_its_response_is_replayed_from_its_critics_on(
     for node in (*CRITICS, "critics", "refine"):
         made = ask_again(store, "study/q000001", node)
         assert (made.calls, result(store, made.forks["study/q000001"])) == (0, result(store, "study/q000001"))
-    with pytest.raises(InputError, match="it never came to persona"):
+    with pytest.raises(InputError, match="it never reached persona"):
         ask_again(store, "study/q000001", "persona")
 
 

@@ -40,7 +40,9 @@ def test_a_pruned_sample_is_shown_and_exported_as_before_and_says_so(ran: Muser)
     ended = ran("db", "prune", "--keep", "small/s000002")
     assert "dropped: the steps of 3 samples; 0 unreferenced texts" in ended.out
     assert "    it cannot be replayed" not in ran("show", "s000002").out
-    assert re.search(r"its steps were dropped on \d{4}-\d\d-\d\d; it cannot be replayed", ran("show", "s000001").out)
+    assert re.search(
+        r"its checkpoints were pruned on \d{4}-\d\d-\d\d; it cannot be replayed", ran("show", "s000001").out
+    )
     after = ran("show", "s000001", "--json").json()
     assert after.pop("pruned_at")
     assert before.pop("pruned_at") is None

@@ -87,7 +87,7 @@ def test_forks_are_promoted_into_a_run_that_has_them_in_their_originals_places(m
     back = muser("provenance", "small-promoted-refine.jsonl:1", "--json").json()
     assert back["sample"]["made_from"] == ["small-fork/s000001", "small/s000001"]
     refused = muser("replay", "small-promoted/s000001", "--from", "refine")
-    assert (refused.code, "its steps are those of small-fork/s000001" in refused.err) == (1, True)
+    assert (refused.code, "its checkpoints belong to small-fork/s000001" in refused.err) == (1, True)
 
 
 def test_forks_that_failed_are_tried_again(
@@ -99,7 +99,7 @@ def test_forks_that_failed_are_tried_again(
     change = ("--from", "safety", "--round", "1", "--set", "models.main.temperature=0.1")
     assert muser("replay", "small/s000001", *change, *broken).code == 3
     changed = muser("retry", "small-fork", "--failed", "--set", "models.main.temperature=0.2")
-    assert (changed.code, "run small-fork was made by another recipe" in changed.err) == (1, True)
+    assert (changed.code, "the recipe has changed since run small-fork was made" in changed.err) == (1, True)
     ended = muser("retry", "small-fork", "--failed", "--set", f"models.main.base_url={simulated}", "--json")
     assert (ended.code, ended.json()["done"], ended.json()["total"]) == (0, 1, 1)
 

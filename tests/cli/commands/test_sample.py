@@ -49,7 +49,7 @@ def test_show_says_why_with_evidence(muser: Muser, recipe: Path) -> None:
 def test_why_a_sample_failed_ends_with_how_to_try_again(muser: Muser, recipe: Path) -> None:
     muser("run", recipe, "--samples", 0, "--set", "models.main.max_tokens=3", "--set", "repairs=1")
     ended = muser("show", "small/q000001", "--why")
-    assert "Failed at respond: responder gave no reply of use" in ended.out
+    assert "Failed at respond: no usable reply from responder" in ended.out
     assert "responder, attempt 2: " in ended.out
     assert ended.out.endswith("    muser retry small --failed\n")
 

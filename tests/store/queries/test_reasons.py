@@ -1,4 +1,4 @@
-"""Why a sample ended as it did: one true sentence for every way in which one can end, and what shows it."""
+"""Why a sample turned out the way it did: one sentence for every way a sample can end, and the evidence."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ SAMPLE = "demo/s1"
 
 @pytest.fixture
 def ready(store: Store, run: Run) -> Store:
-    """A run whose first sample is at work."""
+    """A run whose first sample is running."""
     add_samples(store, "demo", [SampleInput(key="s1"), SampleInput(key="s2")], 1)
     store.write_now(lambda db: db.execute("UPDATE samples SET status = 'running' WHERE key = 's1'"))
     return store
@@ -73,28 +73,36 @@ async def test_a_refined_sample_names_the_critic_its_sentence_and_what_was_chang
     await call(ready, "critics.safety", "{}", attempt=2)
     await call(ready, "refiner", REFINED)
     reason = await ended(ready, state(["pass", "revise"]))
-    assert reason.answer == (
-        "Refined: safety asked for a revision, decision let it pass. Of 15 words 10 stay, 4 are new."
-    )
+    assert reason.answer == ("Refined: safety asked for a revision, decision passed it. 10 of 15 words kept, 4 added.")
     said = [(shown.what, shown.quote, shown.call) for shown in reason.evidence]
     assert said == [
         ("critic safety, revise", "We should ask safety.", 3),
-        ("the refiner took out", "rest at home and wait.", 4),
-        ("the refiner put in", "see a doctor today.", 4),
+        ("refiner removed", "rest at home and wait.", 4),
+        ("refiner added", "see a doctor today.", 4),
     ]
-    assert reason.facts == ("repaired on the way: critics.safety 1 ×",)
+    assert reason.facts == ("repaired replies: critics.safety 1 ×",)
 
 
 @pytest.mark.parametrize(
     ("verdicts", "refined", "when", "answer"),
     [
-        ([["revise", "revise"]], REFINED, "always", "Refined: every critic asked for a revision. Of"),
-        ([["revise", "pass"]], ANSWER, "always", "The refiner changed no word."),
-        ([["pass", "pass"]], REFINED, "always", "Refined though every critic let it pass (refine_when: always)."),
-        ([["pass", "pass"]], "", "any_revise", "Not refined: every critic let the response pass"),
-        ([["revise", "pass"], ["pass", "pass"]], REFINED, "any_revise", "until every critic let it pass, in round 2."),
-        ([["revise", "pass"], ["pass", "revise"]], REFINED, "any_revise", "decision let it pass, still in round 2."),
-        ([], "", "always", "It ended with the response: the recipe has no critics."),
+        ([["revise", "revise"]], REFINED, "always", "Refined: every critic asked for a revision. 10 of"),
+        ([["revise", "pass"]], ANSWER, "always", "The refiner left the text unchanged."),
+        (
+            [["pass", "pass"]],
+            REFINED,
+            "always",
+            "Refined although every critic passed the response (refine_when: always).",
+        ),
+        ([["pass", "pass"]], "", "any_revise", "Not refined: every critic passed the response"),
+        (
+            [["revise", "pass"], ["pass", "pass"]],
+            REFINED,
+            "any_revise",
+            "until every critic passed the response, in round 2.",
+        ),
+        ([["revise", "pass"], ["pass", "revise"]], REFINED, "any_revise", "decision passed it (still in round 2)."),
+        ([], "", "always", "The response is the final answer: the recipe has no critics."),
     ],
 )
 async def test_a_finished_sample_says_how_it_came_to_its_end(
@@ -104,13 +112,13 @@ async def test_a_finished_sample_says_how_it_came_to_its_end(
     assert answer in (await ended(ready, state(*verdicts, refined=refined))).answer
 
 
-async def test_a_sample_whose_replies_were_of_no_use_shows_each_of_them(ready: Store) -> None:
+async def test_a_sample_whose_replies_were_unusable_shows_each_of_them(ready: Store) -> None:
     await call(ready, "responder", ANSWER)
     for attempt in (1, 2, 3):
         await call(ready, "critics.safety", f'{{"verdict": {attempt}', "malformed", attempt)
     cause = ReplyError("malformed after 3 attempts", outcome="malformed", where="model m", todo="raise repairs")
     reason = await ended(ready, state(), status="failed", cause=cause, failed_node="safety")
-    assert reason.answer == "Failed at safety: critics.safety gave no reply of use, malformed after 2 repairs."
+    assert reason.answer == "Failed at safety: no usable reply from critics.safety (malformed after 2 repairs)."
     assert [shown.call for shown in reason.evidence] == [2, 3, 4, None, None]
     assert reason.evidence[0].what == "critics.safety, attempt 1: malformed, finish reason stop"
     assert reason.evidence[0].quote == '{"verdict": 1'
@@ -120,24 +128,27 @@ async def test_a_sample_whose_replies_were_of_no_use_shows_each_of_them(ready: S
 @pytest.mark.parametrize(
     ("outcome", "answer"),
     [
-        ("truncated", "responder gave no reply of use, truncated, and no repair was allowed."),
-        ("refusal", "responder gave no reply of use, refusal: the server's filter ended it, which is not repaired."),
+        ("truncated", "responder (truncated, no repair allowed)."),
+        (
+            "refusal",
+            "responder (refusal: the server's content filter stopped it, and refusals are not retried).",
+        ),
     ],
 )
-async def test_a_single_reply_of_no_use_says_why_it_was_not_repaired(
+async def test_a_single_unusable_reply_says_why_it_was_not_repaired(
     ready: Store, outcome: Outcome, answer: str
 ) -> None:
     await call(ready, "responder", "Cool the", outcome)
-    cause = ReplyError("of no use", outcome=outcome)
+    cause = ReplyError("unusable", outcome=outcome)
     reason = await ended(ready, {}, status="failed", cause=cause, failed_node="respond")
-    assert reason.answer == f"Failed at respond: {answer}"
+    assert reason.answer == f"Failed at respond: no usable reply from {answer}"
 
 
-async def test_a_call_that_did_not_come_back_is_told_from_a_reply_of_no_use(ready: Store) -> None:
+async def test_a_request_that_failed_is_told_from_an_unusable_reply(ready: Store) -> None:
     cause = EndpointRefused("the server refused: 404", where="model m", todo="see the name")
     reason = await ended(ready, {}, status="failed", cause=cause, failed_node="refine")
     assert reason.answer == "Failed at refine: EndpointRefused: the server refused: 404"
-    assert reason.evidence[0].what == "refiner has no reply: the call did not come back"
+    assert reason.evidence[0].what == "no reply from refiner: the request failed"
 
 
 async def test_replies_that_were_repaired_are_not_to_blame(ready: Store) -> None:
@@ -145,7 +156,7 @@ async def test_replies_that_were_repaired_are_not_to_blame(ready: Store) -> None
     await call(ready, "refiner", REFINED, attempt=2)
     cause = EndpointTimeout("no answer within 600 s")
     reason = await ended(ready, {}, status="failed", cause=cause, failed_node="refine")
-    assert [shown.what for shown in reason.evidence] == ["refiner has no reply: the call did not come back"]
+    assert [shown.what for shown in reason.evidence] == ["no reply from refiner: the request failed"]
 
 
 async def test_a_critic_that_raised_is_told_in_its_own_words(ready: Store) -> None:
@@ -177,38 +188,38 @@ async def test_a_sample_at_work_names_its_process_and_one_that_was_killed_says_s
         await take_pending(ready, "demo", 1, worker)
         await call(ready, "responder", ANSWER, sample="demo/s2")
         reason = explain(ready, "demo/s2")
-        assert reason.answer.startswith("Process ")
-        assert reason.evidence[0].what == "calls so far: 1, the last of responder: ok"
+        assert reason.answer.startswith("Running in process ")
+        assert reason.evidence[0].what == "calls so far: 1; last call: responder, ok"
 
 
 async def test_a_waiting_sample_says_for_what(ready: Store) -> None:
-    assert explain(ready, "demo/s2").answer.startswith("It waits and was never begun")
+    assert explain(ready, "demo/s2").answer.startswith("Pending, not started yet")
     with at_work(ready, "demo"):
-        assert explain(ready, "demo/s2").answer == "It waits and was never begun: the run is at work."
+        assert explain(ready, "demo/s2").answer == "Pending, not started yet: the run is in progress."
     assert "the run was stopped" in explain(ready, "demo/s2").answer
     limits = "name: demo\nlimits: {tokens: 10}\n"
     ready.write_now(lambda db: db.execute("UPDATE runs SET recipe = ?", (limits,)))
     assert "its limit is 10" not in explain(ready, "demo/s2").answer
     ready.write_now(lambda db: db.execute("INSERT INTO accounts VALUES ('demo', 'r', 'ok', 1, 0, 0, 9, 3, 0, 1)"))
-    assert "the run has used 12 tokens, its limit is 10" in explain(ready, "demo/s2").answer
+    assert "the run has used 12 tokens and its limit is 10" in explain(ready, "demo/s2").answer
 
 
 async def test_tries_reused_calls_and_a_dropped_history_are_facts(ready: Store, run: Run) -> None:
     await call(ready, "responder", "", "empty")
     await ended(ready, {}, status="failed", cause=ReplyError("empty", outcome="empty"), failed_node="respond")
     retry_samples(ready, "demo")
-    assert explain(ready, SAMPLE).answer.startswith("It failed and waits to be tried again")
+    assert explain(ready, SAMPLE).answer.startswith("Failed, now pending a retry")
     await call(ready, "responder", ANSWER)
     await ended(ready, state())
     prune(ready)
     facts = explain(ready, SAMPLE).facts
-    assert facts[0] == "tried again 1 ×; replies of no use in earlier tries: 1"
-    assert facts[1].startswith("its steps were dropped on")
+    assert facts[0] == "retried 1 ×; unusable replies of earlier attempts: 1"
+    assert facts[1].startswith("its checkpoints were pruned on")
     fork = run.model_copy(update={"id": "fork", "parent": "demo", "node": "safety", "changes": ("repairs: 2 → 3",)})
     create_run(ready, fork)
     add_samples(ready, "fork", [SampleInput(key="s1", origin=SAMPLE)], 1)
     assert await find_call(ready, "fork/s1", "responder", 1, 1, f"{1:064x}")
     assert explain(ready, "fork/s1").facts == (
-        "a fork of demo/s1, from safety on: repairs: 2 → 3",
-        "calls that were reused from demo: 1 of 1",
+        "forked from demo/s1, rerun from safety: repairs: 2 → 3",
+        "calls reused from demo: 1 of 1",
     )
