@@ -1,12 +1,17 @@
 """Writes the reference pages and the recipe's schema from the code: `make reference`."""
 
+import ast
 import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from inspect import getsource
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -14,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
 from muser.cli.app import app
+from muser.cli.outputs import OUTPUTS
 from muser.core.recipe import Recipe, Settings
 from muser.core.schema import SCHEMA_FILE, schema_text
 
@@ -29,6 +35,7 @@ def pages() -> dict[Path, str]:
         ROOT / "recipes" / SCHEMA_FILE: schema_text(),
         folder / "recipe.md": HEAD + recipe_page(),
         folder / "commands.md": HEAD + commands_page(),
+        folder / "json.md": HEAD + json_page(),
     }
 
 
@@ -94,14 +101,14 @@ def type_name(kind: Any) -> str:
         return type_name(get_args(kind)[0])
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
+        return " or ".join(f"`{value}`" if value else "empty" for value in arguments)
     if origin in (UnionType, Union):
         return " or ".join(dict.fromkeys("none" if one is type(None) else type_name(one) for one in arguments))
     if origin in (list, tuple):
         return f"list of {type_name(arguments[0])}" if arguments else "list"
     if origin in (dict, Mapping):
         return f"mapping of {type_name(arguments[0])} to {type_name(arguments[1])}"
-    names = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
+    names = {str: "text", Path: "text", int: "integer", float: "number", bool: "true or false", Any: "any"}
     return names.get(kind) or getattr(kind, "__name__", str(kind)).replace("Settings", "")
 
 
@@ -160,6 +167,71 @@ def _parameter(parameter: Any, context: Any) -> str:
     given = parameter.default
     default = "required" if parameter.required else f"`{given}`" if given not in (None, "", False, True) else NONE
     return _row(f"`{names}`", default, parameter.help or "")
+
+
+def json_page() -> str:
+    """What each command prints with --json: one table of commands, then one table a type."""
+    types: dict[str, Any] = {}
+    commands = [_row(f"`muser {name}`", _linked(kind, types)) for name, kind in OUTPUTS.items()]
+    sections: list[str] = []
+    for kind in (left := list(types.values())):
+        sections += [f"## {kind.__name__}\n", *_fields(kind, types)]
+        left += [one for one in types.values() if one not in left]
+    return "\n".join(
+        [
+            "# JSON output\n",
+            "With `--json` a command prints one JSON value on stdout; progress and messages go to stderr. The [exit",
+            "code](commands.md#exit-codes) is the same as without it. If an error keeps a command from its result,",
+            "stdout is empty and stderr has the message. `muser run --follow --json` prints JSON Lines: a SampleLine",
+            "for each sample as it ends, and a Summary last. Control codes and invisible characters are escaped.\n",
+            "| command | prints |\n|---|---|",
+            *commands,
+            "",
+            *sections,
+        ]
+    )
+
+
+def _fields(kind: Any, types: dict[str, Any]) -> Iterator[str]:
+    yield f"{_plain(kind.__doc__ or '')}\n"
+    meanings = _meanings(kind)
+    hints = get_type_hints(kind)
+    names = list(kind.model_fields) if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    told = any(name in meanings for name in names)
+    yield "| field | type | meaning |\n|---|---|---|" if told else "| field | type |\n|---|---|"
+    for name in names:
+        yield _row(f"`{name}`", _linked(hints[name], types), *([meanings.get(name, "")] if told else []))
+    yield ""
+
+
+def _meanings(kind: Any) -> dict[str, str]:
+    """Field → the string below it in the source of the class, or its description."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        if issubclass(one, BaseModel):
+            found |= {name: field.description for name, field in one.model_fields.items() if field.description}
+        if one.__module__.startswith("muser."):
+            body = ast.parse(dedent(getsource(one))).body[0].body  # type: ignore[attr-defined]
+            for field, text in pairwise(body):
+                match field, text:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                        found[name] = said
+    return found
+
+
+def _linked(annotation: Any, types: dict[str, Any]) -> str:
+    """The type in a reader's words, with a link to each type that has a table; adds those to `types`."""
+    inner = {one.__name__: one for one in _tabled(annotation)}
+    types |= inner
+    text = type_name(annotation)
+    return re.sub(r"\b[A-Z]\w+", lambda word: f"[{word[0]}](#{word[0].lower()})" if word[0] in inner else word[0], text)
+
+
+def _tabled(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation)):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _tabled(argument)
 
 
 def _plain(text: str) -> str:

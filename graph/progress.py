@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..core.types import Usage
@@ -128,6 +128,6 @@ class Summary:
         """The summary as JSON values."""
         plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage")}
         return plain | {
-            "failures": [failure._asdict() for failure in self.failures],
+            "failures": [asdict(failure) for failure in self.failures],
             "usage": [usage.model_dump(mode="json") for usage in self.usage],
         }

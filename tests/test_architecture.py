@@ -38,7 +38,7 @@ ROOMS = {
     "endpoints": ["client server simulated"],
     "store": ["file", "records", "queries maintenance"],
     "pipeline": ["models steps servers", "sampling training scoring", "preflight report"],
-    "cli": ["interrupts options loading printing", "commands"],
+    "cli": ["interrupts options loading outputs printing", "commands"],
 }
 
 # Library → the folders, or single files, that may import it; the longest name that fits decides. One folder translates

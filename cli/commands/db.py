@@ -27,8 +27,11 @@ def stats(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
     with Store.open(store, create=False) as opened:
         space = measure(opened)
     if json:
+        from ..outputs import StoreSize
+
         parts = {name: space.part(name) for name in PARTS}
-        print_json(space.model_dump(mode="json") | {"parts": parts, "kib_per_sample": space.per_sample})
+        size = StoreSize(**vars(space), parts=parts, kib_per_sample=space.per_sample)
+        print_json(size.model_dump(mode="json"))
         return
     from rich.text import Text
 
@@ -57,7 +60,9 @@ def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
     with Store.open(store, create=False) as opened:
         health = check_store(opened)
     if json:
-        print_json(health.model_dump(mode="json") | {"sound": health.is_sound})
+        from ..outputs import StoreCheck
+
+        print_json(StoreCheck(**vars(health), sound=health.is_sound).model_dump(mode="json"))
     else:
         for line in _health_lines(health, store):
             stdout().print(line, soft_wrap=True)
@@ -114,7 +119,9 @@ def vacuum(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
     with Store.open(store, create=False) as opened:
         before, after = rewrite(opened)
     if json:
-        print_json({"before": before, "after": after})
+        from ..outputs import Vacuumed
+
+        print_json(Vacuumed(before=before, after=after).model_dump(mode="json"))
     else:
         stdout().print(f"{store}: {size_of(before)} before, {size_of(after)} after", soft_wrap=True)
 
@@ -134,7 +141,9 @@ def backup(
     with Store.open(store, create=False) as opened:
         size = back_up(opened, Path(file))
     if json:
-        print_json({"file": file, "bytes": size})
+        from ..outputs import BackedUp
+
+        print_json(BackedUp(file=file, bytes=size).model_dump(mode="json"))
     else:
         stdout().print(f"{store} copied to {file}: {size_of(size)}", soft_wrap=True)
 

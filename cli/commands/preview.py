@@ -60,10 +60,10 @@ def _show(store: "Store", summary: "Summary", count: int, json: bool) -> None:
     ids = [line.id for line in list_samples(store, summary.run_id, limit=count).samples]
     found = [(get_trace(store, i), calls_of(store, i)) for i in ids]
     if json:
-        print_json([
-            trace.model_dump(mode="json") | {"calls": [call.model_dump(mode="json") for call in calls]}
-            for trace, calls in found
-        ])  # fmt: skip
+        from ..outputs import SampleWithCalls
+
+        shown = [SampleWithCalls(**vars(trace), calls=tuple(calls)) for trace, calls in found]
+        print_json([sample.model_dump(mode="json") for sample in shown])
         return
     for trace, calls in found:
         print_trace(stdout(), trace, calls)

@@ -39,9 +39,11 @@ def provenance(
     with Store.open(store, create=False) as opened:
         found = trace_lineage(opened, what)
         if json:
-            first = found.nodes[0].artifact.id if isinstance(found, ArtifactLineage) else None
-            samples = {} if first is None else {"samples": samples_of(opened, first)}
-            print_json(found.model_dump(mode="json") | samples)
+            from ..outputs import ArtifactProvenance
+
+            if isinstance(found, ArtifactLineage) and (first := found.nodes[0].artifact.id) is not None:
+                found = ArtifactProvenance(**vars(found), samples=tuple(samples_of(opened, first)))
+            print_json(found.model_dump(mode="json"))
             return
     if isinstance(found, ArtifactLineage):
         print_artifact(stdout(), found, store)

@@ -34,7 +34,9 @@ def show(
             return
         trace, made = get_trace(opened, found), calls_of(opened, found)
     if json:
-        print_json(trace.model_dump(mode="json") | {"calls": [call.model_dump(mode="json") for call in made]})
+        from ..outputs import SampleWithCalls
+
+        print_json(SampleWithCalls(**vars(trace), calls=tuple(made)).model_dump(mode="json"))
         return
     from ..printing.traces import print_trace
 

@@ -85,7 +85,10 @@ def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
     from json import dumps
 
     if json:
-        print_json(card.model_dump(mode="json") | {"log": str(server.log), "seconds": round(server.seconds, 1)})
+        from ..outputs import ServedModel
+
+        served = ServedModel(**vars(card), log=str(server.log), seconds=round(server.seconds, 1))
+        print_json(served.model_dump(mode="json"))
     else:
         key = f", api_key_env: {card.key_env}" if card.key_env else ""
         model = next(iter(card.adapters), card.name)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from sqlite3 import Connection
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import Field, JsonValue
 
@@ -73,7 +74,8 @@ class Trace(Value):
     forked_from: str | None = None
 
 
-class Failure(NamedTuple):
+@dataclass(frozen=True)
+class Failure:
     """Samples that failed with the same cause at the same node: how many, and one example with its message."""
 
     cause_kind: str

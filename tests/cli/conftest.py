@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from muser.cli.app import main
+from muser.endpoints.simulated.knowledge import rubric
 
 QUESTIONS = ("My chest feels tight when I climb stairs.", "Is honey good for a sore throat?")
 
@@ -69,3 +70,20 @@ critics:
 def recipe(tmp_path: Path, simulated: str) -> Path:
     """The small recipe at a simulated endpoint without faults."""
     return write_recipe(tmp_path, simulated)
+
+
+@pytest.fixture
+def benchmarked(tmp_path: Path, simulated: str) -> Path:
+    """The small recipe with a benchmark of two examples."""
+    asked = {"chest pain": "I have pressing chest pain.", "asthma": "I have asthma and I am wheezing."}
+    lines = [
+        {
+            "prompt_id": condition,
+            "prompt": [{"role": "user", "content": query}],
+            "rubrics": rubric(condition, "patient", "Germany"),
+            "example_tags": ["theme:context_seeking"],
+        }
+        for condition, query in asked.items()
+    ]
+    (tmp_path / "benchmark.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return write_recipe(tmp_path, simulated, extra="evaluation: {file: benchmark.jsonl}\n")

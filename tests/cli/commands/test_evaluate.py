@@ -9,28 +9,10 @@ import pytest
 from rich.console import Console
 
 from muser.cli.printing.scores import print_scores
-from muser.endpoints.simulated.knowledge import rubric
 from muser.store.file.database import Store
 from muser.store.file.texts import put_texts
 
 from ..conftest import Muser, write_recipe
-
-
-@pytest.fixture
-def benchmarked(tmp_path: Path, simulated: str) -> Path:
-    """The small recipe with a benchmark of two examples."""
-    asked = {"chest pain": "I have pressing chest pain.", "asthma": "I have asthma and I am wheezing."}
-    lines = [
-        {
-            "prompt_id": condition,
-            "prompt": [{"role": "user", "content": query}],
-            "rubrics": rubric(condition, "patient", "Germany"),
-            "example_tags": ["theme:context_seeking"],
-        }
-        for condition, query in asked.items()
-    ]
-    (tmp_path / "benchmark.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return write_recipe(tmp_path, simulated, extra="evaluation: {file: benchmark.jsonl}\n")
 
 
 def test_a_model_is_scored_and_its_scores_are_printed_by_axis_and_theme(muser: Muser, benchmarked: Path) -> None:
