@@ -99,18 +99,29 @@ class Summary:
     """How a run stands after a command: what ended, what failed and why, what each role used."""
 
     run_id: str
+    """the run's name, as `muser runs` lists it"""
     total: int
+    """samples of the run"""
     done: int
+    """samples that are finished"""
     failed: int
+    """samples that failed"""
     pending: int
+    """samples that are not done yet; rerun the command to resume them"""
     seconds: float
+    """seconds that this command took"""
     kind: RunKind = "samples"
+    """evaluation: its samples are a benchmark's examples"""
     unjudged: int = 0
     """rubric items of finished samples that have no verdict"""
     stopped_by: StoppedBy = ""
+    """what ended the run early; empty if nothing did"""
     stop_cause: str = ""
+    """the same as a message"""
     failures: tuple[Failure, ...] = ()
+    """failed samples, grouped by cause and node"""
     usage: tuple[RoleUsage, ...] = ()
+    """calls, tokens and seconds by role"""
     reused_from: Mapping[str, int] = field(default_factory=dict)
     """run → how many of its calls this run reused"""
     concurrency: int = 0
