@@ -1,1 +1,1 @@
-"""What is read across many rows: lists, filters, reasons, provenance, export."""
+"""Read queries across many rows: lists, filters, reasons, provenance, export."""

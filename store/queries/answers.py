@@ -1,4 +1,4 @@
-"""A run's finished responses, to be handed on as the inputs of another run."""
+"""A run's finished responses, as inputs for another run."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +9,7 @@ from ..records.samples import get_trace
 
 
 def answered(store: Store, run_id: str) -> Iterator[SampleInput]:
-    """The run's finished samples with query and response, under the same keys, each with the sample it comes from."""
+    """The run's finished samples with a query and a response: same keys, `origin` set to the sample's id."""
     sql = "SELECT key FROM samples WHERE run_id = ? AND status = 'done' AND answer_id IS NOT NULL ORDER BY id"
     with closing(store.stream(sql, (run_id,))) as keys:
         for (key,) in keys:

@@ -26,18 +26,18 @@ SEPARATORS = (",", ":")
 def rows(store: Store, run_id: str, stage: RowStage) -> Iterator[dict[str, Any]]:
     """The run's rows for a stage, in the samples' order: query → response, or query → refinement.
 
-    Only finished samples, and for `refine` only those that were refined, have one. What UTF-8 cannot hold is U+FFFD.
-    Raises InputError for an evaluation, whose benchmark must not be trained on.
+    Only finished samples have a row, and for `refine` only refined ones. Characters UTF-8 cannot encode become U+FFFD.
+    InputError for an evaluation, whose benchmark must not become training data.
     """
     for _, row in _numbered_rows(store, run_id, stage):
         yield row
 
 
 def export_rows(store: Store, run_id: str, stage: RowStage, path: Path) -> Artifact:
-    """Write the rows as JSON lines, all or nothing, and record the file with every sample in it.
+    """Write the rows as JSON lines, all or nothing, and record the file and the samples in it as an artifact.
 
-    The same rows at the same place are the same artifact. A stage without rows is an InputError and writes nothing, and
-    so is an evaluation.
+    Exporting the same rows to the same path again returns the same artifact. InputError, and no file, if the stage has
+    no rows or the run is an evaluation.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -60,10 +60,10 @@ def export_rows(store: Store, run_id: str, stage: RowStage, path: Path) -> Artif
 
 
 def own_rows(store: Store, path: Path, stage: RowStage, digest: str, samples: Mapping[str, int]) -> Artifact:
-    """The record of a file of rows that somebody brings: of these samples, each with its first line.
+    """Record a user's own file of rows; `samples` maps each sample id in it to its first line.
 
-    A file with the words of an export is that export, wherever it lies. Raises InputError where a sample is an
-    evaluation's; samples of other stores are not linked.
+    A file with the same content as an export is treated as that export, at any path. InputError if a sample
+    belongs to an evaluation. Samples of other stores are not linked.
     """
     found = dict[int, int]()
     with store.reader() as db:
@@ -72,9 +72,9 @@ def own_rows(store: Store, path: Path, stage: RowStage, digest: str, samples: Ma
             if row := db.execute(OWNED, (run, key)).fetchone():
                 if row["kind"] == "evaluation":
                     raise InputError(
-                        f"this row is of {name}, a sample of an evaluation, which must not be trained on",
+                        f"this row comes from {name}, a sample of an evaluation, which must not be trained on",
                         where=f"{path}:{line}",
-                        todo="take the benchmark's rows out of the file",
+                        todo="remove the benchmark's rows from the file",
                     )
                 found[row["id"]] = line
     known = find_rows(store, digest, stage)
@@ -94,7 +94,7 @@ SAME = """
 
 
 def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list[int], str]:
-    """The keys of the samples written, and the file's SHA-256; the file is on disk when this returns."""
+    """The row ids of the samples written and the file's SHA-256. The file is fsynced before this returns."""
     samples: list[int] = []
     sha = hashlib.sha256()
     with open_private(path, "wb") as file, closing(_numbered_rows(store, run_id, stage)) as numbered:
@@ -111,7 +111,7 @@ def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list
 
 
 def row_of(store: Store, sample_id: str, stage: RowStage) -> dict[str, Any] | None:
-    """The row of one sample for a stage, as an export would write it now; None where it has none."""
+    """The row of one sample for a stage, as an export would write it; None if it has none."""
     with store.reader() as db:
         sample = row_id(db, sample_id)
     found = store.read(f"{SELECT[stage]} AND traces.id = ?", (sample,))
@@ -137,12 +137,12 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
 
 
 def _refuse_altered(store: Store, run_id: str) -> None:
-    """Nothing is trained on a text that is not the one which was stored."""
+    """DamagedDatabase if a text no longer matches its hash: altered text must not become training data."""
     with closing(store.stream(SAID, (run_id,))) as texts:
         for sample, number, *stored in texts:
             if is_altered(*stored):
                 raise DamagedDatabase(
-                    f"Text {number}, of sample {sample}, was altered: it does not match its hash.",
+                    f"Text {number} of sample {sample} was altered: it does not match its hash.",
                     where=str(store.path),
                     todo=f"{CHECK}; restore a copy that `muser db backup` made",
                 )
@@ -157,7 +157,7 @@ SAID = f"""
 
 
 class _Rows:
-    """Makes one run's rows. A promoted sample is as the run of its origin made it: that one's prompts wrote it."""
+    """Makes one run's rows. A promoted sample names the prompts of its origin's run, which wrote it."""
 
     def __init__(self, store: Store, run: Run, stage: RowStage) -> None:
         self._store, self._run, self._stage = store, run, stage
@@ -210,7 +210,7 @@ def _nothing_to_write(store: Store, run_id: str, stage: RowStage) -> InputError:
         return InputError(
             f"Run {run_id} has no finished sample, so there are no rows for stage {stage}: {state}.",
             where=str(store.path),
-            todo="finish it with `muser run RECIPE`, or retry what failed with `muser retry RUN --failed`",
+            todo="finish it with `muser run RECIPE`, or retry failed samples with `muser retry RUN --failed`",
         )
     missing = "was refined" if stage == "refine" else "has a response"
     return InputError(
@@ -221,7 +221,7 @@ def _nothing_to_write(store: Store, run_id: str, stage: RowStage) -> InputError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename survives a power cut once the folder itself is on disk."""
+    """A rename survives a power cut only after the folder itself is synced (fsync(2))."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

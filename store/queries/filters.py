@@ -1,13 +1,13 @@
-"""The language of `--where`: read by a small parser into SQL whose every value is a bound parameter.
+"""The filter language of `--where`, parsed into SQL in which every value is a bound parameter.
 
     filter     = all {"or" all}
     all        = one {"and" one}
     one        = "not" one | "(" filter ")" | "has" name | name sign value
     sign       = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~"
-    value      = a word, or a text in single or double quotes, in which \\ takes the next character as it is
+    value      = a word, or a text in single or double quotes, in which \\ escapes the next character
 
-`~` finds a part of a value, in texts whole words and phrases (a last * stands for any ending). A value that a sample
-lacks equals nothing and is neither less nor greater, so `not tokens>9` and `x!=y` hold for it.
+`~` matches part of a value; in texts it matches whole words and phrases (a final * matches any ending). Comparisons
+with a value the sample lacks are false, so `not tokens>9` and `x!=y` are true.
 """
 
 import re
@@ -21,20 +21,20 @@ from ..file.texts import readable
 from ..records.samples import PERSONA, STATUSES
 
 LONGEST = 4000
-"""Characters of a filter, or of a search."""
+"""Maximum length of a filter or a search, in characters."""
 
 DEEPEST = 50
-"""Brackets and negations around a comparison; SQLite refuses expressions of a depth of 1,000."""
+"""Maximum nesting of brackets and negations. SQLite rejects expressions deeper than 1,000 (SQLITE_MAX_EXPR_DEPTH)."""
 
 MOST = 200
-"""Comparisons in a filter."""
+"""Maximum number of comparisons in a filter."""
 
 MOST_WORDS = 20
-"""Words and phrases of a search."""
+"""Maximum number of words and phrases in a search."""
 
 
 class Name(NamedTuple):
-    """What can be asked of a sample `s`: its expression (or the columns that refer to its texts), and known values."""
+    """A name that filters can use: its SQL on a sample `s` (for a text, its id columns) and its known values."""
 
     sql: tuple[str, ...]
     kind: Literal["word", "number", "text"] = "word"
@@ -57,7 +57,7 @@ NAMES = {
     "refinement": Name(("s.refined_answer_id",), "text"),
     "text": Name(("s.query_id", "s.answer_id", "s.refined_answer_id"), "text"),
 }
-"""By these names; `verdict.CRITIC` is what a critic said in its last round."""
+"""All names but `verdict.CRITIC`, a critic's verdict in its last round."""
 
 VERDICTS = ("pass", "revise")
 VERDICT = "(SELECT verdict FROM critiques WHERE sample_id = s.id AND critic = ? ORDER BY round DESC LIMIT 1)"
@@ -72,7 +72,7 @@ TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on a sample `s` with its parameters; `searches`: it needs the index of store/records/search.py."""
+    """A condition on a sample `s` with its parameters. `searches`: it needs the index of store/records/search.py."""
 
     sql: str = "true"
     parameters: tuple[str | float, ...] = ()
@@ -87,25 +87,25 @@ class _Token(NamedTuple):
 
 
 def parse_filter(text: str, critics: Collection[str] | None = None) -> Filter:
-    """Read a filter; an empty one holds for every sample. InputError marks the place and offers the nearest name.
+    """Parse a filter; an empty one matches every sample. InputError marks the place and suggests the nearest name.
 
-    Where `critics` are given, no other may be asked for.
+    If `critics` is given, a filter may name only those.
     """
     cleaned = readable(text)
     return _Parser(cleaned, critics).read() if cleaned.strip() else Filter()
 
 
 def phrase(text: str) -> str:
-    """These words in this order, in FTS5's language; a last * stands for any ending."""
+    """The words as an FTS5 phrase; a final * makes it a prefix query (sqlite.org/fts5.html#fts5_prefix_queries)."""
     start, star = (text[:-1], "*") if text.endswith("*") else (text, "")
     return '"' + readable(start).replace('"', '""') + '"' + star
 
 
 def parse_search(text: str) -> Filter:
-    """What a search means: `text~` for each of its words, and for what stands in double quotes. Raises InputError."""
+    """A search as a filter: `text~` for each word and each phrase in double quotes. InputError if it is too long."""
     terms = [phrase(quoted or word) for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text)]
     if len(terms) > MOST_WORDS or len(text) > LONGEST:
-        raise InputError(f"A search has at most {MOST_WORDS} words and phrases, and {LONGEST:,} characters.")
+        raise InputError(f"A search has at most {MOST_WORDS} words and phrases and {LONGEST:,} characters.")
     if not terms:
         return Filter()
     columns = NAMES["text"].sql
@@ -132,7 +132,7 @@ class _Parser:
     def read(self) -> Filter:
         sql = self.any_of()
         if self.next.kind != "end":
-            self.fail("here 'and', 'or' or the end is expected", self.next)
+            self.fail("expected 'and', 'or' or the end of the filter here", self.next)
         return Filter(sql, tuple(self.parameters), self.searches)
 
     def any_of(self) -> str:
@@ -150,9 +150,9 @@ class _Parser:
     def one(self) -> str:
         self.depth += 1
         if self.depth > DEEPEST:
-            self.fail(f"more than {DEEPEST} brackets and negations stand around this", self.next)
+            self.fail(f"this is nested in more than {DEEPEST} brackets and negations", self.next)
         if self.take_word("not"):
-            # What is unknown does not hold, and its negation does.
+            # Comparing with NULL gives NULL in SQL. It counts as false, so its negation is true.
             sql = f"NOT coalesce({self.one()}, false)"
         elif self.next.text == "(" and self.next.kind == "sign":
             opened = self.take()
@@ -161,7 +161,7 @@ class _Parser:
             if closing.kind == "end":
                 self.fail("this bracket is never closed", opened)
             if closing.kind != "sign" or closing.text != ")":
-                self.fail("')' is expected here", closing)
+                self.fail("expected ')' here", closing)
         else:
             sql = self.comparison()
         self.depth -= 1
@@ -170,17 +170,17 @@ class _Parser:
     def comparison(self) -> str:
         self.comparisons += 1
         if self.comparisons > MOST:
-            self.fail(f"these are more than {MOST} comparisons", self.next)
+            self.fail(f"there are more than {MOST} comparisons", self.next)
         if self.take_word("has"):
             asked, _ = self.name()
             return f"({' OR '.join(f'{sql} IS NOT NULL' for sql in asked.sql)})"
         asked, named = self.name()
         sign = self.take()
         if sign.kind != "sign" or sign.text in "()":
-            self.fail(f"after {named.text} one of {' '.join(SIGNS)} ~ is expected", sign)
+            self.fail(f"expected one of {' '.join(SIGNS)} ~ after {named.text}", sign)
         value = self.take()
         if value.kind not in ("word", "quoted"):
-            self.fail("a value is expected here; one of several words stands in quotes", value)
+            self.fail("expected a value here; put several words in quotes", value)
         if asked.kind == "text":
             return self.search(asked, named, sign, value)
         if sign.text == "~":
@@ -192,7 +192,7 @@ class _Parser:
 
     def search(self, asked: Name, named: _Token, sign: _Token, value: _Token) -> str:
         if sign.text != "~":
-            self.fail(f"a text is searched with ~, as in {named.text}~fever, or asked for: has {named.text}", sign)
+            self.fail(f"search texts with ~, as in {named.text}~fever, or test for one: has {named.text}", sign)
         self.searches = True
         self.parameters += [phrase(value.text)] * len(asked.sql)
         return _found_in(asked.sql)
@@ -209,13 +209,13 @@ class _Parser:
     def name(self) -> tuple[Name, _Token]:
         token = self.take()
         if token.kind == "end":
-            self.fail("a comparison such as status=failed is expected here", token)
+            self.fail("expected a comparison such as status=failed here", token)
         if token.kind == "word" and token.text in NAMES:
             return NAMES[token.text], token
         first, _, critic = token.text.partition(".")
         if token.kind != "word" or first != "verdict" or not critic:
             known = [*NAMES, *(f"verdict.{name}" for name in self.critics or (critic or "CRITIC",))]
-            self.fail(f"{token.text!r} cannot be asked for{suggestion(token.text, known)}", token)
+            self.fail(f"unknown name {token.text!r}{suggestion(token.text, known)}", token)
         if self.critics is not None and critic not in self.critics:
             self.fail(f"there is no critic {critic!r}{suggestion(critic, self.critics)}", token)
         self.parameters.append(critic)
@@ -239,7 +239,7 @@ class _Parser:
             if begin == len(self.text):
                 return _Token("end", "", begin, begin)
             odd = _Token("sign", self.text[begin], begin, begin + 1)
-            self.fail("this quote is never closed" if odd.text in "\"'" else "this sign means nothing here", odd)
+            self.fail("this quote is never closed" if odd.text in "\"'" else "unexpected character", odd)
         kind = found.lastgroup or "word"
         text = found[kind]
         if kind == "quoted":
@@ -247,7 +247,7 @@ class _Parser:
         return _Token(kind, text, found.start(kind), found.end())  # type: ignore[arg-type]
 
     def fail(self, what: str, token: _Token) -> NoReturn:
-        # One line, however the filter was typed, so that the mark stands under its place.
+        # Print the filter on one line so that the mark is under its place.
         shown = re.sub(r"\s", " ", self.text[:LONGEST])
         mark = " " * (len("  where: ") + token.start) + "^" * max(min(token.end, LONGEST) - token.start, 1)
         raise InputError(

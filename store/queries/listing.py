@@ -1,4 +1,4 @@
-"""Samples in a list: those that a filter and a search leave, sorted, a page at a time."""
+"""Lists of samples: filtered, searched, sorted, one page at a time."""
 
 import json
 from collections.abc import Container
@@ -12,16 +12,16 @@ from ..records.search import OnIndexed, index_texts
 from .filters import NAMES, parse_filter, parse_search
 
 OPENING = 300
-"""Characters of a query that a line has."""
+"""Characters of the query shown in a line."""
 
 FARTHEST = 2**62
-"""Samples that SQLite can count to."""
+"""Largest limit and offset passed to SQLite, whose integers have 64 bits."""
 
 
 class SampleLine(Value):
     """A sample in a list. `verdicts` are those of the last round, `tokens` of all its calls, reused ones included.
 
-    `query` is its beginning.
+    `query` is the beginning of the query.
     """
 
     id: str
@@ -42,7 +42,7 @@ class SampleLine(Value):
 
 
 class Listing(Value):
-    """A page of samples, and how many there are in all (an exact count). `critics` are in their recipe's order."""
+    """A page of samples and the exact total. `critics` are in the recipe's order."""
 
     total: int
     samples: tuple[SampleLine, ...]
@@ -60,10 +60,10 @@ def list_samples(
     *,
     on_indexed: OnIndexed | None = None,
 ) -> Listing:
-    """The samples of a run, or of all, that the filter `where` holds for and in whose texts every word of `search` is.
+    """The samples of a run, or of all runs, that match the filter `where` and contain every word of `search`.
 
-    `sort` is a name of the filter language, with - before it from the highest down; else they are in the order in which
-    they were added. What was not searched before is indexed first, which `on_indexed` hears of. Raises InputError.
+    `sort` is a name of the filter language, with a leading - for descending order; the default is insertion order. A
+    search first indexes new texts and reports progress to `on_indexed`. InputError if an argument is invalid.
     """
     critics = _critics(store, run_id)
     wanted = parse_filter(where, critics or None)
@@ -76,7 +76,7 @@ def list_samples(
     select = f"SELECT s.id, count(*) OVER () {matching} ORDER BY {order} LIMIT ? OFFSET ?"
     with store.reader() as db:
         page = db.execute(select, [*parameters, min(limit, FARTHEST), min(offset, FARTHEST)]).fetchall()
-        # Past the end, or where none is wanted, no row says how many there are.
+        # An empty page has no row with the total, so count separately.
         total = page[0][1] if page else db.execute(f"SELECT count(*) {matching}", parameters).fetchone()[0]
     samples = _lines(store, [row[0] for row in page])
     spoke = dict.fromkeys(critic for line in samples for critic in line.verdicts)
@@ -84,7 +84,7 @@ def list_samples(
 
 
 def ended_since(store: Store, run_id: str, moment: str, known: Container[str] = ()) -> tuple[SampleLine, ...]:
-    """The samples of a run that ended at this moment or after it, in that order, but for those whose ids are known."""
+    """The run's samples that ended at `moment` or later, in order of ending, without those in `known`."""
     ended = store.read(ENDED, (run_id, moment))
     return _lines(store, [row["id"] for row in ended if row["sample"] not in known])
 

@@ -6,7 +6,7 @@ from .export import RowStage
 
 
 class Tally(Value):
-    """What became of a run's samples. `critiqued` have a critique, `refined` a refinement; both are done.
+    """A run's samples by outcome. `critiqued` and `refined` count finished samples with a critique or a refinement.
 
     `seconds` is the time from the first sample's start to the last one's end, pauses included.
     """
@@ -24,7 +24,7 @@ class Tally(Value):
 
 
 def tally_run(store: Store, run_id: str) -> Tally:
-    """All zero where there is no such run."""
+    """All counts are 0 if there is no such run."""
     return Tally(**store.read(TALLY, {"run_id": run_id})[0])
 
 
@@ -40,14 +40,14 @@ TALLY = """
 
 
 def count_rows(store: Store, run_id: str, stage: RowStage) -> int:
-    """How many rows the run has for a stage; since finished samples do not change, as many rows are the same rows."""
+    """How many rows the run has for a stage; finished samples never change, so an equal count means equal rows."""
     answer = "answer_id" if stage == "distill" else "refined_answer_id"
     sql = f"SELECT count(*) AS n FROM samples WHERE run_id = ? AND status = 'done' AND {answer} IS NOT NULL"  # noqa: S608
     return int(store.read(sql, (run_id,))[0]["n"])
 
 
 def verdicts_of(store: Store, run_id: str) -> dict[str, dict[str, int]]:
-    """Critic → verdict → how often, in the critics' order."""
+    """Critic → verdict → number of critiques, in the critics' order."""
     found: dict[str, dict[str, int]] = {}
     for row in store.read(VERDICTS, (run_id,)):
         found.setdefault(row["critic"], {})[row["verdict"]] = row["n"]

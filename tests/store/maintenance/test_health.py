@@ -73,7 +73,7 @@ async def test_an_altered_text_is_named_with_its_sample_and_is_never_read_or_exp
     with pytest.raises(DamagedDatabase, match=f"Text {text} was altered"):
         get_trace(store, ids[1])
     assert get_trace(store, ids[2]).response
-    with pytest.raises(DamagedDatabase, match=f"Text {text}, of sample {ids[1]}, was altered"):
+    with pytest.raises(DamagedDatabase, match=f"Text {text} of sample {ids[1]} was altered"):
         export_rows(store, run.id, "distill", tmp_path / "rows.jsonl")
     assert not (tmp_path / "rows.jsonl").exists()
 
