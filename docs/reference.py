@@ -22,8 +22,70 @@ from muser.cli.app import app
 from muser.cli.outputs import OUTPUTS
 from muser.core.recipe import Recipe, Settings
 from muser.core.schema import SCHEMA_FILE, schema_text
+from muser.evals.healthbench import Example
+from muser.graph.inputs import QueryLine
+from muser.prompts.attributes import ATTRIBUTES
+from muser.trainer.rows import Row
 
 ROOT = Path(__file__).parents[1]
+TURN = {"role": "user", "content": "My head hurts since this morning. What can it be?"}
+ANSWER = "<think>\nMost headaches are harmless.\n</think>\n\nDid it start suddenly? If so, call for help at once."
+ATTRIBUTE_TABLE = """\
+identity:
+  parent: {weight: 3, text: a parent who asks about their child}
+  nurse: {text: a registered nurse who asks about somebody in their care}
+region:
+  rural Kenya: a rural district of Kenya, half a day from the nearest hospital
+condition:
+  headache:
+intent:
+  find the cause: wants to know what it can be
+vagueness:
+  vague: describes the problem in general words
+completeness:
+  incomplete: leaves out when it began and what else is wrong
+style:
+  polite: writes politely
+"""
+FILES = (
+    (
+        "Training rows",
+        (
+            "`muser export` writes these, and `muser train --rows FILE` reads them. TRL calls the format conversational"
+            " prompt-completion."
+        ),
+        Row,
+        {
+            "prompt": [TURN],
+            "completion": [{"role": "assistant", "content": ANSWER}],
+            "stage": "refine",
+            "run": "study-refine",
+            "sample": "study-refine/headache-1",
+            "prompts": {"critics.safety": "9dee2f027ae3"},
+        },
+    ),
+    (
+        "Brought queries",
+        (
+            "A recipe's `queries: FILE` reads these. Give `query` or `messages`, not both. Unknown fields are stored"
+            " with the sample and exported under `extra`. Ids such as `s000001` are reserved for simulated users. Two"
+            " lines may not have the same id or, without ids, ask the same."
+        ),
+        QueryLine,
+        {"id": "headache-1", "messages": [TURN], "response": {"reasoning": "", "answer": "Rest."}, "source": "clinic"},
+    ),
+    (
+        "Benchmark examples",
+        "HealthBench's format, which `evaluation: {file: FILE}` reads. Unknown fields are ignored.",
+        Example,
+        {
+            "prompt_id": "headache-1",
+            "prompt": [TURN],
+            "rubrics": [{"criterion": "Asks how it began.", "points": 5, "tags": ["axis:context_awareness"]}],
+            "example_tags": ["theme:context_seeking"],
+        },
+    ),
+)
 HEAD = "<!-- `make reference` wrote this page from the code; do not edit it. -->\n\n"
 NONE = "–"
 
@@ -36,6 +98,8 @@ def pages() -> dict[Path, str]:
         folder / "recipe.md": HEAD + recipe_page(),
         folder / "commands.md": HEAD + commands_page(),
         folder / "json.md": HEAD + json_page(),
+        folder / "attributes.md": HEAD + attributes_page(),
+        folder / "rows.md": HEAD + rows_page(),
     }
 
 
@@ -192,11 +256,49 @@ def json_page() -> str:
     )
 
 
+def attributes_page() -> str:
+    """The attribute table: its attributes, what an entry may be, and an example that a test loads."""
+    return "\n".join(
+        [
+            "# Attribute tables\n",
+            "Simulated users are drawn from a YAML table, `attributes.yaml` by default. To use your own, copy",
+            "`prompts/attributes.yaml`, edit it, and name it in the recipe: `attributes: FILE`. The table must list",
+            f"these attributes and no others: {', '.join(f'`{name}`' for name in ATTRIBUTES)}.\n",
+            "Each attribute maps values to entries. A value is the short name that the persona stores and that",
+            "`muser list --where` filters by. Every attribute is drawn independently.\n",
+            "| entry | meaning |\n|---|---|",
+            _row("nothing", "the prompt gets the value itself; the weight is 1"),
+            _row("a text", "the words that the prompt gets; the weight is 1"),
+            _row("`{text: …, weight: …}`", "both; each may be left out. A weight is at least 0"),
+            "",
+            "In each attribute at least one weight must be above 0. An example:\n",
+            f"```yaml\n{ATTRIBUTE_TABLE}```",
+            "",
+        ]
+    )
+
+
+def rows_page() -> str:
+    """The three JSONL formats, by the types that read and write them, each with an example that a test reads."""
+    types: dict[str, Any] = {}
+    parts: list[str] = []
+    for title, text, kind, example in FILES:
+        parts += [f"## {title}\n", f"{text}\n", *_fields(kind, types), f"```json\n{json.dumps(example)}\n```\n"]
+    for kind in (left := list(types.values())):
+        parts += [f"## {kind.__name__}\n", *_fields(kind, types)]
+        left += [one for one in types.values() if one not in left]
+    intro = "Every file is JSON Lines: one JSON object per line, in UTF-8. Blank lines are skipped.\n"
+    return "\n".join(["# Row formats\n", intro, *parts])
+
+
 def _fields(kind: Any, types: dict[str, Any]) -> Iterator[str]:
     yield f"{_plain(kind.__doc__ or '')}\n"
     meanings = _meanings(kind)
     hints = get_type_hints(kind)
-    names = list(kind.model_fields) if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    if issubclass(kind, BaseModel):
+        names = [name for name, field in kind.model_fields.items() if not field.exclude]
+    else:
+        names = [field.name for field in fields(kind)]
     told = any(name in meanings for name in names)
     yield "| field | type | meaning |\n|---|---|---|" if told else "| field | type |\n|---|---|"
     for name in names:

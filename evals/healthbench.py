@@ -27,9 +27,12 @@ class RubricItem(Value):
     """One criterion. With negative points, meeting it means that the undesirable thing happened."""
 
     criterion: str = Field(min_length=1)
+    """What the judge decides, met or not met."""
     # `float | int` keeps an int an int, because the judge's prompt quotes the number as written: `[5]` or `[5.0]`.
     points: float | int = Field(allow_inf_nan=False)
+    """What meeting it adds to the score."""
     tags: tuple[str, ...]
+    """Such as `axis:completeness`; each tag gets a score of its own. No tag twice."""
 
     _tags = field_validator("tags")(_without_repeats)
 
@@ -38,9 +41,13 @@ class Example(Value):
     """One conversation, the rubric for its next turn, and the example's own tags (themes)."""
 
     prompt_id: str = Field(min_length=1)
+    """Unique in the file."""
     prompt: tuple[Message, ...]
+    """The conversation; the last turn is the user's."""
     rubrics: tuple[RubricItem, ...]
+    """At least one item."""
     example_tags: tuple[str, ...]
+    """Such as `theme:context_seeking`. No tag twice."""
 
     _tags = field_validator("example_tags")(_without_repeats)
 

@@ -15,8 +15,12 @@ from typer.main import get_command
 
 from muser.cli.app import app
 from muser.core.loading import load_recipe, parse_recipe
+from muser.evals.healthbench import load_examples
 from muser.graph.build import build_machine
+from muser.graph.inputs import read_queries
+from muser.prompts.attributes import draw_persona, load_attributes
 from muser.store.maintenance.space import PARTS
+from muser.trainer.rows import read_rows
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -68,6 +72,19 @@ def test_a_page_that_says_where_things_live_names_files_that_are_there(page: str
     named = re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", (ROOT / page).read_text(encoding="utf-8"))
     assert len(named) > least
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_examples_of_the_formats_are_read_by_what_reads_the_formats(tmp_path: Path) -> None:
+    (table,) = blocks(ROOT / "docs" / "reference" / "attributes.md", "yaml")
+    (tmp_path / "own.yaml").write_text(table)
+    assert draw_persona(load_attributes("own.yaml", tmp_path), 0).condition == "headache"
+    rows, queries, benchmark = blocks(ROOT / "docs" / "reference" / "rows.md", "json")
+    for name, text in {"rows": rows, "queries": queries, "benchmark": benchmark}.items():
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    assert [row.stage for row in read_rows(tmp_path / "rows.jsonl")] == ["refine"]
+    (query,) = read_queries(tmp_path / "queries.jsonl")
+    assert (query.key, query.extra) == ("headache-1", {"source": "clinic"})
+    assert [example.prompt_id for example in load_examples(tmp_path / "benchmark.jsonl")] == ["headache-1"]
 
 
 def test_the_make_targets_in_the_docs_exist() -> None:

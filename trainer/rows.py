@@ -29,12 +29,19 @@ class Row(Value):
     """One line of an exported file: the prompt, the completion to learn, and the sample it comes from."""
 
     prompt: tuple[Message, ...] = Field(min_length=1)
+    """The conversation up to the user's last turn, without the responder's system prompt."""
     completion: tuple[Message, ...] = Field(min_length=1, max_length=1)
+    """The one assistant message to learn: `<think>` reasoning `</think>` answer."""
     stage: Literal["distill", "refine"] | None = None
+    """distill: the response; refine: the refined answer with the composed reasoning."""
     run: str = ""
+    """The run that made it."""
     sample: str = ""
+    """The sample that it comes from."""
     prompts: dict[str, str] = {}
+    """Role → the digest of its prompt, or of a function critic's source."""
     extra: dict[str, JsonValue] = {}
+    """Other fields of the brought query; absent if there are none."""
     line: int = Field(0, exclude=True, description="line number in the file, from 1")
 
     @field_validator("prompt")
