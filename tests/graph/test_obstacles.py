@@ -37,7 +37,7 @@ def go_on(bed: Bed, samples: int) -> None:
 def test_a_full_disk_ends_a_run_with_a_message_and_it_goes_on_once_there_is_room(lay: Lay, limit: int) -> None:
     bed = lay(16, concurrency=8)
     assert bed.run(limit=limit) == ERROR, bed.said
-    says(bed, "The store cannot be", "full" if limit == 4096 else "free space", "rerun the command")
+    says(bed, "The store cannot be", "full" if limit == 4096 else "free disk space", "rerun the command")
     go_on(bed, 16)
 
 
@@ -48,7 +48,7 @@ def test_a_store_on_a_full_disk_can_be_read_and_says_so_when_written(lay: Lay) -
     for words in (["runs"], ["show", "s000001"], ["db", "check"]):
         assert bed.muser(*words, limit=20_000) == DONE, bed.said
     assert bed.run("--samples", 2, limit=20_000) == ERROR
-    says(bed, "The store cannot be written", "free space")
+    says(bed, "The store cannot be written", "free disk space")
 
 
 @pytest.mark.nightly
