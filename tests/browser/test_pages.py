@@ -120,7 +120,7 @@ def test_the_playground_replays_an_edited_prompt_and_shows_the_difference(visit:
     assert "clinic-fork" in page.locator("#replay a.row").last.inner_text()
     page.locator("#replay a.row").last.click()
     page.wait_for_url("**/samples/s000003")
-    assert "made from clinic/s000003 from safety on" in page.locator("main").inner_text()
+    assert "made from clinic/s000003, rerun from safety" in page.locator("main").inner_text()
 
 
 def test_two_runs_are_compared_down_to_a_pair(visit: Visit) -> None:
