@@ -79,7 +79,7 @@ def test_ctrl_c_stops_all_workers_once_what_they_have_is_done(
         os.kill(pool.pid, signal.SIGINT)
         out, err = pool.communicate(timeout=40)
     assert pool.returncode == 130, err
-    assert "stopping once what is in flight" in err
+    assert "stopping after the work in flight" in err
     summary = json.loads(out)
     assert summary["stopped_by"] == "interrupt"
     assert summary["done"] >= 2
