@@ -35,6 +35,7 @@ EDGES = {"trainer", "evals", "viewer"}
 # Inside a folder: its rooms and files from the bottom up, one layer a line. Nothing imports a layer above its own, and
 # rooms of one layer do not know one another. Files that stand beside rooms and are not named are above them all.
 ROOMS = {
+    "core": ["types", "recipe"],
     "endpoints": ["client server simulated"],
     "store": ["file", "records", "queries maintenance"],
     "pipeline": ["models steps servers", "sampling training scoring", "preflight report"],
@@ -153,12 +154,12 @@ def room_of(folder: str, path: Path) -> str:
 
 
 def imported_file(module: str) -> Path | None:
-    """The file of muser that an import reaches: a module, or the module that has the imported name."""
+    """The file of muser that an import reaches: a module, or the module or package that has the imported name."""
     parts = module.split(".")[1:]
-    for length in (len(parts), len(parts) - 1):
-        file = Path(*parts[:length]).with_suffix(".py") if length > 0 else Path()
-        if (ROOT / file).is_file():
-            return file
+    for length in range(len(parts), max(len(parts) - 2, 0), -1):
+        for file in (Path(*parts[:length]).with_suffix(".py"), Path(*parts[:length], "__init__.py")):
+            if (ROOT / file).is_file():
+                return file
     return None
 
 

@@ -123,7 +123,7 @@ def test_secrets_of_a_server_and_credentials_in_an_address_are_refused(tmp_path:
         f"  r.yaml:5: models.m.serve.options.api-key: {NO_PLACE}",
     ]
     assert refusal(tmp_path, ONE_MODEL.replace("http://x", "http://me:hidden@x")) == (
-        "r.yaml:4: models.main.base_url: must not hold a user name or a password; see api_key_env"
+        "r.yaml:4: models.main.base_url: must not contain a user name or a password; see api_key_env"
     )
 
 
