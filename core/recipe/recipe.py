@@ -128,7 +128,7 @@ class Recipe(Settings):
         return given
 
     def role(self, role: str) -> RoleSettings:
-        """The model of `persona`, `responder`, `refiner`, `judge` or `critics.NAME`; the loader checked that it exists."""
+        """The model of `persona`, `responder`, `refiner`, `judge` or `critics.NAME`, which the loader has checked."""
         kind, _, critic = role.partition(".")
         bound = self.roles.critics.get(critic) or self.roles.critic if kind == "critics" else getattr(self.roles, kind)
         return bound or RoleSettings(model=next(iter(self.models)))
