@@ -3,7 +3,7 @@
     python bench/scale.py                            10,000 samples, 1,000 of them really run
     python bench/scale.py --samples 100000           what `make nightly` runs
     python bench/scale.py --samples 100000 --run-all every one of them through the graph, which takes half an hour
-    python bench/scale.py --fill FILE --samples N    only the store, for other trials
+    python bench/scale.py --fill FILE --samples N    only the store, for other measurements
 
 Samples are really run through the graph against the bare endpoint; beyond those their rows (texts, calls, critiques,
 checkpoints) are copied under new keys, each text with a number of its own.

@@ -98,12 +98,12 @@ class RecipeCheck(_Checked):
 
 
 class ProbedRecipe(_Checked):
-    """What a recipe's run would do, what the trial found, and what the run will cost."""
+    """What a recipe's run would do, what the trial run found, and what the run will cost."""
 
     findings: tuple[Finding, ...]
     """what was tested; a `problem` makes the command exit with 1"""
     estimate: Estimate | None
-    """the cost; none if problems kept the trial from running"""
+    """the cost; none if problems prevented the trial run"""
 
 
 class SampleWithCalls(Trace):

@@ -18,7 +18,7 @@
     ├── ServerError            a server that muser starts failed to start, or exited
     ├── StoreError             the database cannot be used
     │   ├── ForeignDatabase    it belongs to another program or a newer muser
-    │   ├── DamagedDatabase    SQLite found it corrupt
+    │   ├── DamagedDatabase    a page, a text or the schema is corrupted or altered
     │   ├── StoreBusy          another process has locked it
     │   ├── RunBusy            another process is running the run
     │   └── StoreFull          the disk is full or read-only

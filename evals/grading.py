@@ -17,7 +17,7 @@ from ..graph.inputs import key_of
 from ..graph.progress import Summary
 from ..graph.run import node_timeouts
 from ..graph.runner import FAN_OUT, Job, OnProgress, run_job
-from ..graph.state import Asker, State, bind
+from ..graph.state import AskFactory, State, bind
 from ..prompts.delimiters import escape_tags, quote_turns
 from ..prompts.templates import Prompt, load_prompt, load_prompts
 from ..store.file.database import Store
@@ -33,7 +33,7 @@ ROLES = ("responder", "judge")
 class Grading:
     """What both steps of an evaluation share; `examples` is keyed by sample key."""
 
-    asker: Asker
+    make_ask: AskFactory
     examples: Mapping[str, Example]
     judge: Prompt
     repairs: int
@@ -46,7 +46,7 @@ async def answer_example(state: State, context: Grading) -> dict[str, Any]:
     """
     if state.get("response"):
         return {}
-    reply = await bind(state, context.asker, "responder")(Request(messages=context.examples[_key(state)].prompt))
+    reply = await bind(state, context.make_ask, "responder")(Request(messages=context.examples[_key(state)].prompt))
     return {"response": Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip()).model_dump()}
 
 
@@ -58,7 +58,7 @@ async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
     example = context.examples[_key(state)]
     judged = {value["item"]: Grade(**value) for value in state.get("grades", ())}
     conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
-    ask, limit = bind(state, context.asker, "judge"), asyncio.Semaphore(FAN_OUT)
+    ask, limit = bind(state, context.make_ask, "judge"), asyncio.Semaphore(FAN_OUT)
 
     async def one(number: int) -> Grade:
         if number in judged:
@@ -99,7 +99,7 @@ async def evaluate(
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
 
     def context(calls: Calls) -> Grading:
-        return Grading(calls.asker, examples, prompts.judge, recipe.repairs)
+        return Grading(calls.make_ask, examples, prompts.judge, recipe.repairs)
 
     steps = {"respond": answer_example, "grade": grade_answer}
     timeouts = node_timeouts(recipe, ROLES)

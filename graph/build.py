@@ -50,7 +50,7 @@ async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Persona → query. A run's samples have one; `langgraph dev` may start them with a part of it, or with nothing."""
     context, told = runtime.context, state.get("persona") or {}
     drawn: State = {} if all(told.get(name) for name in ATTRIBUTES) else _draw(state, context.tables)
-    ask = bind({**state, **drawn}, context.asker, "persona")
+    ask = bind({**state, **drawn}, context.make_ask, "persona")
     given = Persona(**(drawn.get("persona") or told))
     return {**drawn, "query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
 
@@ -67,7 +67,7 @@ async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     if state.get("response"):
         return {"done": not context.critics}
     messages = in_conversation(context.prompts.responder.render(query=state["query"]), history_of(state))
-    response = await respond_to(messages, bind(state, context.asker, "responder"), context.repairs)
+    response = await respond_to(messages, bind(state, context.make_ask, "responder"), context.repairs)
     return {"response": response.model_dump(), "done": not context.critics}
 
 
@@ -79,7 +79,7 @@ def critic(name: str) -> Node:
         # A fork already has the critiques that it does not repeat.
         if any(c.critic == name for c in critiques_of_round(state, critics)):
             return {}
-        ask = bind(state, runtime.context.asker, f"critics.{name}")
+        ask = bind(state, runtime.context.make_ask, f"critics.{name}")
         critique = await critics[name](asked_text(history_of(state), state["query"]), latest_answer(state), ask)
         return {"critiques": [critique.model_copy(update={"round": round_of(state)}).model_dump()]}
 
@@ -92,7 +92,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
     critiques = critiques_of_round(state, context.critics)
     if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
         return Command(update={"done": True}, goto=END)
-    ask = bind(state, context.asker, "refiner")
+    ask = bind(state, context.make_ask, "refiner")
     refinement = await refine_answer(
         asked_text(history_of(state), state["query"]),
         latest_answer(state),

@@ -22,7 +22,7 @@ def node_of(role: str) -> str:
 
 
 class Calls:
-    """Binds samples, roles and rounds to endpoints through the ledger; `asker` is what the nodes are given."""
+    """Binds samples, roles and rounds to endpoints through the ledger; `make_ask` is what the nodes are given."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Calls:
         self.tries: dict[str, int] = {}
         self._under_way: set[asyncio.Task[Reply]] = set()
 
-    def asker(self, sample: str, seed: int, role: str, round: int) -> Ask:
+    def make_ask(self, sample: str, seed: int, role: str, round: int) -> Ask:
         """How the agent that plays `role` in this round reaches its model."""
         bound, reuse = self._recipe.role(role), self._recipe.reuse
         endpoint = self._endpoints[bound.model].at(sample.rpartition("/")[2])

@@ -64,7 +64,7 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
     recipe, materials = await asyncio.to_thread(_load, Path(chosen))
     async with open_endpoints(recipe.models, langsmith=recipe.langsmith) as endpoints:
 
-        def asker(_sample: str, seed: int, role: str, round: int) -> Ask:
+        def make_ask(_sample: str, seed: int, role: str, round: int) -> Ask:
             bound = recipe.role(role)
 
             async def ask(request: Request) -> Reply:
@@ -74,7 +74,7 @@ async def make_graph(config: RunnableConfig) -> AsyncIterator[Any]:
             return ask
 
         context = Context(
-            asker=asker,
+            make_ask=make_ask,
             prompts=materials.prompts,
             tables=materials.tables,
             critics=load_critics(recipe, materials.prompts),

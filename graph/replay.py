@@ -120,12 +120,13 @@ class Replay:
         fork = {"parent": self.parent.id, "node": self.node} | ({"round": self.number} if self.number else {})
         identity = given | seen | kept | {"critics": whole["critics"], "fork": fork}
         name = f"{self.parent.name.removesuffix('-fork')}-fork"
-        anew, old = {*self.roles, "shared"}, self.parent
-        spoke = {role: one if role in anew else old.prompts.get(role, one) for role, one in materials.digests().items()}
+        repeated, old = {*self.roles, "shared"}, self.parent
+        digests = materials.digests().items()
+        prompts = {role: one if role in repeated else old.prompts.get(role, one) for role, one in digests}
         forked = self.recipe.model_copy(update={"name": name})
         read = materials.prompts.files(forked.call_roles())
-        files = {role: one if role in anew else old.prompt_files.get(role, one) for role, one in read.items()}
-        run = describe_run(forked, identity, spoke, files)
+        files = {role: one if role in repeated else old.prompt_files.get(role, one) for role, one in read.items()}
+        run = describe_run(forked, identity, prompts, files)
         found = {
             "parent": self.parent.id,
             "node": self.node,

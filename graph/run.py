@@ -181,7 +181,7 @@ def node_timeouts(recipe: Recipe, roles: Iterable[str]) -> dict[str, float]:
 def _context(recipe: Recipe, materials: Materials) -> Any:
     def context(calls: Calls) -> Context:
         return Context(
-            asker=calls.asker,
+            make_ask=calls.make_ask,
             prompts=materials.prompts,
             tables=materials.tables,
             critics=materials.critics,

@@ -32,7 +32,7 @@ class State(TypedDict, total=False):
     done: bool
 
 
-Asker = Callable[[str, int, str, int], Ask]
+AskFactory = Callable[[str, int, str, int], Ask]
 """(sample id, sample seed, role, round) → the function a node's agent calls its model with."""
 
 
@@ -40,7 +40,7 @@ Asker = Callable[[str, int, str, int], Ask]
 class Context:
     """What the nodes of one run share: the models, prompts and critics of its recipe."""
 
-    asker: Asker
+    make_ask: AskFactory
     prompts: PromptSet
     tables: AttributeTables
     critics: Mapping[str, Critic]
@@ -71,9 +71,9 @@ def initial_state(trace: Trace) -> State:
     return state
 
 
-def bind(state: State, asker: Asker, role: str) -> Ask:
+def bind(state: State, make_ask: AskFactory, role: str) -> Ask:
     """The `Ask` for this sample, role and round. Under `langgraph dev` a sample has no id."""
-    return asker(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
+    return make_ask(state.get("sample", ""), state.get("seed", 0), role, round_of(state))
 
 
 def round_of(state: State) -> int:

@@ -57,7 +57,7 @@ def check(store: StoreFile = DEFAULT_STORE, json: Json = False) -> None:
     from ...store.file.database import Store
     from ...store.maintenance.health import check_store
 
-    with Store.open(store, create=False) as opened:
+    with Store.open(store, create=False, altered=True) as opened:
         health = check_store(opened)
     if json:
         from ..outputs import StoreCheck

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MARKS = {"good": "green", "hint": "yellow", "problem": "bold red"}
 INDENT = 9
 BOUNDS = (
-    "The shorter time assumes that samples take as long at the recipe's concurrency as they did in the trial; the"
+    "The shorter time assumes that samples take as long at the recipe's concurrency as in the trial run; the"
     " longer one assumes that more concurrency adds no throughput. Training and evaluation are not included."
 )
 

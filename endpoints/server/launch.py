@@ -71,7 +71,7 @@ async def serve_model(
     _check(weights, settings, engine)
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
         if engine == "vllm":
-            placed = _gate(Path(folder)) if key else None
+            placed = _key_check(Path(folder)) if key else None
             command = vllm_command(_placed(weights), settings, port, placed)
             env = environment(settings, weights, key, placed)
         else:
@@ -95,7 +95,7 @@ def serving_engine() -> Engine | None:
     return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
-def _gate(folder: Path) -> Path:
+def _key_check(folder: Path) -> Path:
     """A folder with only the key check in it, so that a vLLM in another environment can import it."""
     (folder / "auth").mkdir()
     shutil.copyfile(auth.__file__, folder / "auth" / f"{AUTH}.py")

@@ -25,10 +25,10 @@ def main(command: list[str]) -> int:
     # Orphan processes of the server become children of this process, even from other sessions.
     _prctl(SET_SUBREAPER, 1)
     # No thread is running yet, so preexec_fn is safe here (docs.python.org/3/library/subprocess.html).
-    prepare = _die_with_guard
+    prepare = _stop_with_watchdog
     server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=prepare)  # noqa: PLW1509
     signal.signal(signal.SIGTERM, lambda *_: _signal(server.pid, signal.SIGTERM))
-    threading.Thread(target=_hold_leash, args=[server], daemon=True).start()
+    threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     status = server.wait()
     # Workers share the server's process group; a crashed server leaves them running.
     _signal(server.pid, signal.SIGKILL)
@@ -36,7 +36,7 @@ def main(command: list[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _die_with_guard() -> None:
+def _stop_with_watchdog() -> None:
     _prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
 
 
@@ -46,7 +46,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _hold_leash(server: "subprocess.Popen[bytes]") -> None:
+def _stop_with_parent(server: "subprocess.Popen[bytes]") -> None:
     # Not through sys.stdin: this thread would hold its lock while the interpreter shuts down.
     while os.read(0, 4096):
         pass

@@ -67,7 +67,7 @@ class Topic:
 
     @property
     def steps(self) -> str:
-        """What to do, in the asker's register."""
+        """What to do, in the user's register."""
         return self.condition.clinical if self.is_professional else self.condition.advice
 
     @property
@@ -162,7 +162,7 @@ def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:
     items: list[tuple[str, int, str]] = [
         (f'Asks for what is missing: "{known.question}"', 8, "context_awareness"),
         (f'Names the danger to watch for: "If {known.danger}"', 7, "completeness"),
-        (f'Says whom to call where the asker lives: "call {topic.region.number}"', 5, "context_awareness"),
+        (f'Says whom to call where the user lives: "call {topic.region.number}"', 5, "context_awareness"),
         (f'States the key fact: "{known.fact}"', 5, "accuracy"),
         (f'Gives steps that fit the {topic.identity.name}: "{topic.steps}"', 5, "instruction_following"),
         (f'Speaks to the {topic.identity.name}: "{topic.identity.salute}"', 4, "communication_quality"),

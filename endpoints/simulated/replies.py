@@ -119,7 +119,7 @@ def refine(asked: Asked) -> str:
     if topic.condition.urgent:
         before, after = after + before, []
     if before or after:
-        # What was said to everyone makes room for what is said to this asker.
+        # What was said to everyone makes room for what is said to this user.
         answer = re.sub(rf"\s+{re.escape(wording.closing)}", "", answer)
     return ("\n\n" if "\n" in answer else " ").join([*before, answer, *after])
 

@@ -98,8 +98,8 @@ class Simulation:
             del usage["prompt_tokens_details"]
         async with self.slots.taken():
             if self.latency:
-                pace = 0.75 + derive_seed(self.seed, body_digest, "pace") / 2**32
-                await asyncio.sleep(self.latency * pace * (0.2 + completion["usage"]["completion_tokens"] / 100))
+                factor = 0.75 + derive_seed(self.seed, body_digest, "latency") / 2**32
+                await asyncio.sleep(self.latency * factor * (0.2 + completion["usage"]["completion_tokens"] / 100))
         return await _stream(request, body, completion) if body.get("stream") else _json(completion)
 
     def _without_schema(self, body: dict[str, Any]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class Interval:
 class Estimate:
     """The cost of `samples` samples, estimated from `tried` of them.
 
-    `hours_least` assumes that each sample takes no longer at the recipe's full concurrency than in the trial;
-    `hours_most` assumes that more concurrency than in the trial adds no throughput. GPU-hours are hours times `gpus`.
+    `hours_least` assumes that each sample takes no longer at the recipe's full concurrency than in the trial run;
+    `hours_most` assumes that more concurrency adds no throughput. GPU-hours are hours times `gpus`.
     """
 
     samples: int
@@ -82,7 +82,7 @@ def estimate_cost(
     """The cost of all samples; None if a group has no tried sample. A pure function.
 
     `groups` has, per kind of sample, their number and the costs of the tried ones. `seconds` is the duration of the
-    trial, with all its samples in flight; `in_flight` is the recipe's limit.
+    trial run, with all its samples in flight; `in_flight` is the recipe's limit.
     """
     kinds = [(total, costs) for total, costs in groups if total]
     if not kinds or not all(costs for _, costs in kinds):
@@ -101,7 +101,7 @@ def estimate_cost(
         return Interval(total([costs for _, costs in kinds]), totals[edge], totals[-1 - edge])
 
     samples, tried = sum(total for total, _ in kinds), sum(len(costs) for _, costs in kinds)
-    # Wall-clock seconds of the trial per second that a sample was in flight.
+    # Wall-clock seconds of the trial run per second that a sample was in flight.
     share = seconds / (sum(cost.seconds for _, costs in kinds for cost in costs) or 1.0)
     side_by_side = min(in_flight, samples)
     return Estimate(

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ...core.errors import DamagedDatabase, ForeignDatabase, StoreBusy, StoreError, StoreFull
 from ...core.files import open_private
+from .objects import SCHEMA, schema_digest
 
 APPLICATION_ID = 0x4D755352
 """The letters MuSR: marks the file as muser's in SQLite's header (sqlite.org/pragma.html#pragma_application_id)."""
 
-VERSION = 19
+VERSION = 20
 """The number of migrations in schema.py, stored in the header as `user_version`; a higher one means a newer muser."""
 
 PATIENCE = 60.0
@@ -108,6 +109,21 @@ def prepare(path: Path, create: bool = True) -> None:
                     db.execute("ROLLBACK")
                 raise
             _enable_wal(db, path)
+
+
+def check_schema(db: sqlite3.Connection, path: Path) -> None:
+    """Raise DamagedDatabase if an object of the schema is missing or altered: some query would fail, or miscount."""
+    # The digest spares the import of the migrations; it also differs where another program added an object.
+    if schema_digest(db) == SCHEMA:
+        return
+    from .schema import altered_objects
+
+    if altered := "; ".join(altered_objects(db)):
+        raise DamagedDatabase(
+            f"Another program altered this store's schema: {altered}.",
+            where=str(path),
+            todo="undo the change or restore a backup; `muser db check` lists what is altered",
+        )
 
 
 def is_begun(path: Path) -> bool:

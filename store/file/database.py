@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ...core.errors import StoreError
-from .connections import connect_reader, prepare, translated
+from .connections import check_schema, connect_reader, prepare, translated
 from .writer import Writer
 
 T = TypeVar("T")
@@ -37,10 +37,21 @@ class Store:
         self._closed = False
 
     @classmethod
-    def open(cls, path: str | Path, create: bool = True) -> Self:
-        """Open, create or migrate the file. Raises StoreError and leaves the file unchanged if that is impossible."""
+    def open(cls, path: str | Path, create: bool = True, *, altered: bool = False) -> Self:
+        """Open, create or migrate the file. Raises StoreError and leaves the file unchanged if that is impossible.
+
+        A schema that another program altered is refused, unless `altered` is true: `muser db check` reports it.
+        """
         prepare(Path(path), create)
-        return cls(Path(path))
+        store = cls(Path(path))
+        try:
+            if not altered:
+                with store.reader() as db:
+                    check_schema(db, store.path)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def __enter__(self) -> Self:
         return self

@@ -6,13 +6,14 @@ All tables are STRICT, so that SQLite checks types on write (sqlite.org/strictta
 composite key are WITHOUT ROWID: the key is the table, and no second index is needed (sqlite.org/withoutrowid.html).
 """
 
-import re
 import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from sqlite3 import Connection
+
+from .objects import objects
 
 # sqlite-utils imports pandas if it is installed, to accept dataframes: two seconds more for a store's first run.
 hidden = "pandas" not in sys.modules
@@ -33,7 +34,7 @@ def migrate(connection: Connection) -> None:
 
 def altered_objects(db: Connection) -> Iterator[str]:
     """Tables, indexes, views and triggers that are missing or altered. Ignores those that other programs added."""
-    found = _objects(db)
+    found = objects(db)
     for (kind, name), sql in _wanted().items():
         if found.get((kind, name)) != sql:
             yield f"{kind} {name} {'was altered' if (kind, name) in found else 'is missing'}"
@@ -43,13 +44,7 @@ def altered_objects(db: Connection) -> Iterator[str]:
 def _wanted() -> dict[tuple[str, str], str]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
         migrate(fresh)
-        return _objects(fresh)
-
-
-def _objects(db: Connection) -> dict[tuple[str, str], str]:
-    """The SQL of each object, without quotes and spaces, which vary with sqlite-utils' version."""
-    rows = db.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master")
-    return {(kind, name): re.sub(r"[\s\"'`\[\]]", "", sql) for kind, name, sql in rows}
+        return objects(fresh)
 
 
 @migrations()
@@ -386,3 +381,22 @@ def mark_simulated(db: Database) -> None:
             CREATE TRIGGER {name}_mark_their_run AFTER {event} ON samples WHEN new.simulated BEGIN
                 UPDATE runs SET simulated = 1 WHERE id = new.run_id AND NOT simulated;
             END""")  # noqa: S608
+
+
+@migrations()
+def rename_accounts_to_usage(db: Database) -> None:
+    """The table of usage totals, and its trigger, by the name that the reports use."""
+    # RENAME would rewrite the trigger's body, in a way that depends on SQLite's version.
+    db.execute("DROP TRIGGER calls_are_accounted_for")
+    db.execute("ALTER TABLE accounts RENAME TO usage")
+    db.execute("""
+        CREATE TRIGGER calls_add_to_usage AFTER INSERT ON calls BEGIN
+            INSERT INTO usage
+            SELECT run_id, new.role, new.outcome, made, 1 - made, made * (new.attempt > 1), made * new.tokens_in,
+                made * new.tokens_out, made * new.tokens_cached, made * new.seconds
+            FROM (SELECT run_id, new.reused_from IS NULL AS made FROM samples WHERE id = new.sample_id) WHERE true
+            ON CONFLICT (run_id, role, outcome) DO UPDATE SET calls = calls + excluded.calls,
+                reused = reused + excluded.reused, repairs = repairs + excluded.repairs,
+                tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
+                tokens_cached = tokens_cached + excluded.tokens_cached, seconds = seconds + excluded.seconds;
+        END""")

@@ -24,7 +24,7 @@ MOST = 20
 
 def contradictions(db: sqlite3.Connection) -> Iterator[str]:
     """All of them, a line each, as of the snapshot that `db` reads."""
-    for find in (_foreign, _words, _texts, _references, _steps, _accounts):
+    for find in (_foreign, _words, _texts, _references, _steps, _usage):
         try:
             yield from find(db)
         except sqlite3.Error as error:
@@ -128,9 +128,9 @@ def _is_entry(value: bytes) -> bool:
         return False
 
 
-def _accounts(db: sqlite3.Connection) -> Iterator[str]:
+def _usage(db: sqlite3.Connection) -> Iterator[str]:
     for (run,) in db.execute(DIFFERENT):
-        yield f"the accounts of run {run} are not the sums of its calls"
+        yield f"the usage of run {run} is not the sum of its calls"
 
 
 DIFFERENT = """
@@ -138,9 +138,9 @@ DIFFERENT = """
         SELECT run_id, role, outcome, sum(reused_from IS NULL) calls, sum((reused_from IS NULL) * tokens_in) tokens_in,
             sum((reused_from IS NULL) * tokens_out) tokens_out
         FROM calls JOIN samples ON samples.id = sample_id GROUP BY run_id, role, outcome)
-    SELECT DISTINCT made.run_id FROM made LEFT JOIN accounts USING (run_id, role, outcome)
-    WHERE accounts.calls IS NOT made.calls OR accounts.tokens_in IS NOT made.tokens_in
-        OR accounts.tokens_out IS NOT made.tokens_out"""
+    SELECT DISTINCT made.run_id FROM made LEFT JOIN usage USING (run_id, role, outcome)
+    WHERE usage.calls IS NOT made.calls OR usage.tokens_in IS NOT made.tokens_in
+        OR usage.tokens_out IS NOT made.tokens_out"""
 
 
 def _first(lines: Iterable[str]) -> Iterator[str]:

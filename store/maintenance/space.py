@@ -1,4 +1,4 @@
-"""A store's size and what it is made of, and the two commands that write the file anew: vacuum and backup."""
+"""A store's size and what it is made of, and the two commands that rewrite the file: vacuum and backup."""
 
 import os
 from contextlib import closing, suppress
@@ -12,7 +12,7 @@ from ..file.database import Store
 from ..records.workers import workers_of
 
 PARTS = {
-    "results": ("runs", "samples", "critiques", "grades", "accounts", "artifacts", "artifact_samples"),
+    "results": ("runs", "samples", "critiques", "grades", "usage", "artifacts", "artifact_samples"),
     "texts": ("texts",),
     "search": ("unsearched", *(f"texts_search_{part}" for part in ("config", "data", "docsize", "idx"))),
     "calls": ("calls",),
@@ -76,7 +76,7 @@ DONE = "SELECT count(*), count(pruned_at) FROM samples WHERE status = 'done'"
 
 
 def vacuum(store: Store) -> tuple[int, int]:
-    """Write the file anew without its free pages; returns its size before and after.
+    """Rewrite the file without its free pages; returns its size before and after.
 
     Takes as much room again meanwhile. RunBusy while a run is at work, StoreFull, StoreBusy.
     """

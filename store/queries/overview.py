@@ -88,6 +88,6 @@ def version(store: Store) -> str:
 
 
 VERSION = """
-    SELECT (SELECT coalesce(sum(calls + reused), 0) FROM accounts) AS calls,
+    SELECT (SELECT coalesce(sum(calls + reused), 0) FROM usage) AS calls,
         (SELECT count(*) || '-' || count(finished_at) FROM runs) AS runs,
         (SELECT count(*) FROM workers) AS workers, (SELECT coalesce(max(id), 0) FROM artifacts) AS artifacts"""

@@ -171,12 +171,12 @@ REUSED = """
     JOIN calls source ON source.id = calls.reused_from JOIN samples theirs ON theirs.id = source.sample_id
     WHERE mine.run_id = ? GROUP BY theirs.run_id ORDER BY n DESC, theirs.run_id"""
 
-USAGE = "SELECT * FROM accounts WHERE run_id = ? ORDER BY rowid"
+USAGE = "SELECT * FROM usage WHERE run_id = ? ORDER BY rowid"
 
 
 def tokens_spent(store: Store, run_id: str) -> int:
     """Prompt and completion tokens that the run has used so far, in all its processes."""
-    sql = "SELECT coalesce(sum(tokens_in + tokens_out), 0) AS n FROM accounts WHERE run_id = ?"
+    sql = "SELECT coalesce(sum(tokens_in + tokens_out), 0) AS n FROM usage WHERE run_id = ?"
     return int(store.read(sql, (run_id,))[0]["n"])
 
 

@@ -187,7 +187,7 @@ LIST = """
     c AS (
         SELECT run_id, sum(calls) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
             sum(tokens_cached) tokens_cached
-        FROM accounts GROUP BY run_id)
+        FROM usage GROUP BY run_id)
     SELECT id, name, kind, runs.status, created_at, finished_at, parent, node, coalesce(total, 0) total,
         coalesce(done, 0) done, coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
         coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,

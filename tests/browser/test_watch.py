@@ -1,4 +1,4 @@
-"""The test bed itself: payloads that do take effect are seen, and the hostile run went through the whole graph."""
+"""The tests themselves: payloads that do take effect are seen, and the hostile run went through the whole graph."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -45,7 +45,7 @@ def muser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
 
 
 def write_recipe(folder: Path, url: str, *, extra: str = "", samples: int = 2) -> Path:
-    """A small recipe: simulated askers and two questions, two critics."""
+    """A small recipe: simulated users and two questions, two critics."""
     asked = enumerate(QUESTIONS, start=1)
     lines = [json.dumps({"id": f"q{number:06d}", "query": question}) + "\n" for number, question in asked]
     (folder / "questions.jsonl").write_text("".join(lines), encoding="utf-8")

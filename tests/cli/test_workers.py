@@ -88,7 +88,7 @@ def test_ctrl_c_stops_all_workers_once_what_they_have_is_done(
 
 
 @pytest.mark.slow
-def test_workers_whose_crew_was_killed_end_by_themselves(
+def test_workers_whose_pool_was_killed_exit_by_themselves(
     muser: Muser, tmp_path: Path, simulate: Callable[..., str], simulated: str
 ) -> None:
     recipe = write_recipe(tmp_path, simulate(latency=0.5), extra="concurrency: 2\n", samples=50)

@@ -10,8 +10,8 @@ import pytest
 from muser.core.recipe import Recipe
 from muser.store.file.database import Store
 
-from .beds import Bed
-from .mortal import Mortals
+from .harness import Harness
+from .killable import KillableCommands
 
 CRITICS = {name: {"prompt": f"{name}.md"} for name in ("decision", "communication", "safety")}
 
@@ -34,18 +34,18 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def mortals() -> Iterator[Mortals]:
-    with Mortals() as started:
+def commands() -> Iterator[KillableCommands]:
+    with KillableCommands() as started:
         yield started
 
 
 @pytest.fixture
-def lay(tmp_path: Path, mortals: Mortals, simulate: Callable[..., str]) -> Callable[..., Bed]:
-    """Makes a bed with a recipe of so many samples at a simulated endpoint."""
+def make_harness(tmp_path: Path, commands: KillableCommands, simulate: Callable[..., str]) -> Callable[..., Harness]:
+    """Makes a harness with a recipe of so many samples at a simulated endpoint."""
 
     def make(
         samples: int = 1, *, folder: str = "", concurrency: int = 1, model: str = "", extra: str = "", **endpoint: Any
-    ) -> Bed:
+    ) -> Harness:
         place = tmp_path / folder
         place.mkdir(exist_ok=True)
         url = simulate(log=place / "log", **endpoint)
@@ -57,6 +57,6 @@ models:
   sim: {{base_url: "{url}", model: simulated{model}}}
 critics: {json.dumps(CRITICS)}
 {extra}""")
-        return Bed(place, mortals, url)
+        return Harness(place, commands, url)
 
     return make

@@ -16,9 +16,9 @@ from muser.endpoints.simulated.knowledge import rubric
 from muser.store.file.database import Store
 from muser.store.maintenance.space import back_up
 
-from .beds import DONE, FAILED_SAMPLES, STOPPED, Bed
+from .harness import DONE, FAILED_SAMPLES, STOPPED, Harness
 
-Lay = Callable[..., Bed]
+MakeHarness = Callable[..., Harness]
 Unbroken = Callable[..., dict[str, object]]
 ROLES = ("persona", "responder", "critics.decision", "critics.communication", "critics.safety", "refiner")
 KILLED = -signal.SIGKILL
@@ -40,61 +40,63 @@ def moments() -> Iterator[tuple[str, list[str], range]]:
 
 
 @pytest.fixture
-def unbroken(lay: Lay) -> Unbroken:
+def unbroken(make_harness: MakeHarness) -> Unbroken:
     """The samples of a run that nothing happened to."""
 
     def run(samples: int, **recipe: str) -> dict[str, object]:
-        bed = lay(samples, folder="unbroken", concurrency=8, **recipe)
-        assert bed.run() == DONE, bed.said
-        assert not bed.repeats
-        return dict(bed.results())
+        harness = make_harness(samples, folder="unbroken", concurrency=8, **recipe)
+        assert harness.run() == DONE, harness.said
+        assert not harness.repeats
+        return dict(harness.results())
 
     return run
 
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_of_a_sample_repeats_only_what_had_no_row(
-    lay: Lay, unbroken: Callable[..., object]
+    make_harness: MakeHarness, unbroken: Callable[..., object]
 ) -> None:
     whole = unbroken(1)
     for number, (moment, die_at, without_row) in enumerate(moments()):
-        bed = lay(folder=str(number))
-        assert bed.run(die_at=die_at) == KILLED, moment
-        assert bed.lost.total() in without_row, moment
-        assert bed.run() == DONE, bed.said
-        assert bed.repeats == bed.lost, moment
-        assert bed.results() == whole, moment
+        harness = make_harness(folder=str(number))
+        assert harness.run(die_at=die_at) == KILLED, moment
+        assert harness.lost.total() in without_row, moment
+        assert harness.run() == DONE, harness.said
+        assert harness.repeats == harness.lost, moment
+        assert harness.results() == whole, moment
 
 
 @pytest.mark.slow
 def test_a_kill_in_the_middle_of_any_write_leaves_a_store_that_goes_on(
-    lay: Lay, unbroken: Callable[..., object]
+    make_harness: MakeHarness, unbroken: Callable[..., object]
 ) -> None:
     """The system ends the process inside the write that would make a file too long, so that pages are torn."""
     whole = unbroken(1)
     for limit in (100, 5000, 20_000, 50_000, 100_000, 150_000, 200_000, 300_000, 400_000):
-        bed = lay(folder=str(limit))
-        code = bed.run(limit=limit, torn=True)
+        harness = make_harness(folder=str(limit))
+        code = harness.run(limit=limit, torn=True)
         assert code == -signal.SIGXFSZ, limit
-        assert bed.run() == DONE, bed.said
-        assert bed.repeats == bed.lost, limit
-        assert bed.results() == whole, limit
-        assert bed.muser("db", "check") == DONE, bed.said
+        assert harness.run() == DONE, harness.said
+        assert harness.repeats == harness.lost, limit
+        assert harness.results() == whole, limit
+        assert harness.muser("db", "check") == DONE, harness.said
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("extra", ["", "rounds: 2\nhistory: drop\n"], ids=["plain", "two rounds, no history"])
-def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(lay: Lay, unbroken: Unbroken, extra: str) -> None:
+def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(
+    make_harness: MakeHarness, unbroken: Unbroken, extra: str
+) -> None:
     """From the making of the store to the end of the run, each in a store of its own."""
     whole, kills = unbroken(1, extra=extra), 0
     while True:
-        bed = lay(folder=str(kills), extra=extra)
-        if bed.run(die_at=["^(BEGIN|COMMIT)"] * (kills + 1)) == DONE:
+        harness = make_harness(folder=str(kills), extra=extra)
+        if harness.run(die_at=["^(BEGIN|COMMIT)"] * (kills + 1)) == DONE:
             break
-        assert bed.run() == DONE, bed.said
-        assert bed.repeats == bed.lost, kills
-        assert bed.results() == whole, kills
+        assert harness.run() == DONE, harness.said
+        assert harness.repeats == harness.lost, kills
+        assert harness.results() == whole, kills
         kills += 1
     sys.stdout.write(f"{kills} kills\n")
     assert kills > 30
@@ -111,36 +113,36 @@ def test_a_kill_at_every_begin_and_commit_of_a_run_changes_nothing(lay: Lay, unb
     ids=lambda words: words[0] if words and isinstance(words[0], str) else "",
 )
 def test_a_kill_in_a_command_that_cares_for_the_store_loses_nothing(
-    lay: Lay, command: list[str], statements: list[list[str]]
+    make_harness: MakeHarness, command: list[str], statements: list[list[str]]
 ) -> None:
-    bed = lay(8, concurrency=8)
-    bed.run()
-    before, size = bed.results(), (bed.folder / "muser.db").stat().st_size
+    harness = make_harness(8, concurrency=8)
+    harness.run()
+    before, size = harness.results(), (harness.folder / "muser.db").stat().st_size
     limits = [5000, size // 2, size - 1] if command != ["prune"] else [5000]
     ways: list[dict[str, Any]] = [{"die_at": each} for each in statements]
     for way in (*ways, *({"limit": each, "torn": True} for each in limits)):
-        assert bed.muser("db", *command, **way) in {KILLED, -signal.SIGXFSZ}, way
-        assert not (bed.folder / "copy.db").exists()
-        assert bed.muser("db", "check") == DONE, bed.said
-        assert bed.results() == before
-    assert bed.muser("db", *command) == DONE, bed.said
-    assert bed.run("--samples", 10) == DONE, bed.said
-    assert bed.results().items() > before.items()
-    assert not bed.repeats
+        assert harness.muser("db", *command, **way) in {KILLED, -signal.SIGXFSZ}, way
+        assert not (harness.folder / "copy.db").exists()
+        assert harness.muser("db", "check") == DONE, harness.said
+        assert harness.results() == before
+    assert harness.muser("db", *command) == DONE, harness.said
+    assert harness.run("--samples", 10) == DONE, harness.said
+    assert harness.results().items() > before.items()
+    assert not harness.repeats
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_kill_at_any_begin_or_commit_of_a_replay_changes_nothing(lay: Lay) -> None:
-    killed, whole = lay(2), lay(2, folder="unbroken")
-    for bed in (killed, whole):
-        assert bed.run() == DONE, bed.said
+def test_a_kill_at_any_begin_or_commit_of_a_replay_changes_nothing(make_harness: MakeHarness) -> None:
+    killed, whole = make_harness(2), make_harness(2, folder="unbroken")
+    for harness in (killed, whole):
+        assert harness.run() == DONE, harness.said
     kills = 0
     for number in range(1, 40, 3):
         words = ["replay", "trial/s000002", "--from", "respond", "--set", f"models.sim.temperature=0.{number:02}"]
         kills += killed.muser(*words, die_at=["^(BEGIN|COMMIT)"] * number) == KILLED
-        for bed in (killed, whole):
-            assert bed.muser(*words) == DONE, bed.said
+        for harness in (killed, whole):
+            assert harness.muser(*words) == DONE, harness.said
         run = "trial-fork" if number == 1 else f"trial-fork-{(number + 2) // 3}"
         assert killed.results(run) == whole.results(run), number
         assert killed.repeats == killed.lost, number
@@ -150,7 +152,7 @@ def test_a_kill_at_any_begin_or_commit_of_a_replay_changes_nothing(lay: Lay) -> 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(lay: Lay) -> None:
+def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(make_harness: MakeHarness) -> None:
     example = {
         "prompt_id": "one",
         "prompt": [{"role": "user", "content": "I have pressing chest pain."}],
@@ -159,14 +161,14 @@ def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(lay: Lay
     }
     grades, kills = list[object](), 0
     for number in range(0, 80, 2):
-        bed = lay(0, folder=str(number), extra="evaluation: {file: benchmark.jsonl}\n")
-        (bed.folder / "benchmark.jsonl").write_text(json.dumps(example) + "\n")
+        harness = make_harness(0, folder=str(number), extra="evaluation: {file: benchmark.jsonl}\n")
+        (harness.folder / "benchmark.jsonl").write_text(json.dumps(example) + "\n")
         words = ["eval", "run", "trial.yaml"]
-        code = bed.muser(*words, die_at=["^(BEGIN|COMMIT)"] * number)
+        code = harness.muser(*words, die_at=["^(BEGIN|COMMIT)"] * number)
         kills += code == KILLED
-        assert bed.muser(*words) == DONE, bed.said
-        assert bed.repeats == bed.lost, number
-        grades.append(bed.results("trial-eval-sim"))
+        assert harness.muser(*words) == DONE, harness.said
+        assert harness.repeats == harness.lost, number
+        grades.append(harness.results("trial-eval-sim"))
         assert grades[-1] == grades[0], number
         if number and code == DONE:
             break
@@ -174,46 +176,48 @@ def test_a_kill_at_any_begin_or_commit_of_an_evaluation_changes_nothing(lay: Lay
     assert kills > 8
 
 
-def together(bed: Bed, workers: int) -> list[int]:
+def together(harness: Harness, workers: int) -> list[int]:
     """So many processes that have samples; none while there are others."""
-    return found if len(found := bed.at_work()) == workers else []
+    return found if len(found := harness.at_work()) == workers else []
 
 
-def gone(bed: Bed, pid: int) -> bool:
-    return pid not in bed.at_work()
+def gone(harness: Harness, pid: int) -> bool:
+    return pid not in harness.at_work()
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(300)
-def test_workers_that_are_killed_together_with_their_crew_lose_nothing(lay: Lay, unbroken: Unbroken) -> None:
-    bed = lay(16, concurrency=6, latency=0.3)
-    crew = bed.start("run", "trial.yaml", "--workers", 2)
-    workers = bed.wait_until(partial(together, bed, 2))
-    for pid in (crew, *workers):
+def test_workers_that_are_killed_together_with_their_pool_lose_nothing(
+    make_harness: MakeHarness, unbroken: Unbroken
+) -> None:
+    harness = make_harness(16, concurrency=6, latency=0.3)
+    pool = harness.start("run", "trial.yaml", "--workers", 2)
+    workers = harness.wait_until(partial(together, harness, 2))
+    for pid in (pool, *workers):
         os.kill(pid, signal.SIGKILL)
-    assert bed.mortals.wait() == KILLED
-    bed.wait_until(lambda: not bed.at_work())
-    bed.count_lost()
-    assert bed.lost, "they had calls in flight"
-    assert bed.run("--workers", 2) == DONE, bed.said
-    assert bed.repeats == bed.lost
-    assert bed.results() == unbroken(16)
+    assert harness.commands.wait() == KILLED
+    harness.wait_until(lambda: not harness.at_work())
+    harness.count_lost()
+    assert harness.lost, "they had calls in flight"
+    assert harness.run("--workers", 2) == DONE, harness.said
+    assert harness.repeats == harness.lost
+    assert harness.results() == unbroken(16)
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(300)
-def test_what_killed_workers_had_is_done_by_the_one_that_is_left(lay: Lay, unbroken: Unbroken) -> None:
-    bed = lay(40, concurrency=9, latency=0.3)
-    bed.start("run", "trial.yaml", "--workers", 3)
+def test_what_killed_workers_had_is_done_by_the_one_that_is_left(make_harness: MakeHarness, unbroken: Unbroken) -> None:
+    harness = make_harness(40, concurrency=9, latency=0.3)
+    harness.start("run", "trial.yaml", "--workers", 3)
     for left in (3, 2):
-        victim = bed.wait_until(partial(together, bed, left))[0]
+        victim = harness.wait_until(partial(together, harness, left))[0]
         os.kill(victim, signal.SIGKILL)
-        bed.wait_until(partial(gone, bed, victim))
-    assert bed.wait() == DONE, bed.said
-    assert "worker processes killed meanwhile, others did their part: 2" in bed.said
-    assert bed.repeats.total() <= 2 * 3 * 3, "two workers with three samples each, at three critics"
-    assert len(bed.recorded) == len(bed.asked) == 40 * 6
-    assert bed.results() == unbroken(40)
+        harness.wait_until(partial(gone, harness, victim))
+    assert harness.wait() == DONE, harness.said
+    assert "worker processes killed meanwhile, others did their part: 2" in harness.said
+    assert harness.repeats.total() <= 2 * 3 * 3, "two workers with three samples each, at three critics"
+    assert len(harness.recorded) == len(harness.asked) == 40 * 6
+    assert harness.results() == unbroken(40)
 
 
 FAULTS = {
@@ -224,38 +228,38 @@ MORE = 20
 """Samples that are asked for in addition whenever a run has come to its end before it was killed often enough."""
 
 
-def end_at_random(bed: Bed, kills: int, chance: random.Random) -> int:
+def end_at_random(harness: Harness, kills: int, chance: random.Random) -> int:
     """Starts the run and kills it, so many times; the number of samples that it took."""
     samples = MORE
     while kills:
-        pid = bed.start("run", "trial.yaml", "--samples", samples)
+        pid = harness.start("run", "trial.yaml", "--samples", samples)
         killer = threading.Timer(chance.uniform(0.02, 1.8), os.kill, (pid, signal.SIGKILL))
         killer.start()
-        code = bed.wait()
+        code = harness.wait()
         killer.cancel()
-        assert code in {KILLED, DONE, FAILED_SAMPLES, STOPPED}, bed.said
+        assert code in {KILLED, DONE, FAILED_SAMPLES, STOPPED}, harness.said
         kills -= code == KILLED
         samples += MORE * (code in {DONE, FAILED_SAMPLES})
     return samples
 
 
-def finish(bed: Bed, samples: int) -> None:
-    code = bed.run("--samples", samples)
+def finish(harness: Harness, samples: int) -> None:
+    code = harness.run("--samples", samples)
     while code in {FAILED_SAMPLES, STOPPED}:
-        bed.start(
+        harness.start(
             *(("retry", "trial", "--failed") if code == FAILED_SAMPLES else ("run", "trial.yaml", "--samples", samples))
         )
-        code = bed.wait()
-    assert code == DONE, bed.said
+        code = harness.wait()
+    assert code == DONE, harness.said
 
 
-def repeated_from_its_calls(bed: Bed, lay: Lay, samples: int) -> dict[str, object]:
+def repeated_from_its_calls(harness: Harness, make_harness: MakeHarness, samples: int) -> dict[str, object]:
     """The samples of the same run once more, from the calls in its ledger only and with no kill.
 
     A fault depends on how often a request was seen, so that only the same replies can lead to the same samples.
     """
-    copy = lay(samples, folder="repeated", concurrency=8)
-    with Store.open(bed.folder / "muser.db") as store:
+    copy = make_harness(samples, folder="repeated", concurrency=8)
+    with Store.open(harness.folder / "muser.db") as store:
         back_up(store, copy.folder / "muser.db")
     with Store.open(copy.folder / "muser.db") as store:
         store.write_now(lambda db: [db.execute(sql).rowcount for sql in ONLY_CALLS])
@@ -283,18 +287,20 @@ ONLY_CALLS = (
     ],
 )
 def test_kills_at_random_moments_of_a_run_with_faults_change_nothing(
-    lay: Lay, unbroken: Unbroken, seed: int, kills: int
+    make_harness: MakeHarness, unbroken: Unbroken, seed: int, kills: int
 ) -> None:
-    bed = lay(concurrency=4, model=", retries: 4, timeout: 6", latency=0.3, faults=FAULTS)
-    samples = end_at_random(bed, kills, random.Random(seed))
-    finish(bed, samples)
-    told = f"{kills} kills, {samples} samples, {bed.asked.total()} replies, {len(bed.recorded)} calls in the ledger"
-    sys.stdout.write(f"{told}; {bed.repeats.total()} repeats of {bed.lost.total()} calls without a committed row\n")
-    assert bed.repeats <= bed.lost, "Counter: each body's own count"
-    results = bed.results()
+    harness = make_harness(concurrency=4, model=", retries: 4, timeout: 6", latency=0.3, faults=FAULTS)
+    samples = end_at_random(harness, kills, random.Random(seed))
+    finish(harness, samples)
+    told = f"{kills} kills, {samples} samples, {harness.asked.total()} replies, {len(harness.recorded)} ledger rows"
+    sys.stdout.write(
+        f"{told}; {harness.repeats.total()} repeats of {harness.lost.total()} calls without a committed row\n"
+    )
+    assert harness.repeats <= harness.lost, "Counter: each body's own count"
+    results = harness.results()
     assert len(results) == samples
-    assert results == repeated_from_its_calls(bed, lay, samples)
+    assert results == repeated_from_its_calls(harness, make_harness, samples)
     whole = unbroken(samples)
-    untouched = bed.without_repairs()
+    untouched = harness.without_repairs()
     assert untouched
     assert {key: results[key] for key in untouched} == {key: whole[key] for key in untouched}

@@ -127,7 +127,7 @@ async def test_a_stop_lets_what_all_workers_have_in_flight_end(
 
 
 @pytest.mark.slow
-async def test_a_cancelled_crew_leaves_no_process_and_the_run_can_go_on(
+async def test_a_cancelled_pool_leaves_no_process_and_the_run_can_go_on(
     simulate: Callable[..., str], make_recipe: MakeRecipe, store: Store
 ) -> None:
     pids: list[int] = []

@@ -26,16 +26,16 @@ from .conftest import MakeRecipe
 
 URL = "http://127.0.0.1:1/v1"
 # Healthy until it is asked for anything else.
-MORTAL = """
+FRAGILE = """
 import http.server, os, sys
-class Mortal(http.server.BaseHTTPRequestHandler):
+class Fragile(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
         self.wfile.flush()
         if self.path != "/health":
             os._exit(7)
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Mortal).serve_forever()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Fragile).serve_forever()
 """
 
 
@@ -218,7 +218,7 @@ async def test_a_server_that_went_away_is_why_calls_failed(
 ) -> None:
     (recipe.folder / "student" / "config.json").write_text("{}")
     monkeypatch.setattr(servers, "serving_engine", lambda: "transformers")
-    monkeypatch.setattr(servers, "transformers_command", lambda _, port, __: [sys.executable, "-c", MORTAL, str(port)])
+    monkeypatch.setattr(servers, "transformers_command", lambda _, port, __: [sys.executable, "-c", FRAGILE, str(port)])
     with pytest.raises(ServerError, match="exited unexpectedly with status 7") as ended:
         await outlive_server(recipe, store)
     assert "resumes where it stopped" in ended.value.todo

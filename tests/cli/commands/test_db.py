@@ -134,3 +134,16 @@ def test_what_is_to_be_kept_must_exist(ran: Muser) -> None:
     assert ended.code == 1
     assert "no run or sample 'small/s9' to keep" in ended.err
     assert ran("db", "stats", "--json").json()["pruned"] == 0
+
+
+def test_every_command_reports_a_renamed_column_and_check_still_opens_the_store(ran: Muser) -> None:
+    with closing(sqlite3.connect("muser.db")) as other:
+        other.execute("ALTER TABLE samples RENAME COLUMN status TO state")
+    for words in (["runs"], ["list"], ["show", "s000001"], ["db", "prune"], ["run", "small.yaml"]):
+        ended = ran(*words)
+        assert (ended.code, ended.out) == (1, ""), words
+        assert "table samples was altered" in ended.err, words
+        assert "muser db check" in ended.err, words
+    ended = ran("db", "check")
+    assert ended.code == 1
+    assert "table samples was altered" in ended.out

@@ -124,6 +124,40 @@ def test_a_store_without_a_write_ahead_log_gets_one(store: Store, run: Run, path
         assert find_run(again, run.id) == run
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("ALTER TABLE samples RENAME COLUMN status TO state", "table samples was altered"),
+        ("ALTER TABLE calls ADD COLUMN note TEXT", "table calls was altered"),
+        ("DROP INDEX calls_by_request", "index calls_by_request is missing"),
+        ("DROP TRIGGER calls_add_to_usage", "trigger calls_add_to_usage is missing"),
+        ("ALTER TABLE grades RENAME TO marks", "table grades is missing"),
+    ],
+)
+def test_a_store_whose_schema_was_altered_is_refused_by_the_objects_name_and_left_unchanged(
+    store: Store, path: Path, change: str, said: str
+) -> None:
+    store.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(change)
+    before = path.read_bytes()
+    with pytest.raises(DamagedDatabase, match=said) as caught:
+        Store.open(path)
+    assert str(path) in str(caught.value)
+    assert "muser db check" in caught.value.todo
+    assert path.read_bytes() == before
+
+
+def test_objects_that_other_programs_add_are_no_alteration(store: Store, run: Run, path: Path) -> None:
+    store.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE INDEX theirs ON calls (model)")
+        other.execute("CREATE VIEW done AS SELECT * FROM samples WHERE status = 'done'")
+        other.execute("ANALYZE")
+    with Store.open(path) as again:
+        assert find_run(again, run.id) == run
+
+
 KILLED_MAKING = """
 import os, resource, signal, sys
 from pathlib import Path

@@ -7,8 +7,9 @@ from sqlite_utils import Database
 from muser.core.types import Message, Persona, Reply, SampleInput
 from muser.store.file.connections import APPLICATION_ID, VERSION, connect, prepare
 from muser.store.file.database import Store
+from muser.store.file.objects import SCHEMA, schema_digest
 from muser.store.file.schema import migrations
-from muser.store.records.ledger import Call, record_call
+from muser.store.records.ledger import Call, record_call, usage_by_role
 from muser.store.records.runs import Run
 from muser.store.records.samples import add_samples, record_sample
 
@@ -33,6 +34,26 @@ def test_every_table_of_ours_is_strict_and_every_reference_is_enforced(store: St
 
 def test_the_version_counts_the_steps() -> None:
     assert len(migrations._migrations) == VERSION
+
+
+def test_the_digest_is_that_of_a_new_store(store: Store) -> None:
+    with store.reader() as db:
+        assert schema_digest(db) == SCHEMA
+
+
+def test_usage_totals_survive_the_renaming_of_their_table(path: Path) -> None:
+    with closing(connect(path, "mode=rwc")) as db:
+        migrations.apply(Database(db), stop_before="rename_accounts_to_usage")
+        db.execute(
+            "INSERT INTO runs (id, name, kind, status, seed, folder, recipe, identity, fingerprint, prompts, versions, "
+            "created_at) VALUES ('r', 'r', 'samples', 'done', 0, '', '', '{}', '', '{}', '{}', '')"
+        )
+        db.execute("INSERT INTO accounts VALUES ('r', 'refiner', 'ok', 2, 1, 0, 30, 4, 5, 1.5)")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+    with Store.open(path) as store:
+        (usage,) = usage_by_role(store, "r")
+    assert (usage.role, usage.calls, usage.reused, usage.tokens_in) == ("refiner", 2, 1, 30)
 
 
 def test_commits_are_flushed_and_readers_do_not_wait_for_the_writer(store: Store) -> None:

@@ -168,10 +168,10 @@ async def test_a_reference_that_leads_nowhere_is_told(store: Store, run: Run, pa
         assert get_trace(opened, ids[0]).response
 
 
-async def test_accounts_that_do_not_add_up_are_told(store: Store, run: Run) -> None:
+async def test_usage_that_is_not_the_sum_of_the_calls_is_reported(store: Store, run: Run) -> None:
     await fill(store, run.id, 2)
-    store.write_now(lambda db: db.execute("UPDATE accounts SET tokens_in = tokens_in + 1").rowcount)
-    assert check_store(store).broken == ["the accounts of run demo are not the sums of its calls"]
+    store.write_now(lambda db: db.execute("UPDATE usage SET tokens_in = tokens_in + 1").rowcount)
+    assert check_store(store).broken == ["the usage of run demo is not the sum of its calls"]
 
 
 async def test_a_file_whose_first_page_is_corrupted_cannot_be_read_at_all(store: Store, run: Run, path: Path) -> None:

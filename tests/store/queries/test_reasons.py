@@ -200,7 +200,7 @@ async def test_a_waiting_sample_says_for_what(ready: Store) -> None:
     limits = "name: demo\nlimits: {tokens: 10}\n"
     ready.write_now(lambda db: db.execute("UPDATE runs SET recipe = ?", (limits,)))
     assert "its limit is 10" not in explain(ready, "demo/s2").answer
-    ready.write_now(lambda db: db.execute("INSERT INTO accounts VALUES ('demo', 'r', 'ok', 1, 0, 0, 9, 3, 0, 1)"))
+    ready.write_now(lambda db: db.execute("INSERT INTO usage VALUES ('demo', 'r', 'ok', 1, 0, 0, 9, 3, 0, 1)"))
     assert "the run has used 12 tokens and its limit is 10" in explain(ready, "demo/s2").answer
 
 

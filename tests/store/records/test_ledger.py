@@ -153,7 +153,7 @@ async def test_reused_calls_are_counted_by_the_run_that_made_them(store: Store, 
     assert reused_from(store, "demo") == {}
 
 
-async def test_accounts_count_what_was_asked_and_not_what_was_reused(store: Store, sample: str) -> None:
+async def test_usage_counts_requests_and_not_reused_calls(store: Store, sample: str) -> None:
     await record_call(store, call(role="critics.safety", outcome="malformed"))
     await record_call(store, call(role="critics.safety", attempt=2))
     await record_call(store, call(role="refiner"))

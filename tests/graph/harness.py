@@ -1,4 +1,4 @@
-"""A folder in which `muser` is run by processes that end one way or another, and what they leave there."""
+"""A folder in which `muser` commands run, are killed and resume, and what they leave there."""
 
 import json
 import threading
@@ -16,21 +16,21 @@ from muser.store.records.ledger import calls_of
 from muser.store.records.samples import get_trace
 from muser.store.records.workers import workers_of
 
-from .mortal import SAID, Mortals
+from .killable import SAID, KillableCommands
 
 T = TypeVar("T")
 DONE, ERROR, FAILED_SAMPLES, STOPPED = 0, 1, 3, 4  # exit codes
 
 
 @dataclass
-class Bed:
+class Harness:
     """The folder of a recipe, its store, and the log of its endpoint.
 
     The log has the digest of each request's body; the same is made of the ledger's rows, so that the two are compared.
     """
 
     folder: Path
-    mortals: Mortals
+    commands: KillableCommands
     url: str
     lost: Counter[str] = field(default_factory=Counter)
     """bodies that had been asked without a committed row when a process ended, and how often"""
@@ -41,11 +41,11 @@ class Bed:
 
     def start(self, *words: object, **more: Any) -> int:
         """Starts a command; its process id."""
-        return self.mortals.start(self.folder, *words, **more)
+        return self.commands.start(self.folder, *words, **more)
 
     def wait(self) -> int:
         """How the process ended, after the calls that it has lost were counted."""
-        code = self.mortals.wait()
+        code = self.commands.wait()
         self.count_lost()
         return code
 
@@ -102,12 +102,12 @@ class Bed:
         with Store.open(self.folder / "muser.db") as store:
             names = store.read("SELECT key FROM samples WHERE run_id = ?", (run,))
             traces = [get_trace(store, f"{run}/{row['key']}") for row in names]
-        # What a try of no use has cost stays in a sample's account.
+        # The tokens of an unusable try stay in the sample's total.
         apart = {trace.key: CIRCUMSTANCES | ({"tokens"} if trace.tries else set()) for trace in traces}
         return {trace.key: trace.model_dump(exclude=apart[trace.key]) for trace in traces}
 
     def without_repairs(self) -> list[str]:
-        """The samples to which every reply was of use, and which were not retried."""
+        """The samples whose replies were all usable, and which were not retried."""
         with Store.open(self.folder / "muser.db") as store:
             return [row["key"] for row in store.read(WITHOUT_REPAIRS)]
 

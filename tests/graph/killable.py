@@ -1,4 +1,4 @@
-"""`muser` commands in processes that can be made to die anywhere, forked from one that has everything imported.
+"""`muser` commands in processes that can be killed at any SQL statement, forked from one that has everything imported.
 
 Read on stdin and answered on stdout, a JSON object a line: a command, then its process id, then how that process ended.
 """
@@ -21,8 +21,8 @@ SAID = "said.txt"
 """In the command's folder: what it printed, together with what those before it did."""
 
 
-class Mortals:
-    """Starts such commands one after the other; `with Mortals() as mortals`."""
+class KillableCommands:
+    """Starts such commands one after the other; `with KillableCommands() as commands`."""
 
     def __init__(self) -> None:
         pipe = subprocess.PIPE
@@ -130,10 +130,10 @@ def _become(folder: str, words: list[str], die_at: list[str], limit: int, torn: 
 
 def _die_at(left: list[re.Pattern[str]]) -> None:
     """Every connection tells its statements before they are executed, whichever thread it is used by."""
-    connect, gate = sqlite3.connect, threading.Lock()
+    connect, lock = sqlite3.connect, threading.Lock()
 
     def look(statement: str) -> None:
-        with gate:
+        with lock:
             if left[0].search(statement.strip()):
                 del left[0]
                 if not left:
