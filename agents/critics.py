@@ -30,13 +30,22 @@ CRITIQUE_SCHEMA: dict[str, JsonValue] = {
     "additionalProperties": False,
 }
 
+# Letters of a rationale that says something: "We should" has eight, and "Call 112 now" ten.
+SHORTEST_RATIONALE = 9
+
 
 def prompted_critic(name: str, prompts: PromptSet, repairs: int = 0) -> Critic:
     """The critic whose prompt file the recipe names."""
 
     async def critique(query: str, answer: str, ask: Ask) -> Critique:
         messages = prompts.critic_messages(name, query=query, answer=answer)
-        data = await ask_json(Request(messages=messages, output_schema=CRITIQUE_SCHEMA), ask, repairs)
+        request = Request(
+            messages=messages,
+            output_schema=CRITIQUE_SCHEMA,
+            instructions=prompts.instructions_of(prompts.critics[name]),
+            shortest=SHORTEST_RATIONALE,
+        )
+        data = await ask_json(request, ask, repairs)
         return Critique(critic=name, **data)
 
     return critique

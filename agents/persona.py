@@ -8,7 +8,11 @@ from .replies import ask_text
 
 async def simulate(persona: Persona, tables: AttributeTables, prompt: Prompt, ask: Ask, repairs: int = 0) -> str:
     """The query, without the quotation marks that models often put around it."""
-    reply = await ask_text(Request(messages=prompt.render(**tables.describe(persona))), ask, repairs)
+    described = tables.describe(persona)
+    # The attributes instruct too, and people do not describe themselves in their words; only the condition they name.
+    told = "\n".join(text for name, text in described.items() if name != "condition")
+    request = Request(messages=prompt.render(**described), instructions=f"{prompt.instructions}\n\n{told}")
+    reply = await ask_text(request, ask, repairs)
     query = reply.text.strip()
     quoted = len(query) > 1 and query[0] + query[-1] in ('""', "“”")
     return query[1:-1].strip() if quoted else query

@@ -25,7 +25,8 @@ async def refine(
     The reasoning is composed of the `first` response's reasoning and all plans, including those of `earlier` rounds.
     """
     messages = prompts.refiner_messages(query=query, answer=answer, critiques=critiques)
-    reply = await ask_text(Request(messages=messages), ask, repairs)
+    instructions = prompts.instructions_of(prompts.refiner)
+    reply = await ask_text(Request(messages=messages, instructions=instructions), ask, repairs)
     reasoning = compose_reasoning(first.reasoning, [*earlier, *critiques])
     return Refinement(reasoning=reasoning, answer=reply.text.strip())
 

@@ -1,44 +1,49 @@
 """Decides whether a model's reply is usable, and retries unusable ones a bounded number of times.
 
-| outcome | how it is recognised | what happens |
+| outcome | how it is recognised | what its repair changes |
 |---|---|---|
-| ok | none of those below | the reply is used |
-| prose | text around exactly one JSON object that fits the schema (repeats of it allowed) | the object is used |
-| truncated | cut off at the token limit | retried with another seed |
-| whitespace | a run of white space up to the token limit (the loop of JSON mode) | retried with another seed |
-| unclosed_reasoning | reasoning without an answer | retried with another seed |
-| empty | neither reasoning nor an answer | retried with another seed |
-| malformed | a schema was requested, and no JSON that fits it was found | retried with the reply and the fault shown |
-| wrong_schema | JSON that does not fit the schema | retried with the reply and the fault shown |
-| refusal | stopped by the server's content filter | the sample fails |
+| ok | none of those below | – (the reply is used) |
+| prose | text around exactly one JSON object that fits the schema (repeats of it allowed) | – (the object is used) |
+| truncated | cut off at the token limit | asks for a much shorter reply |
+| loop | most of it, or the end of a reply that was cut off, repeats passages of its own | a penalty on repetition |
+| whitespace | a run of white space up to the token limit (the loop of JSON mode) | the temperature only |
+| unclosed_reasoning | reasoning without an answer | asks for brief reasoning |
+| empty | neither reasoning nor an answer | the temperature only |
+| malformed | a schema was requested, and no JSON that fits it was found | shows the reply and its fault |
+| wrong_schema | JSON that does not fit the schema | shows the reply and its fault |
+| echo | mostly passages of the prompt's instructions | asks for the model's own words |
+| placeholder | a stand-in for the text: an ellipsis, <slot>, the name of the JSON property | asks for the text itself |
+| too_short | a rationale with fewer letters than any plan needs | asks for a complete plan |
+| refusal | stopped by the server's content filter | – (the sample fails) |
 
-If the last attempt is unusable too, a `ReplyError` fails the sample. The ledger keeps every reply's text with its
-outcome, so that outcomes are counted by role and an unusable reply never counts as a verdict.
+Every repair has a new seed and a temperature of at least `REPEAT_TEMPERATURE`: at 0 a model that gets the same messages
+writes the same reply. If the last attempt is unusable too, a `ReplyError` fails the sample. The ledger keeps every
+reply's text with its outcome, so that outcomes are counted by role and an unusable reply never counts as a verdict.
 """
 
-import json
-import re
-from functools import cache
 from typing import Any
 
-import jsonschema
-from jsonschema.protocols import Validator
-
 from ..core.errors import ReplyError
-from ..core.surrogates import replace_surrogates
 from ..core.types import Ask, Message, Outcome, Reply, Request
+from .outcomes import Inspected, inspect
 
-LOOP = 40  # white-space characters at the end of a truncated reply: more than any JSON formatting needs
+REPEAT_TEMPERATURE = 0.5
+"""The least temperature of a request that is repeated because its reply was unusable."""
+
+LOOP_PENALTY = 0.3
+"""The frequency penalty (OpenAI's, from -2 to 2) of a request whose reply was a loop."""
+
 SHOWN_BACK = 2000  # characters of an unusable reply that the repair call quotes
-PLACES = 64  # positions in a text that are tried as the start of a JSON object
-OPENING = re.compile(r'\{\s*"')
-# Grammars let a weak model write raw control characters into a string; strict=False accepts them.
-_JSON = json.JSONDecoder(strict=False)
 
-
-def classify(reply: Reply, schema: dict[str, Any] | None = None) -> Outcome:
-    """A reply's outcome. A pure function, so that the ledger can record it as soon as the call returns."""
-    return _inspect(reply, schema)[0]
+# Added to the end of the last message: two user turns in a row are an error in some chat templates.
+_NOTES: dict[Outcome, str] = {
+    "truncated": "Your last reply was cut off because it was too long. This time be much shorter, and finish.",
+    "loop": "Your last reply said the same over and over. This time say each thing once, and finish.",
+    "unclosed_reasoning": "Your last reply ended before its answer. This time think briefly, then answer.",
+    "echo": "Your last reply repeated these instructions. This time follow them, in words of your own.",
+    "placeholder": "Your last reply left out the text itself. This time write it in full.",
+    "too_short": "Your last reply had no content. This time write a complete sentence on this very case.",
+}
 
 
 async def ask_text(request: Request, ask: Ask, repairs: int) -> Reply:
@@ -56,16 +61,29 @@ async def _ask(request: Request, ask: Ask, repairs: int) -> tuple[Reply, Any]:
     wanted = request
     while True:
         reply = await ask(wanted)
-        outcome, fault, data = _inspect(reply, request.output_schema)
-        if outcome in ("ok", "prose"):
-            return reply, data
-        if outcome == "refusal" or wanted.attempt > repairs:
-            raise _useless(reply, outcome, wanted.attempt)
-        shown = _show_back(reply, fault) if fault else ()
-        wanted = wanted.model_copy(update={"attempt": wanted.attempt + 1, "messages": (*request.messages, *shown)})
+        found = inspect(reply, request)
+        if found.outcome in ("ok", "prose"):
+            return reply, found.data
+        if found.outcome == "refusal" or wanted.attempt > repairs:
+            raise _unusable(reply, found.outcome, wanted.attempt)
+        wanted = repaired(request, wanted.attempt + 1, reply, found)
 
 
-def _useless(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
+def repaired(request: Request, attempt: int, reply: Reply, found: Inspected) -> Request:
+    """The request of this attempt, changed by what was wrong with the reply before it."""
+    changes: dict[str, Any] = {"attempt": attempt, "least_temperature": REPEAT_TEMPERATURE}
+    if found.fault:
+        changes["messages"] = (*request.messages, *_show_back(reply, found.fault))
+    elif note := _NOTES.get(found.outcome):
+        *before, last = request.messages
+        noted = last.model_copy(update={"content": f"{last.content}\n\n{note}"})
+        changes["messages"] = (*before, noted)
+    if found.outcome == "loop":
+        changes["frequency_penalty"] = LOOP_PENALTY
+    return request.model_copy(update=changes)
+
+
+def _unusable(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
     return ReplyError(
         f"the model's reply was {outcome.replace('_', ' ')} after {attempts} attempt{'s' * (attempts > 1)}",
         outcome=outcome,
@@ -75,73 +93,23 @@ def _useless(reply: Reply, outcome: Outcome, attempts: int) -> ReplyError:
 
 
 _UNHEEDED = "run `muser check RECIPE --probe`: if the server ignores json_schema, set structured: prompt"
+_EMPTY_TALK = "read the replies with `muser show SAMPLE --why`; use a larger model for this role, or raise repairs"
 _ADVICE: dict[Outcome, str] = {
     "truncated": "raise the model's max_tokens",
+    "loop": (
+        "use a larger model for this role, or set extra_body: {frequency_penalty: 0.5} on it; a larger max_tokens only"
+        " lengthens the loop, a smaller one makes it cheaper"
+    ),
     "whitespace": "serve with structured outputs' disable_any_whitespace, or raise repairs",
     "unclosed_reasoning": "set the role's reasoning to off, or raise max_tokens",
     "empty": "look at the calls with `muser show SAMPLE --json`; check the server's chat template",
     "malformed": f"{_UNHEEDED}, or raise repairs",
     "wrong_schema": f"{_UNHEEDED}, or raise repairs",
+    "echo": _EMPTY_TALK,
+    "placeholder": _EMPTY_TALK,
+    "too_short": _EMPTY_TALK,
     "refusal": "use another model for this role",
 }
-
-
-def _inspect(reply: Reply, schema: dict[str, Any] | None) -> tuple[Outcome, str, Any]:
-    """(outcome, the fault in words if showing it to the model may help, the parsed JSON)."""
-    text = reply.text.strip()
-    if reply.finish_reason == "content_filter":
-        return "refusal", "", None
-    if reply.finish_reason == "length":
-        looped = len(reply.text) - len(reply.text.rstrip()) >= LOOP
-        return "whitespace" if looped else "truncated" if text else "unclosed_reasoning", "", None
-    if not text:
-        return "unclosed_reasoning" if reply.reasoning.strip() else "empty", "", None
-    if schema is None:
-        return "ok", "", None
-    try:
-        return _read(text, _validator(json.dumps(schema)))
-    except RecursionError:
-        return "malformed", "its JSON is nested too deeply", None
-
-
-def _read(text: str, validator: Validator) -> tuple[Outcome, str, Any]:
-    """Like `_inspect`, for a text that should be one JSON value. Raises RecursionError."""
-    try:
-        data = _JSON.decode(text)
-    except ValueError as error:
-        fitting = [found for found in _objects(text) if validator.is_valid(found)]
-        if fitting and all(found == fitting[0] for found in fitting):
-            return "prose", "", replace_surrogates(fitting[0])
-        return "malformed", f"it is not JSON ({error})", None
-    problem = jsonschema.exceptions.best_match(validator.iter_errors(data))
-    if problem is not None:
-        return "wrong_schema", f"at {problem.json_path}: {problem.message[:200]}", None
-    return "ok", "", replace_surrogates(data)
-
-
-def _objects(text: str) -> list[Any]:
-    """The outermost JSON objects in a text; none if too many positions could start one.
-
-    Each position costs at most one pass over the text, so a bound on their number keeps the time linear.
-    """
-    found: list[Any] = []
-    place = 0
-    for _ in range(PLACES):
-        opening = OPENING.search(text, place)
-        if opening is None:
-            return found
-        try:
-            value, place = _JSON.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
-            place = opening.end() - 1
-        else:
-            found.append(value)
-    return []
-
-
-@cache
-def _validator(schema: str) -> Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema))
 
 
 def _show_back(reply: Reply, fault: str) -> tuple[Message, Message]:

@@ -67,15 +67,36 @@ class Grade(Value):
 
 
 class Request(Value):
-    """What an agent sends to its model; `attempt` starts at 1 and increases with every repair."""
+    """What an agent sends to its model, and what its reply is checked against.
+
+    `attempt` starts at 1 and increases with every repair. `instructions` are the prompt's own words without the values,
+    and `shortest` is how many letters the reply's prose needs at least. `least_temperature` and `frequency_penalty`
+    change the role's sampling, so that a repeated request does not get the same reply.
+    """
 
     messages: tuple[Message, ...]
     output_schema: dict[str, JsonValue] | None = None
     attempt: int = 1
+    instructions: str = ""
+    shortest: int = 0
+    least_temperature: float = 0.0
+    frequency_penalty: float = 0.0
 
 
 Outcome = Literal[
-    "ok", "prose", "truncated", "empty", "whitespace", "unclosed_reasoning", "refusal", "malformed", "wrong_schema"
+    "ok",
+    "prose",
+    "truncated",
+    "loop",
+    "whitespace",
+    "unclosed_reasoning",
+    "empty",
+    "malformed",
+    "wrong_schema",
+    "echo",
+    "placeholder",
+    "too_short",
+    "refusal",
 ]
 """How a reply turned out; agents/replies.py says how each is recognised. Only `ok` and `prose` are usable."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from ..agents.replies import classify
+from ..agents.outcomes import classify
 from ..core.errors import CallLimit
 from ..core.hashing import derive_seed
 from ..core.recipe import Recipe
@@ -79,7 +79,7 @@ class Calls:
                         messages=messages,
                         parameters=parameters,
                         reply=reply,
-                        outcome=classify(reply, request.output_schema),
+                        outcome=classify(reply, request),
                     ),
                     again=reuse == "none",
                 )

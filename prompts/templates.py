@@ -66,6 +66,8 @@ class Prompt:
     digest: str
     sections: tuple[Section, ...]
     origin: PromptFile
+    instructions: str
+    """The words of the template without its variables: what no reply should repeat."""
     tags: frozenset[str]
     """The tags that mark the prompt's parts; they are escaped in values."""
 
@@ -113,6 +115,10 @@ class PromptSet:
     def files(self, roles: Iterable[str]) -> dict[str, PromptFile]:
         """The file of each prompt that these roles read."""
         return {prompt.name: prompt.origin for prompt in self.read_by(roles)}
+
+    def instructions_of(self, prompt: Prompt) -> str:
+        """All instructions that a critic or the refiner reads: the shared ones and those of its own prompt."""
+        return f"{self.shared.instructions}\n\n{prompt.instructions}"
 
     def critic_messages(self, name: str, *, query: str, answer: str) -> tuple[Message, ...]:
         """The messages for the critic of this name."""
@@ -174,7 +180,13 @@ def load_prompt(file: str, folder: Path, role: str) -> Prompt:
     tags = tags_of("\n".join(text for _, _, text in parts))
     sections = [Section(speaker, _compile(text, path, line), line) for speaker, line, text in parts]
     prompt = Prompt(
-        name=role, file=path, digest=digest(source), sections=tuple(sections), origin=_origin(file, path), tags=tags
+        name=role,
+        file=path,
+        digest=digest(source),
+        sections=tuple(sections),
+        origin=_origin(file, path),
+        instructions="\n\n".join(_fixed_text(text) for _, _, text in parts),
+        tags=tags,
     )
     tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
     if not all(message.content.strip() for message in tried):
@@ -246,6 +258,10 @@ def _check_variables(parts: list[Part], path: Path, allowed: list[str], required
     problems += [f"{path}: must use {{{{ {name} }}}}" for name in required if name not in used]
     if problems:
         raise PromptError("\n".join(problems))
+
+
+def _fixed_text(text: str) -> str:
+    return "".join(node.data for node in _JINJA.parse(text).find_all(nodes.TemplateData))
 
 
 def _compile(text: str, path: Path, first: int) -> jinja2.Template:

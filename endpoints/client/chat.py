@@ -71,13 +71,19 @@ class Endpoint:
         thinking = {"on": True, "off": False, "auto": False if schema else None}.get(role.reasoning)
         sent: dict[str, JsonValue] = {
             "model": model.model,
-            "temperature": model.temperature if role.temperature is None else role.temperature,
+            "temperature": max(
+                model.temperature if role.temperature is None else role.temperature, request.least_temperature
+            ),
             # OpenAI's reasoning models reject max_tokens; some servers (transformers serve) reject the newer name.
             "max_tokens" if vllm else "max_completion_tokens": role.max_tokens or model.max_tokens,
             "seed": seed,
         }
         if model.top_p is not None:
             sent["top_p"] = model.top_p
+        if request.frequency_penalty:
+            given = model.extra_body.get("frequency_penalty")
+            own = float(given) if isinstance(given, int | float) else 0.0
+            sent["frequency_penalty"] = max(own, request.frequency_penalty)
         if schema is not None and model.structured == "json_schema":
             sent["response_format"] = response_format(schema, with_lengths=vllm)
         if role.reasoning in EFFORTS:

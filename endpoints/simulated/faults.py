@@ -11,10 +11,15 @@ from ...core.hashing import derive_seed
 ON_THE_WIRE = ("429", "500", "dropped", "hang")
 """Faults that a client meets instead of a reply."""
 
-IN_ANY_REPLY = ("truncated", "empty", "unclosed_reasoning", "refusal")
-IN_JSON = ("prose", "whitespace", "malformed", "wrong_schema")
+IN_ANY_REPLY = ("truncated", "loop", "empty", "unclosed_reasoning", "refusal")
+IN_JSON = ("prose", "whitespace", "malformed", "wrong_schema", "echo", "placeholder", "too_short")
 FAULTS = (*ON_THE_WIRE, *IN_ANY_REPLY, *IN_JSON)
 """Faults of replies are named after the outcome they lead to; those of JSON strike only where a schema is asked for."""
+
+LOOPING = "It is the same as before, and it is the same again. "
+ECHOED = 40  # words
+SAID = {"echo": "", "placeholder": "…", "too_short": "We."}
+"""What a critic's or a judge's prose is replaced by; an echo depends on the prompt."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,14 @@ def draw_fault(faults: Mapping[str, float], seed: int, body: str, seen: int, has
     return None
 
 
-def spoil(spoken: Spoken, fault: str | None) -> Spoken:
-    """The reply with its fault."""
+def spoil(spoken: Spoken, fault: str | None, prompt: str) -> Spoken:
+    """The reply with its fault. The end of the `prompt` is what an echo repeats."""
     text = spoken.text or ""
     thought = f"{spoken.reasoning} Let me think once more. {text}".strip()
     wrong = json.dumps({"note": "simulated wrong schema", "verdict": "maybe"})
     spoilt = {
         "truncated": replace(spoken, text=text[: max(1, len(text) // 2)].rstrip(), finish_reason="length"),
+        "loop": replace(spoken, text=f"{text} {LOOPING * 40}", finish_reason="length"),
         "empty": Spoken(""),
         "unclosed_reasoning": Spoken(None, reasoning=thought, finish_reason="length"),
         "refusal": Spoken(None, refusal="I cannot help with that."),
@@ -67,4 +73,15 @@ def spoil(spoken: Spoken, fault: str | None) -> Spoken:
         "malformed": replace(spoken, text=f"Here is my reply: {text[:-1]}"),
         "wrong_schema": replace(spoken, text=wrong),
     }
+    if fault in SAID:
+        words = prompt.split()
+        said = SAID[fault] or " ".join(words[-ECHOED:])
+        return replace(spoken, text=_with_prose(text, said))
     return spoilt.get(fault or "", spoken)
+
+
+def _with_prose(text: str, said: str) -> str:
+    """The JSON object with its first string, which is the rationale or the explanation, replaced."""
+    data = json.loads(text)
+    first = next((name for name, value in data.items() if isinstance(value, str)), "")
+    return json.dumps(data | {first: said}) if first else text

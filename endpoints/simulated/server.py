@@ -88,7 +88,9 @@ class Simulation:
         )
         if fault in ON_THE_WIRE:
             return await _fail(request, str(fault))
-        spoken = _cut(spoil(speak(asked, self.manner, body_digest), fault), _limit(body))
+        spoken = _cut(
+            spoil(speak(asked, self.manner, body_digest), fault, asked.tail or asked.messages[-1][1]), _limit(body)
+        )
         if "reasoning" in self.lacks:
             spoken = replace(spoken, reasoning="")
         completion = _completion(body_digest, model, asked, spoken)

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from ...agents.replies import classify
+from ...agents.outcomes import classify
 from ...core.errors import MissingModel, MuserError
 from ...core.recipe import Recipe, RoleSettings
 from ...core.types import Message, Request
@@ -132,7 +132,7 @@ async def _keeps_to_schema(endpoint: Endpoint, bound: RoleSettings, roles: tuple
     except MuserError as error:
         todo = f"set models.{endpoint.name}.structured: prompt if the server does not support response_format"
         return Finding("structured output", roles, "problem", error.what, error.todo if in_prompt else todo)
-    outcome = classify(reply, SCHEMA)
+    outcome = classify(reply, request)
     if outcome == "ok":
         return Finding("structured output", roles, "good", "the reply follows the schema")
     seen = f"breaks the schema: {outcome.replace('_', ' ')} ({json.dumps(reply.text[:60], ensure_ascii=False)})"

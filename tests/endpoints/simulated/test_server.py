@@ -152,7 +152,7 @@ def test_every_fault_of_a_reply_strikes_as_named(simulate: Simulate, fault: str)
     choice = post(simulate(faults={fault: 1}), critic_body(max_tokens=9000)).json()["choices"][0]
     message, text = choice["message"], choice["message"]["content"]
     assert choice["finish_reason"] == (
-        "length" if fault in ("truncated", "whitespace", "unclosed_reasoning") else "stop"
+        "length" if fault in ("truncated", "loop", "whitespace", "unclosed_reasoning") else "stop"
     )
     match fault:
         case "empty":
@@ -164,6 +164,9 @@ def test_every_fault_of_a_reply_strikes_as_named(simulate: Simulate, fault: str)
             assert message["reasoning"]
         case "whitespace":
             assert text.endswith("\n" * 300)
+        case "echo" | "placeholder" | "too_short":
+            said = {"echo": "one facet, **safety**.", "placeholder": "…", "too_short": "We."}
+            assert json.loads(text)["rationale"] == said[fault]
         case "wrong_schema":
             assert json.loads(text)["verdict"] not in ("pass", "revise")
         case _:
