@@ -21,8 +21,7 @@ async def grade(
     """Grades one item. If the judge gives no usable reply, `met` is None: the item counts as not judged."""
     messages = prompt.render(conversation=conversation, points=points, criterion=criterion)
     try:
-        request = Request(messages=messages, output_schema=GRADE_SCHEMA, instructions=prompt.instructions)
-        data = await ask_json(request, ask, repairs)
+        data = await ask_json(Request(messages=messages, output_schema=GRADE_SCHEMA), ask, repairs)
     except ReplyError as error:
         return Grade(item=item, points=points, met=None, explanation=error.what)
     return Grade(item=item, points=points, met=data["criteria_met"], explanation=data["explanation"])

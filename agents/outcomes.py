@@ -11,7 +11,7 @@ from jsonschema.protocols import Validator
 
 from ..core.surrogates import replace_surrogates
 from ..core.types import Outcome, Reply, Request
-from .repetition import is_echo, is_loop, opens_with_instruction, weigh_letters
+from .repetition import is_echo, is_loop, is_quotation, opens_with_instruction, weigh_letters
 
 BLANKS = 40  # white-space characters at the end of a truncated reply: more than any JSON formatting needs
 PLACES = 64  # positions in a text that are tried as the start of a JSON object
@@ -78,9 +78,12 @@ def _empty_talk(prose: str, request: Request) -> Outcome | None:
     elided = _ELLIPSIS.search(text) and letters < 2 * request.shortest
     if elided or (text and not letters) or _SLOT.fullmatch(text) or text.casefold() in _stand_ins(request):
         return "placeholder"
-    if is_echo(text, request.instructions) or opens_with_instruction(text, request.instructions):
-        return "echo"
-    return "too_short" if letters < request.shortest else None
+    if letters < request.shortest:
+        return "too_short"
+    told = request.instructions
+    # Anyone may write a few words that are in a prompt too; as a whole rationale they are its beginning, copied.
+    quoted = bool(request.shortest) and is_quotation(text, told)
+    return "echo" if quoted or is_echo(text, told) or opens_with_instruction(text, told) else None
 
 
 def _stand_ins(request: Request) -> frozenset[str]:

@@ -21,8 +21,12 @@ _EDGES = " \t\r\n.,;:!?…\"'`´“”‘’«»()[]{}<>*_#-–—/\\|。，、�
 
 def words_of(text: str) -> list[str]:
     """The words without case, punctuation at their edges and the difference between numbers."""
-    found = (_DIGITS.sub("0", word.strip(_EDGES) or word) for word in _WORD.findall(text.casefold()))
-    return list(found)
+    return [_DIGITS.sub("0", word.strip(_EDGES) or word) for word in _WORD.findall(text.casefold())]
+
+
+def _said(text: str) -> list[str]:
+    """The words that are more than punctuation."""
+    return [word for word in words_of(text) if word.strip(_EDGES)]
 
 
 def is_loop(text: str, *, cut: bool) -> bool:
@@ -48,24 +52,26 @@ def _repeated(words: list[str]) -> list[bool]:
 
 
 def is_echo(text: str, instructions: str) -> bool:
-    """Whether most of a text is passages of the instructions, or all of a text shorter than a passage."""
-    words = words_of(text[:READ])
-    passages, line = _passages(instructions)
-    if not words or not passages:
-        return False
-    if len(words) < PASSAGE:
-        return f" {' '.join(words)} " in line
+    """Whether most of a text is passages of the instructions."""
+    words, (passages, _) = _said(text[:READ]), _read_instructions(instructions)
     covered = [False] * len(words)
     for place in range(len(words) - PASSAGE + 1):
         if tuple(words[place : place + PASSAGE]) in passages:
             covered[place : place + PASSAGE] = [True] * PASSAGE
-    return sum(covered) >= MOSTLY * len(words)
+    return any(covered) and sum(covered) >= MOSTLY * len(words)
 
 
+def is_quotation(text: str, instructions: str) -> bool:
+    """Whether a text is shorter than a passage and all of it is in the instructions, in the same order."""
+    words = _said(text[:READ])
+    return 0 < len(words) < PASSAGE and f" {' '.join(words)} " in _read_instructions(instructions)[1]
+
+
+# A run has few prompts, and checks every reply against one of them.
 @lru_cache(maxsize=64)
-def _passages(instructions: str) -> tuple[frozenset[tuple[str, ...]], str]:
-    """(every passage, all words on one line); a run has few prompts and checks every reply against them."""
-    words = words_of(instructions)
+def _read_instructions(instructions: str) -> tuple[frozenset[tuple[str, ...]], str]:
+    """(Every passage, all words on one line.)"""
+    words = _said(instructions)
     found = frozenset(tuple(words[place : place + PASSAGE]) for place in range(len(words) - PASSAGE + 1))
     return found, f" {' '.join(words)} "
 

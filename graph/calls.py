@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from ..agents.outcomes import classify
+from ..agents.replies import REPEAT_TEMPERATURE
 from ..core.errors import CallLimit
 from ..core.hashing import derive_seed
 from ..core.recipe import Recipe
@@ -46,11 +47,15 @@ class Calls:
 
         async def ask(request: Request) -> Reply:
             messages = endpoint.messages(request)
+            wanted, key = request, ""
             # A retried sample uses a new seed for each request it repeats. Usable replies of earlier tries are found
             # under those tries' seeds.
             for tried in range(self.tries.get(sample, 0) + 1):
+                # At temperature 0 another seed alone brings the same unusable reply.
+                if tried and await ledger.was_unusable(self._store, sample, role, round, request.attempt, key):
+                    wanted = request.model_copy(update={"least_temperature": REPEAT_TEMPERATURE})
                 call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
-                parameters = endpoint.parameters(request, bound, call_seed)
+                parameters = endpoint.parameters(wanted, bound, call_seed)
                 # With other reasoning marks the same text splits differently, so they are part of the request's hash.
                 key = ledger.request_hash(messages, parameters, [revision, *endpoint.settings.reasoning_marks])
                 place = (sample, role, round, request.attempt, key)
@@ -66,7 +71,7 @@ class Calls:
 
             async def call() -> Reply:
                 with self._progress.calling(node_of(role)):
-                    reply = await endpoint.complete(request, bound, call_seed)
+                    reply = await endpoint.complete(wanted, bound, call_seed)
                 await ledger.record_call(
                     self._store,
                     ledger.Call(

@@ -103,6 +103,17 @@ async def find_call(
     return reply
 
 
+async def was_unusable(store: Store, sample_id: str, role: str, round: int, attempt: int, request_hash: str) -> bool:
+    """Whether this request of the sample got an unusable reply, in this try or an earlier one."""
+    with store.reader() as db:
+        place = (row_id(db, sample_id), role, round, attempt, bytes.fromhex(request_hash))
+        return db.execute(UNUSABLE, place).fetchone() is not None
+
+
+UNUSABLE = """
+    SELECT 1 FROM calls WHERE sample_id = ? AND role = ? AND round = ? AND attempt = ? AND request_hash = ?
+    AND outcome NOT IN ('ok', 'prose') LIMIT 1"""
+
 OWN = """
     SELECT * FROM calls WHERE superseded = 0
     AND sample_id = :sample AND role = :role AND round = :round AND attempt = :attempt AND request_hash = :hash"""
