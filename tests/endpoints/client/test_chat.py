@@ -43,8 +43,10 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
-async def parameters(role: RoleSettings, *, schema: Any = None, **changes: Any) -> dict[str, Any]:
-    request = Request(messages=(Message(role="user", content="hello"),), output_schema=schema)
+async def parameters(
+    role: RoleSettings, *, schema: Any = None, repair: dict[str, float] | None = None, **changes: Any
+) -> dict[str, Any]:
+    request = Request(messages=(Message(role="user", content="hello"),), output_schema=schema, **(repair or {}))
     async with open_endpoints({"m": settings("http://127.0.0.1:9/v1", **changes)}) as endpoints:
         return endpoints["m"].parameters(request, role, 7)
 
@@ -67,6 +69,16 @@ async def test_messages_and_parameters_are_the_whole_body(simulate: Simulate, tm
         await endpoints["m"].complete(request, RoleSettings(model="m"), 3)
     body = {"messages": [message.model_dump() for message in request.messages], **sent}
     assert lines(tmp_path / "log.jsonl")[0]["body"] == digest(body)
+
+
+@pytest.mark.parametrize("api", ["vllm", "openai"])
+async def test_a_repair_raises_the_temperature_and_the_penalty_but_lowers_neither(api: str) -> None:
+    repair = {"least_temperature": 0.5, "frequency_penalty": 0.3}
+    greedy = await parameters(RoleSettings(model="m", temperature=0), repair=repair, api=api)
+    assert (greedy["temperature"], greedy["frequency_penalty"]) == (0.5, 0.3)
+    lively = {"temperature": 0.9, "extra_body": {"frequency_penalty": 1.1}}
+    sent = await parameters(RoleSettings(model="m"), repair=repair, api=api, **lively)
+    assert (sent["temperature"], sent["frequency_penalty"]) == (0.9, 1.1)
 
 
 async def test_parameters_for_vllm_turn_thinking_off_where_a_schema_is_asked_for() -> None:
