@@ -1,9 +1,9 @@
 """The values that the folders exchange, one class for each term of the method (arXiv 2511.10067)."""
 
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 
 class Value(BaseModel):
@@ -55,6 +55,34 @@ class Refinement(Value):
 
     reasoning: str
     answer: str
+
+
+def _without_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:
+    for tag in tags:
+        if tags.count(tag) > 1:
+            raise ValueError(f"repeats the tag {tag!r}")
+    return tags
+
+
+Tags = Annotated[tuple[str, ...], AfterValidator(_without_repeats)]
+
+
+class RubricItem(Value):
+    """One criterion. With negative points, meeting it means that the undesirable thing happened."""
+
+    criterion: str = Field(min_length=1)
+    """What the judge decides, met or not met."""
+    # `float | int` keeps an int an int, because the judge's prompt quotes the number as written: `[5]` or `[5.0]`.
+    points: float | int = Field(allow_inf_nan=False)
+    """What meeting it adds to the score."""
+    tags: Tags
+    """Such as `axis:completeness`; each tag gets a score of its own. No tag twice."""
+
+    @property
+    def axis(self) -> str:
+        """The axis that the item belongs to, in words; empty without one."""
+        axes = (tag.removeprefix("axis:") for tag in self.tags if tag.startswith("axis:"))
+        return next(axes, "").replace("_", " ")
 
 
 class Grade(Value):
@@ -157,7 +185,8 @@ class SampleInput(Value):
     """Where a sample starts: a persona to simulate, or an existing query (and possibly its response).
 
     `key` identifies the sample in its run and determines its seed. `history` holds the turns before the query, `extra`
-    the unknown fields of a user's own query. `origin` is the sample that the values were taken from.
+    the unknown fields of a user's own query, `rubric` what a judge will decide about the response. `origin` is the
+    sample that the values were taken from.
     """
 
     key: str
@@ -166,6 +195,7 @@ class SampleInput(Value):
     query: str | None = None
     response: Response | None = None
     extra: dict[str, JsonValue] = Field(default_factory=dict)
+    rubric: tuple[RubricItem, ...] = ()
     origin: str | None = None
 
 

@@ -176,7 +176,8 @@ def benchmark_of(recipe: Recipe) -> EvaluationSettings:
 
 def _inputs(examples: Mapping[str, Example]) -> Iterator[SampleInput]:
     for key, example in examples.items():
-        yield SampleInput(key=key, history=example.prompt[:-1], query=example.prompt[-1].content)
+        history, query = example.prompt[:-1], example.prompt[-1].content
+        yield SampleInput(key=key, history=history, query=query, rubric=example.rubrics)
 
 
 def _key(state: State) -> str:

@@ -10,31 +10,10 @@ from pydantic import Field, ValidationError, field_validator
 from ..core.conversations import conversation_text as turns_text
 from ..core.errors import InputError
 from ..core.jsonl import read_lines
-from ..core.types import Message, Value
+from ..core.types import Message, RubricItem, Tags, Value
 from ..prompts.delimiters import quote_turns
 
 PROBLEMS_SHOWN = 20
-
-
-def _without_repeats(tags: tuple[str, ...]) -> tuple[str, ...]:
-    for tag in tags:
-        if tags.count(tag) > 1:
-            raise ValueError(f"repeats the tag {tag!r}")
-    return tags
-
-
-class RubricItem(Value):
-    """One criterion. With negative points, meeting it means that the undesirable thing happened."""
-
-    criterion: str = Field(min_length=1)
-    """What the judge decides, met or not met."""
-    # `float | int` keeps an int an int, because the judge's prompt quotes the number as written: `[5]` or `[5.0]`.
-    points: float | int = Field(allow_inf_nan=False)
-    """What meeting it adds to the score."""
-    tags: tuple[str, ...]
-    """Such as `axis:completeness`; each tag gets a score of its own. No tag twice."""
-
-    _tags = field_validator("tags")(_without_repeats)
 
 
 class Example(Value):
@@ -46,10 +25,8 @@ class Example(Value):
     """The conversation; the last turn is the user's."""
     rubrics: tuple[RubricItem, ...]
     """At least one item."""
-    example_tags: tuple[str, ...]
+    example_tags: Tags
     """Such as `theme:context_seeking`. No tag twice."""
-
-    _tags = field_validator("example_tags")(_without_repeats)
 
     @field_validator("prompt")
     @classmethod

@@ -11,8 +11,8 @@ from math import fsum
 from typing import Any
 
 from ..core.errors import EvaluationError
-from ..core.types import Grade, Value
-from .healthbench import Example, RubricItem
+from ..core.types import Grade, RubricItem, Value
+from .healthbench import Example
 from .statistics import spread
 
 Met = bool | None

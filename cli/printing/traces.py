@@ -14,7 +14,7 @@ from .progress import duration
 from .text import one_line, plain
 
 if TYPE_CHECKING:
-    from ...core.types import Critique, Grade
+    from ...core.types import Critique
     from ...store.queries.reasons import Reason
     from ...store.records.ledger import Call
     from ...store.records.samples import Trace
@@ -110,7 +110,7 @@ class _Page:
             self.text(Text("none: every critic let the response pass", style="dim"))
         if trace.grades:
             self.title(f"grades, score {trace.score}")
-            self.grades(trace.grades)
+            self.grades(trace)
 
     def critiques(self, critiques: Sequence["Critique"]) -> None:
         several = max(critique.round for critique in critiques) > 1
@@ -123,10 +123,14 @@ class _Page:
     def difference(self, before: str, after: str) -> None:
         self.text(diffed(self.console, before, after))
 
-    def grades(self, grades: Sequence["Grade"]) -> None:
-        for grade in grades:
-            self.text(Text.assemble(f"{grade.item}: {grade.points:+g} points, ", MET[grade.met]))
-            self.said(grade.explanation, by=INDENT)
+    def grades(self, trace: "Trace") -> None:
+        for grade in trace.grades:
+            item = trace.item_of(grade)
+            axis = f" · {plain(item.axis)}" if item and item.axis else ""
+            self.text(Text.assemble(f"{grade.item}: {grade.points:+g} points, ", MET[grade.met], axis))
+            if item:
+                self.said(item.criterion, by=INDENT)
+            self.text(Text(f"judge: {plain(grade.explanation).strip() or '–'}", style="dim"), by=2 * INDENT)
 
     def calls(self, calls: Sequence["Call"]) -> None:
         self.title("calls")

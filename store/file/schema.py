@@ -400,3 +400,14 @@ def rename_accounts_to_usage(db: Database) -> None:
                 tokens_in = tokens_in + excluded.tokens_in, tokens_out = tokens_out + excluded.tokens_out,
                 tokens_cached = tokens_cached + excluded.tokens_cached, seconds = seconds + excluded.seconds;
         END""")
+
+
+@migrations()
+def create_rubric_items(db: Database) -> None:
+    """What a judge decides about a sample of an evaluation; `tags` is JSON. grades.item is the number of the item."""
+    db.execute("""
+        CREATE TABLE rubric_items (
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, item INTEGER NOT NULL,
+            points REAL NOT NULL, tags TEXT NOT NULL, criterion_id INTEGER NOT NULL REFERENCES texts (id),
+            PRIMARY KEY (sample_id, item)
+        ) STRICT, WITHOUT ROWID""")

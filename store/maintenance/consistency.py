@@ -61,6 +61,7 @@ WORDS = (
 JSONS = (
     *(("runs", column) for column in ("identity", "prompts", "versions", "changes")),
     ("artifacts", "meta"),
+    ("rubric_items", "tags"),
     ("checkpoints", "metadata"),
 )
 

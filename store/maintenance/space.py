@@ -12,7 +12,7 @@ from ..file.database import Store
 from ..records.workers import workers_of
 
 PARTS = {
-    "results": ("runs", "samples", "critiques", "grades", "usage", "artifacts", "artifact_samples"),
+    "results": ("runs", "samples", "critiques", "grades", "rubric_items", "usage", "artifacts", "artifact_samples"),
     "texts": ("texts",),
     "search": ("unsearched", *(f"texts_search_{part}" for part in ("config", "data", "docsize", "idx"))),
     "calls": ("calls",),

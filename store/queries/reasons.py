@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from ...core.documents import parse_document
-from ...core.types import Critique, Value
+from ...core.types import Critique, Grade, Value
 from ...core.word_diff import word_diff
 from ..file.database import Store
 from ..records.ledger import Call, calls_of, tokens_spent
@@ -118,9 +118,19 @@ def _graded(trace: Trace) -> tuple[str, Iterator[Evidence]]:
     costly = failed or sorted(lost, key=lambda g: -abs(g.points))[:MOST]
     said = {True: "met", False: "not met", None: "the judge failed"}
     return answer, (
-        Evidence(what=f"criterion {g.item}, {g.points:+g} points: {said[g.met]}", quote=_shortened(g.explanation))
+        Evidence(
+            what=f"criterion {_criterion(trace, g)}, {g.points:+g} points: {said[g.met]}",
+            quote=_shortened(g.explanation),
+        )
         for g in costly
     )
+
+
+def _criterion(trace: Trace, grade: Grade) -> str:
+    item = trace.item_of(grade)
+    if item is None:
+        return str(grade.item)
+    return f"{grade.item} (“{_shortened(item.criterion)}”)" + (f", {item.axis}" if item.axis else "")
 
 
 def _failed(trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence]]:

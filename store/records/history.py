@@ -71,6 +71,7 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("samples", ("query_id", "reasoning_id", "answer_id", "refined_answer_id"), ("refined_reasoning", "history")),
     ("critiques", ("rationale_id",), ()),
     ("grades", ("explanation_id",), ()),
+    ("rubric_items", ("criterion_id",), ()),
     ("calls", ("parameters_id", "reasoning_id"), ("messages", "reply")),
     ("checkpoint_values", (), ("texts",)),
 )

@@ -12,7 +12,18 @@ from pydantic import Field, JsonValue
 
 from ...core.errors import InputError, ReplyError
 from ...core.hashing import derive_seed
-from ...core.types import Critique, Grade, Message, Persona, Refinement, Response, SampleInput, SampleStatus, Value
+from ...core.types import (
+    Critique,
+    Grade,
+    Message,
+    Persona,
+    Refinement,
+    Response,
+    RubricItem,
+    SampleInput,
+    SampleStatus,
+    Value,
+)
 from ..file.database import Store, now
 from ..file.texts import (
     build_messages,
@@ -27,6 +38,7 @@ from ..file.texts import (
     worth_sharing,
 )
 from .history import drop_history, drop_threads
+from .rubrics import add_rubric, get_rubric
 
 PERSONA = tuple(Persona.model_fields)
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
@@ -37,10 +49,11 @@ CHUNK = 1000
 class Trace(Value):
     """A sample with everything made from it. Its calls are `ledger.calls_of(store, id)`.
 
-    `history` has the turns before the query, `extra` the other fields of its line in a query file. `tokens` counts
-    all its calls, reused ones included. `worker` is the process running it. At `pruned_at` its checkpoints were
-    dropped, so it cannot be forked any more. A fork starts from the checkpoint `forked_from` of its `origin`.
-    `simulated`: the simulated endpoint answered at least one of its calls.
+    `history` has the turns before the query, `extra` the other fields of its line in a query file, `rubric` what a
+    judge decides: the grade of item n is about rubric[n]. `tokens` counts all its calls, reused ones included.
+    `worker` is the process running it. At `pruned_at` its checkpoints were dropped, so it cannot be forked any more. A
+    fork starts from the checkpoint `forked_from` of its `origin`. `simulated`: the simulated endpoint answered at least
+    one of its calls.
     """
 
     id: str
@@ -54,6 +67,7 @@ class Trace(Value):
     query: str | None = None
     response: Response | None = None
     extra: dict[str, JsonValue] = Field(default_factory=dict)
+    rubric: tuple[RubricItem, ...] = ()
     critiques: tuple[Critique, ...] = ()
     refinement: Refinement | None = None
     grades: tuple[Grade, ...] = ()
@@ -72,6 +86,10 @@ class Trace(Value):
     worker: str | None = None
     pruned_at: str | None = None
     forked_from: str | None = None
+
+    def item_of(self, grade: Grade) -> RubricItem | None:
+        """The rubric item that was graded; None in a store whose evaluations did not keep their rubrics."""
+        return self.rubric[grade.item] if grade.item < len(self.rubric) else None
 
 
 @dataclass(frozen=True)
@@ -249,7 +267,10 @@ def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: 
 def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
     row |= _persona(one.persona) | _texts(db, one.query, one.response) | _brought(db, one)
-    return int(db.execute(ADD, row).rowcount)
+    added = int(db.execute(ADD, row).rowcount)
+    if added and one.rubric:
+        add_rubric(db, row_id(db, f"{run_id}/{one.key}"), one.rubric)
+    return added
 
 
 ADD = """
@@ -371,6 +392,7 @@ def _trace(db: Connection, sample: int) -> Trace:
         extra=json.loads(extra or "{}"),
         response=None if answer is None else Response(reasoning=reasoning or "", answer=answer),
         refinement=None if refined is None else Refinement(reasoning=build_rope(rope, texts), answer=refined),
+        rubric=get_rubric(db, sample),
         critiques=tuple(
             Critique(critic=c["critic"], verdict=c["verdict"], rationale=texts[c["rationale_id"]], round=c["round"])
             for c in critiques

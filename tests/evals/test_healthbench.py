@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from muser.core.errors import InputError
-from muser.core.types import Message
-from muser.evals.healthbench import Example, RubricItem, conversation_text, file_digest, item_text, load_examples
+from muser.core.types import Message, RubricItem
+from muser.evals.healthbench import Example, conversation_text, file_digest, item_text, load_examples
 
 Write = Callable[..., Path]
 

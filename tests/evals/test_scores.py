@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muser.core.errors import EvaluationError
-from muser.core.types import Grade, Message
-from muser.evals.healthbench import Example, RubricItem
+from muser.core.types import Grade, Message, RubricItem
+from muser.evals.healthbench import Example
 from muser.evals.scores import (
     ExampleScore,
     aggregate,

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from muser.cli.printing.traces import print_trace
-from muser.core.types import Critique, Grade, Message, Persona, Refinement, Reply, Response, Usage
+from muser.core.types import Critique, Grade, Message, Persona, Refinement, Reply, Response, RubricItem, Usage
 from muser.store.records.ledger import Call
 from muser.store.records.samples import Trace
 
@@ -123,10 +123,17 @@ def test_a_sample_that_every_critic_passed_says_so() -> None:
 
 
 def test_grades_say_when_the_judge_failed() -> None:
-    grades = (Grade(item=1, points=5, met=True), Grade(item=2, points=-3, met=None, explanation="no reply of use"))
+    grades = (Grade(item=1, points=5, met=True), Grade(item=2, points=-3, met=None, explanation="no usable reply"))
     text = printed(DONE.model_copy(update={"grades": grades, "score": 0.5}))
     assert "1: +5 points, met" in text
-    assert "2: -3 points, the judge failed\n  no reply of use" in text
+    assert "2: -3 points, the judge failed\n    judge: no usable reply" in text
+
+
+def test_a_grade_stands_beside_its_criterion_and_axis() -> None:
+    item = RubricItem(criterion="Asks since when.", points=5, tags=("level:example", "axis:context_awareness"))
+    grade = Grade(item=0, points=5, met=False, explanation="It does not ask.")
+    text = printed(DONE.model_copy(update={"rubric": (item,), "grades": (grade,), "score": 0.0}))
+    assert "0: +5 points, not met · context awareness\n  Asks since when.\n    judge: It does not ask." in text
 
 
 def test_hostile_text_cannot_steer_the_terminal_and_is_no_markup() -> None:

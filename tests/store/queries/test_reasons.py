@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from muser.core.errors import CriticError, EndpointRefused, EndpointTimeout, ReplyError
-from muser.core.types import Message, Outcome, Reply, SampleInput, Verdict
+from muser.core.types import Message, Outcome, Reply, RubricItem, SampleInput, Verdict
 from muser.store.file.database import Store
 from muser.store.queries.reasons import Reason, explain
 from muser.store.records.history import prune
@@ -180,6 +180,16 @@ async def test_a_score_says_which_criteria_cost_most_and_a_failed_judge_that_the
     reason = await ended(ready, {"grades": grades, "score": None})
     assert reason.answer == "No score: the judge failed on 1 of 4 criteria."
     assert reason.evidence[0].what == "criterion 2, +3 points: the judge failed"
+
+
+async def test_a_grade_is_explained_with_its_criterion_and_axis(ready: Store) -> None:
+    rubric = (RubricItem(criterion="Asks since when.", points=5, tags=("axis:context_awareness",)),)
+    add_samples(ready, "demo", [SampleInput(key="graded", query="?", rubric=rubric)], 1)
+    state = {"grades": [{"item": 0, "points": 5, "met": False, "explanation": "It does not ask."}], "score": 0.0}
+    await record_sample(ready, "demo/graded", status="done", state=state)
+    shown = explain(ready, "demo/graded").evidence[0]
+    assert shown.what == "criterion 0 (“Asks since when.”), context awareness, +5 points: not met"
+    assert shown.quote == "It does not ask."
 
 
 async def test_a_sample_at_work_names_its_process_and_one_that_was_killed_says_so(ready: Store) -> None:

@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from muser.core.errors import EndpointTimeout, InputError, ReplyError
-from muser.core.types import Critique, Grade, Message, Outcome, Persona, Refinement, Reply, Response, SampleInput
+from muser.core.types import (
+    Critique,
+    Grade,
+    Message,
+    Outcome,
+    Persona,
+    Refinement,
+    Reply,
+    Response,
+    RubricItem,
+    SampleInput,
+)
 from muser.store.file.database import Store
 from muser.store.records.ledger import Call, calls_of, find_call, record_call, usage_by_role
 from muser.store.records.runs import Run, create_run
@@ -122,6 +133,20 @@ def test_processes_that_share_a_run_never_claim_the_same_sample(store: Store, ru
     taken = [name for worker in workers for name in worker.communicate()[0].split()]
     assert len(taken) == 100
     assert len(set(taken)) == 100
+
+
+def test_a_sample_keeps_the_rubric_that_it_is_graded_by(store: Store, run: Run) -> None:
+    rubric = (
+        RubricItem(criterion="Asks since when.", points=7, tags=("level:example", "axis:context_awareness")),
+        RubricItem(criterion="Gives a dose unasked.", points=-8, tags=()),
+    )
+    repeats = [SampleInput(key=key, query="?", rubric=rubric) for key in ("a", "a:2")]
+    assert add_samples(store, run.id, repeats, 1) == 2
+    assert add_samples(store, run.id, repeats, 1) == 0
+    trace = get_trace(store, "demo/a:2")
+    assert trace.rubric == rubric
+    assert trace.item_of(Grade(item=1, points=-8, met=True)) == rubric[1]
+    assert store.read("SELECT count(*) AS n FROM texts WHERE body LIKE 'Asks%'")[0]["n"] == 1
 
 
 async def test_a_finished_sample_comes_back_as_its_state_was(store: Store, run: Run, sample: str) -> None:
