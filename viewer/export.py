@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.files import open_private
-from ..core.types import Value
+from ..core.types import Grade, Value
 from ..store.file.database import Store, now
 from ..store.file.texts import WORTH_SHARING, cut
 from ..store.queries.tallies import verdicts_of
@@ -194,11 +194,15 @@ class _Bundle:
             | self._text("rationale", c.rationale, "critiques")
             for c in trace.critiques
         ]
-        facts["grades"] = [
-            {"item": g.item, "points": g.points, "met": g.met, **self._text("explanation", g.explanation, "grades")}
-            for g in trace.grades
-        ]
+        facts["grades"] = [self._grade(trace, grade) for grade in trace.grades]
         return facts
+
+    def _grade(self, trace: Trace, grade: Grade) -> dict[str, Any]:
+        said: dict[str, Any] = {"item": grade.item, "points": grade.points, "met": grade.met}
+        item = trace.item_of(grade)
+        if item:
+            said |= {"axis": visible(item.axis)} | self._text("criterion", item.criterion, "grades")
+        return said | self._text("explanation", grade.explanation, "grades")
 
     def _calls(self, trace: Trace) -> Iterator[dict[str, Any]]:
         hidden = bool(self.redacted & QUOTED_IN_CALLS)

@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "da65597ec9b22dcfa3e5161e24a24484d8a60a00d23b7ad75a72133e30e99762"
+SCHEMA = "7202e442417ba2027b5267f7a4a9a3c68c649e1040bc8f4b09e9689acecbf6a3"
 """The digest of the schema that the migrations make."""
 
 

@@ -201,7 +201,8 @@ function trace(sample) {
   if (sample.critiques.length) parts.push(make("h2", {}, "critiques"), make("div", { class: "beside" }, sample.critiques.map((c) =>
     make("section", { class: "card" }, make("h3", { class: c.verdict }, `${c.verdict === "pass" ? "✓" : "✎"} ${c.critic}: ${c.verdict}${c.round > 1 ? `, round ${c.round}` : ""}`), text(said(c.rationale))))));
   if (sample.grades.length) parts.push(make("h2", {}, "grades"), ...sample.grades.map((g) =>
-    card(`${g.item}: ${g.points} points, ${g.met === null ? "the judge failed" : g.met ? "met" : "not met"}`, text(said(g.explanation)))));
+    card(`${g.met === null ? "the judge failed" : g.met ? "met" : "not met"} · ${g.points > 0 ? "+" : ""}${g.points} points${g.axis ? ` · ${g.axis}` : ""}`,
+      g.criterion === undefined ? "" : text(said(g.criterion)), make("div", { class: "faint" }, text(said(g.explanation))))));
   if (sample.calls.length) parts.push(make("h2", {}, `${sample.calls.length} calls`), ...calls(sample));
   page.replaceChildren(...parts);
 }

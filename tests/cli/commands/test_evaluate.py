@@ -2,15 +2,18 @@
 
 import json
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from sqlite3 import Connection
 
 import pytest
 from rich.console import Console
+from starlette.testclient import TestClient
 
 from muser.cli.printing.scores import print_scores
 from muser.store.file.database import Store
 from muser.store.file.texts import put_texts
+from muser.viewer.app import build_app
 
 from ..conftest import Muser, write_recipe
 
@@ -37,6 +40,14 @@ def test_a_graded_sample_shows_what_the_judge_decided(muser: Muser, benchmarked:
         assert " ".join(item["criterion"].split()) in shown
     assert "context awareness" in shown
     assert "criterion" in muser("show", "asthma", "--why").out
+    assert muser("view", "small-eval-main", "--export", "out.html").code == 0
+    assert json.dumps(rubric[0]["criterion"])[1:-1] in Path("out.html").read_text(encoding="utf-8")
+    with Store.open("muser.db", create=False) as store:
+        client = TestClient(build_app(store, token="t", hosts={"testserver"}))
+        page = unescape(client.get("/runs/small-eval-main/samples/asthma?token=t").text)
+    for item in rubric:
+        assert item["criterion"] in page
+    assert "context awareness" in page
 
 
 def test_an_evaluation_cannot_be_exported(muser: Muser, benchmarked: Path) -> None:
