@@ -2,5 +2,6 @@
 
 import os
 
-# Read once, when langgraph is first imported: without it any class named in a checkpoint is imported and built on load.
+# langgraph/checkpoint/serde/_msgpack.py reads this once, at import. Without it, loading a checkpoint imports and builds
+# any class that the checkpoint names.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")

@@ -1,4 +1,4 @@
-"""The machine on one page: every node and edge of the method.
+"""The state machine on one page: every node and edge of the method.
 
     START → persona → respond → every critic in parallel → refine → END
                                  ↑___________________________|  (rounds > 1)
@@ -47,7 +47,7 @@ Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
 
 
 async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Persona → query. A run's samples have one; `langgraph dev` may start them with a part of it, or with nothing."""
+    """Persona → query. A run's samples have a persona; in `langgraph dev` one may have a part of it, or none."""
     context, told = runtime.context, state.get("persona") or {}
     drawn: State = {} if all(told.get(name) for name in ATTRIBUTES) else _draw(state, context.tables)
     ask = bind({**state, **drawn}, context.make_ask, "persona")
@@ -62,8 +62,9 @@ def _draw(state: State, tables: AttributeTables) -> State:
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
-    """Query → response; the end of a sample that no critic will read."""
+    """Query → response; without critics, the end of the sample."""
     context = runtime.context
+    # A sample that brought its response comes here only if there are no critics (`entry`).
     if state.get("response"):
         return {"done": not context.critics}
     messages = in_conversation(context.prompts.responder.render(query=state["query"]), history_of(state))
@@ -90,6 +91,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
     """Query, answer, critiques → refinement; then another round, or the end."""
     context, number = runtime.context, round_of(state)
     critiques = critiques_of_round(state, context.critics)
+    # The node routes with a Command; the error of a conditional edge would be lost on resume.
     if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
         return Command(update={"done": True}, goto=END)
     ask = bind(state, context.make_ask, "refiner")
@@ -109,7 +111,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
 
 
 def entry(critics: Sequence[str]) -> Callable[[State], str | list[str]]:
-    """Where a sample starts, by what it has. Pure and total: a failed edge function is lost on resume."""
+    """Where a sample starts, by what it has. Pure and total: an edge function's error would be lost on resume."""
 
     def first_node(state: State) -> str | list[str]:
         if state.get("response"):
@@ -130,9 +132,8 @@ def build_machine(
 ) -> StateGraph[State, Any]:
     """The graph, not yet compiled. `timeouts` bounds a node by its name, in seconds.
 
-    `rounds` decides whether the refiner has a way back to the critics.
-    `context` is bound to the nodes where whoever runs the graph passes none, as `langgraph dev` does; the schemas are
-    what that server shows as forms.
+    With more than one of `rounds`, the refiner can return to the critics. `context` is bound to the nodes if the caller
+    of the graph passes none, like `langgraph dev`, which also shows the schemas as forms.
     """
     graph: StateGraph[State, Any] = StateGraph(State, context_schema=context_schema, input_schema=input_schema)
 
@@ -150,13 +151,16 @@ def build_machine(
     for name in critics:
         add(name, critic(name))
         graph.add_edge("respond", name)
+        # One channel triggers `refine`, whichever critic writes to it (branch:to:refine in langgraph/graph/state.py).
+        # All critics run in one superstep, so the refiner runs once, with every critique, and needs no defer=True.
         graph.add_edge(name, "refine")
+    # `destinations` is for drawings: LangGraph cannot tell from the node where its Command may lead.
     add("refine", refine, destinations=(*(critics if rounds > 1 else ()), END))
     return graph
 
 
 def bounded(node: Node, seconds: float | None) -> Node:
-    """The node with a timeout, restarted once if it hangs. Failed requests are retried by the endpoint's client.
+    """The node with a timeout, restarted once if it hangs. The endpoint's client retries failed requests.
 
     LangGraph's own timeouts and retries start extra tasks for each node, which cost more than the node itself.
     """
@@ -167,6 +171,7 @@ def bounded(node: Node, seconds: float | None) -> Node:
             async with watch:
                 return await node(state, runtime=runtime)
         except TimeoutError:
+            # A TimeoutError of the node's own code, such as an imported critic's, is not the node's timeout.
             if not watch.expired():
                 raise
         try:

@@ -1,4 +1,4 @@
-"""One run's calls: requests in the ledger are not repeated, and each new reply is committed as it arrives."""
+"""One run's calls: requests in the ledger are not repeated, and each new reply is committed when it arrives."""
 
 import asyncio
 from collections.abc import Mapping
@@ -91,7 +91,9 @@ class Calls:
                 self._progress.count(reply.usage, reply.seconds)
                 return reply
 
-            # If a sibling critic fails, LangGraph cancels this node. The request is paid for, so its reply is kept.
+            # If a sibling critic fails, LangGraph cancels this node (langgraph/pregel/_runner.py, _panic_or_proceed).
+            # The request is paid for, so its reply is kept. asyncio keeps only weak references to tasks, hence the set
+            # (docs.python.org/3/library/asyncio-task.html#asyncio.create_task).
             task = asyncio.create_task(call())
             self._under_way.add(task)
             task.add_done_callback(self._forget)

@@ -1,18 +1,19 @@
-"""How many samples may be in flight: from what the servers say of their queues, else from latency against throughput.
+"""Controls how many samples are in flight: by the servers' queue metrics, else by latency and throughput.
 
-vLLM never answers 429: it queues without a word, and more samples in flight then only make each of them slower. Every
-`WINDOW` the run is read, and `adjust` says what limited it and, under `concurrency: auto`, how many may follow:
+vLLM never answers 429: it queues requests, and more samples in flight then only make each of them slower. The
+controller measures the run in windows of `WINDOW` seconds. `adjust` names what limited the run in the last window and,
+with `concurrency: auto`, sets the number of samples for the next one:
 
-| what is read | the run's limit | samples in flight |
+| measured | limited by | samples in flight |
 |---|---|---|
-| fewer in flight than allowed | too few samples | as before |
-| under half of them have a call under way | muser itself | as before |
-| more requests wait than a tenth of those that run | the queue, or a full KV cache | what runs and a tenth |
-| some wait, or the KV cache is full | the same | as before |
-| nobody waits | concurrency | doubled until a server was the limit once, then a tenth more |
+| fewer in flight than allowed | too few samples | unchanged |
+| under half of them have a call in progress | muser itself | unchanged |
+| more than a tenth as many requests wait as run | the queue, or a full KV cache | the running ones plus a tenth |
+| some requests wait, or the KV cache is full | the same | unchanged |
+| no requests wait | concurrency | doubled until a server has been the limit once, then a tenth more |
 
-A server that keeps no metrics is judged by what more in flight brought since the window before: no throughput for the
-latency that it cost means that the endpoint is at its limit. Then the step is taken back, and tried again later.
+A server without metrics is judged by the effect of the last increase: if latency rose without a gain in throughput, the
+endpoint is at its limit. Then the increase is undone, and tried again later.
 """
 
 import asyncio
@@ -24,47 +25,47 @@ from ..endpoints.client.chat import Endpoint
 from ..endpoints.client.metrics import Load
 from .progress import Limiter, Progress
 
-POLL = 0.5  # seconds between looks at the servers
-WINDOW = 5.0  # seconds that are judged as one
-START = 16  # samples in flight under auto, to begin with
-QUEUE = 0.1  # requests that may wait, as a part of those that run: enough that no step of the server is idle
-FULL = 0.9  # the part of the KV cache above which vLLM soon waits for memory or preempts
-WORTH = 0.3  # throughput that more in flight has to bring, as a part of the growth
-NOISE = 0.15  # by which the throughput of two windows differs for no reason
-REST = 6  # windows between two trials of a limit that latency set
+POLL = 0.5  # seconds between reads of the servers' metrics
+WINDOW = 5.0  # seconds that are measured as one
+START = 16  # samples in flight at the start of auto
+QUEUE = 0.1  # waiting requests, relative to running ones, so that a request that ends is replaced at once
+FULL = 0.9  # share of the KV cache in use; when it is full, vLLM queues or preempts requests
+WORTH = 0.3  # throughput that an increase must gain, relative to the increase
+NOISE = 0.15  # relative difference of two windows' throughput that means nothing
+REST = 6  # windows before an increase that brought nothing is tried again
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was seen in one window; counts of samples and requests are means over it."""
+    """The measurements of one window; counts of samples and requests are means over it."""
 
     seconds: float
     in_flight: float
     under_way: float
-    """calls of ours that the servers have"""
+    """calls in progress"""
     calls: int
-    """that came back"""
+    """calls that finished"""
     call_seconds: float
-    """that those took, together"""
+    """their durations, added up"""
     tokens: int
-    """completion tokens of those"""
+    """their completion tokens"""
     loads: tuple[Load, ...] = ()
-    """of each server that says; none: nobody does"""
+    """of each server with metrics"""
 
     @property
     def rate(self) -> float:
-        """Completion tokens a second."""
+        """Completion tokens per second."""
         return self.tokens / self.seconds
 
     @property
     def token_seconds(self) -> float:
-        """What a completion token takes on its call's way: latency, whatever the length of the replies."""
+        """Seconds per completion token: a latency that does not depend on the length of replies."""
         return self.call_seconds / max(self.tokens, 1)
 
 
 @dataclass(frozen=True)
 class ConcurrencyLimit:
-    """How many samples may be in flight, and what the last window told."""
+    """How many samples may be in flight, and what the last window showed."""
 
     limit: int
     fixed: bool = False
@@ -72,9 +73,9 @@ class ConcurrencyLimit:
     limiter: Limiter = "concurrency"
     doubling: bool = True
     before: Reading | None = None
-    """the window that a trial of more is judged against"""
+    """the window before the last increase, to compare with"""
     tried_from: int = 0
-    """the limit to go back to if the trial brings nothing"""
+    """the limit to return to if the increase brought nothing"""
     rest: int = 0
 
 
@@ -82,7 +83,7 @@ def adjust(limits: ConcurrencyLimit, reading: Reading) -> ConcurrencyLimit:
     """The limit after a window; a pure function that implements the table above."""
     full = reading.in_flight >= 0.9 * limits.limit
     if not full:
-        # Nothing was tried, so nothing can be judged; the next full window starts over.
+        # The limit was not reached, so its effect cannot be judged.
         return replace(limits, limiter="samples", before=None)
     if reading.under_way < 0.5 * reading.in_flight:
         return replace(limits, limiter="client", before=None)
@@ -99,9 +100,10 @@ def _by_load(limits: ConcurrencyLimit, loads: Iterable[Load]) -> ConcurrencyLimi
 
 
 def _crowded(limit: int, load: Load) -> tuple[int, Limiter] | None:
-    """What a server that is at its limit allows, and why; None where it has room."""
+    """The limit that a server at its limit allows, and why; None if the server has room."""
     reason: Limiter = "kv" if load.kv_used >= FULL else "queue"
     if load.waiting > max(1.0, QUEUE * load.running):
+        # At most halved, because a single window may be unusual.
         share = (1 + QUEUE) * load.running / (load.running + load.waiting)
         return max(1, int(limit * max(share, 0.5))), reason
     return (limit, reason) if load.waiting > 0.5 or load.kv_used >= FULL else None
@@ -111,7 +113,7 @@ def _by_latency(limits: ConcurrencyLimit, reading: Reading) -> ConcurrencyLimit:
     if limits.fixed:
         return replace(limits, limiter="unknown")
     if limits.before is not None and _brought_nothing(limits.before, reading):
-        # Below where the trial began: noise lets some trials pass that should not, and this makes up for them.
+        # Lower than before the increase: noise lets some increases pass that brought nothing, and this corrects them.
         back = limits.tried_from if limits.doubling else int(0.9 * (limits.tried_from or limits.limit))
         return replace(limits, limit=max(1, back), limiter="latency", doubling=False, before=None, rest=REST)
     if limits.rest:
@@ -126,7 +128,7 @@ def _by_latency(limits: ConcurrencyLimit, reading: Reading) -> ConcurrencyLimit:
 
 
 def _brought_nothing(before: Reading, after: Reading) -> bool:
-    """Did latency rise without throughput?"""
+    """Did latency rise without a gain in throughput?"""
     if not before.rate or not before.token_seconds:
         return False
     more = max(after.in_flight / max(before.in_flight, 1.0), 1.0)
@@ -141,7 +143,7 @@ def _grown(limits: ConcurrencyLimit, step: int) -> int:
 
 
 class ConcurrencyController:
-    """Measures a run window by window and adjusts its limit; `spent` is limiter → seconds."""
+    """Measures a run window by window and adjusts its limit; `spent` maps each limiter to its seconds."""
 
     def __init__(
         self,
@@ -159,7 +161,7 @@ class ConcurrencyController:
         self._servers = list(endpoints)
 
     async def watch(self, follow: Callable[[int], None]) -> None:
-        """Calls `follow` with the limit after every window, until it is cancelled."""
+        """Calls `follow` with the limit after every window, until cancelled."""
         while True:
             reading = await self._read()
             self.current = adjust(self.current, reading)
@@ -188,11 +190,11 @@ class ConcurrencyController:
         )
 
     def _is_over(self, seconds: float, calls: int, told: bool) -> bool:
-        """Latency needs calls to be judged by: two for each sample in flight, begun and ended at this limit."""
+        """A window without metrics also needs calls to measure: two per sample in flight, as the first began before."""
         return seconds >= self._window and (told or self.current.fixed or calls >= 2 * self._progress.in_flight)
 
     async def loads(self) -> dict[str, Load]:
-        """What the servers say of themselves now, by address, since two models of a recipe may be at one server."""
+        """The servers' current load, by address: two models of a recipe may share a server."""
         answers = await asyncio.gather(*(server.loads() for server in self._servers))
         # Stop polling servers that have no metrics.
         self._servers = [s for s, told in zip(self._servers, answers, strict=True) if told or s.keeps_metrics]

@@ -24,7 +24,7 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 
 @dataclass
 class Choice:
-    """The settings Studio offers for a run."""
+    """The settings that Studio offers for a run."""
 
     recipe: str = str(RECIPE)
 
@@ -42,7 +42,7 @@ class PersonaForm(TypedDict, total=False):
 
 
 class ResponseForm(TypedDict, total=False):
-    """A given response, which goes straight to the critics."""
+    """A response that goes straight to the critics."""
 
     answer: str
     reasoning: str

@@ -1,4 +1,4 @@
-"""A run's identity: an unchanged recipe continues its run; a changed one is refused, with the differences shown."""
+"""A run's identity: an unchanged recipe resumes its run; a changed one is refused, with the differences."""
 
 import platform
 import subprocess
@@ -31,7 +31,7 @@ def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = 
     if before.fingerprint != run.fingerprint:
         changes = "\n".join(f"  {line}" for line in difference(before.identity, run.identity))
         raise RunChanged(
-            f"run {before.id} exists and was made by another recipe:\n{changes}",
+            f"run {before.id} exists, and the recipe has changed since:\n{changes}",
             where=str(store.path),
             todo="undo the change, or start a new run with --new (it reuses identical calls)",
         )
@@ -39,14 +39,14 @@ def open_run(store: Store, run: Run, *, new: bool = False, run_id: str | None = 
 
 
 def note_servers(store: Store, run_id: str, told: Mapping[str, Mapping[str, str]]) -> None:
-    """Records who answers the run. Raises RunChanged where a server names another model than those before it did."""
+    """Records the servers that answer the run. Raises RunChanged if one reports another model than before."""
     run = find_run(store, run_id)
     for model, servers in told.items():
         before = {name for name in (run.servers.get(model, {}) if run else {}).values() if name}
         for address, name in servers.items():
             if name and before and name not in before:
                 raise RunChanged(
-                    f"models.{model}: {address} says that it serves {name}, but run {run_id} was made with"
+                    f"models.{model}: {address} reports that it serves {name}, but run {run_id} was made with"
                     f" {', '.join(sorted(before))}",
                     where=str(store.path),
                     todo="serve that model, or start a new run with --new",
@@ -57,7 +57,7 @@ def note_servers(store: Store, run_id: str, told: Mapping[str, Mapping[str, str]
 def moved_models(
     store: Store, recipe: Recipe, models: Mapping[str, ModelSettings], revisions: Mapping[str, str]
 ) -> Iterator[str]:
-    """A warning for each model whose calls may be reused from another address, where nothing says it is the same."""
+    """A warning for each model whose calls may be reused from another address, if it has no revision to compare."""
     runs = answered_runs(store) if recipe.reuse == "all" else []
     for bound, settings in models.items():
         if settings.revision or revisions.get(bound):
@@ -66,14 +66,14 @@ def moved_models(
         asked = _addresses(latest, settings.model) if latest else set()
         if latest and not asked.intersection(settings.addresses):
             yield (
-                f"models.{bound}: run {latest.id} asked {settings.model} at {', '.join(sorted(asked))}; its calls are"
+                f"models.{bound}: run {latest.id} called {settings.model} at {', '.join(sorted(asked))}; its calls are"
                 f" reused as if {', '.join(settings.addresses)} served the same model. Set models.{bound}.revision"
-                " to tell models of one name apart, or reuse: run"
+                " to distinguish models with the same name, or reuse: run"
             )
 
 
 def _addresses(run: Run, model: str) -> set[str]:
-    """Where a run asked for the model of this name."""
+    """The addresses at which a run called the model of this name."""
     models: Any = run.identity.get("models", {})
     named = {name for name, settings in models.items() if settings.get("model") == model}
     return {url for bound, servers in run.servers.items() if bound.partition("@")[0] in named for url in servers}
@@ -104,7 +104,7 @@ def describe_run(
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What changed between two identities, one line a dotted key."""
+    """What changed between two identities, one line per dotted key."""
     old, new = _flat(before), _flat(after)
     return [
         f"{key}: {_shown(old, key)} → {_shown(new, key)}"
@@ -114,7 +114,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _is_reordered(old: dict[str, Any], new: dict[str, Any]) -> bool:
-    """Whether critics of both changed places: one that was added or left out has a line of its own."""
+    """Did critics that both identities have change places? A critic that was added or removed has its own line."""
     first, second = old.get(ORDER, []), new.get(ORDER, [])
     return [name for name in first if name in second] != [name for name in second if name in first]
 
@@ -144,6 +144,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit(folder: Path) -> str | None:
+    # The folder may be on a network file system that does not respond.
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False

@@ -31,13 +31,13 @@ class QueryLine(Value, extra="allow"):
     id: StrictStr | StrictInt | None = None
     """The sample's key, unique in the file. Without it the key is `q` and 16 hex digits of a digest of its messages."""
     query: str | None = None
-    """What is asked, where it is a single question."""
+    """The query, if it is a single question."""
     messages: tuple[Message, ...] | None = Field(None, min_length=1)
     """A conversation. If it ends with an assistant turn, it brings the response. The last user turn is the query."""
     response: Response | None = None
     """An answer to critique, so that the responder is not called."""
     persona: Persona | None = None
-    """Who asks, where that is known."""
+    """Who asks, if known."""
 
     @model_validator(mode="after")
     def _asks_once(self) -> "QueryLine":

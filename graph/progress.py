@@ -1,4 +1,4 @@
-"""How far a run is, while it runs and when it ends."""
+"""A run's progress while it runs, and its summary at the end."""
 
 import time
 from collections import Counter
@@ -15,15 +15,15 @@ from ..store.records.samples import Failure
 StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "calls", "bug", "killed"]
 
 Limiter = Literal["samples", "client", "queue", "kv", "latency", "concurrency", "unknown"]
-"""What kept a run from being faster. `unknown`: fixed concurrency, and a server that says nothing of itself."""
+"""What kept a run from being faster. `unknown`: fixed concurrency, and a server without metrics."""
 
 
 @dataclass
 class Progress:
     """A run's counters, updated in place; displays read them at any time.
 
-    `done`, `failed` and `total` are of the whole run, tokens and calls of this command, `in_flight` of this moment;
-    `nodes` counts the calls under way by the node that made them.
+    `done`, `failed` and `total` cover the whole run, tokens and calls this command, `in_flight` the present moment;
+    `nodes` counts the calls in progress by node.
     """
 
     run_id: str
@@ -42,12 +42,12 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
 
     def counted(self) -> dict[str, Any]:
-        """What this process alone knows, as JSON values: all but how many samples of the run have ended."""
+        """The counters of this process, as JSON values: all except those of the whole run, which the store has."""
         apart = {"run_id", "total", "done", "failed", "started"}
         return {name: value for name, value in vars(self).items() if name not in apart}
 
     def add_up(self, counted: Iterable[Mapping[str, Any]]) -> None:
-        """Makes these counters the sums of what several processes have counted."""
+        """Sets these counters to the sums over several processes."""
         parts = list(counted)
         for name in self.counted():
             if name != "nodes":
@@ -56,7 +56,7 @@ class Progress:
 
     @contextmanager
     def calling(self, node: str) -> Iterator[None]:
-        """Counts a call as under way at its node."""
+        """Counts a call as in progress at its node."""
         self.nodes[node] += 1
         try:
             yield
@@ -64,7 +64,7 @@ class Progress:
             self.nodes[node] -= 1
 
     def count(self, usage: Usage, seconds: float = 0.0) -> None:
-        """Adds a call that came back after so many seconds."""
+        """Adds a finished call and its duration."""
         self.calls += 1
         self.call_seconds += seconds
         self.tokens_in += usage.tokens_in
@@ -78,12 +78,12 @@ class Progress:
 
     @property
     def tokens_per_second(self) -> float:
-        """Completion tokens a second, over this command."""
+        """Completion tokens per second, over this command."""
         return self.tokens_out / self.elapsed if self.elapsed else 0.0
 
     @property
     def samples_per_minute(self) -> float:
-        """Samples ended a minute, over this command."""
+        """Samples ended per minute, over this command."""
         return 60 * self.ended_here / self.elapsed if self.elapsed else 0.0
 
     @property
@@ -96,7 +96,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """How a run stands after a command: what ended, what failed and why, what each role used."""
+    """A run's state after a command: what ended, what failed and why, and what each role used."""
 
     run_id: str
     """the run's name, as `muser runs` lists it"""
@@ -125,11 +125,12 @@ class Summary:
     reused_from: Mapping[str, int] = field(default_factory=dict)
     """run → how many of its calls this run reused"""
     concurrency: int = 0
-    """samples that might be in flight at the end"""
+    """the limit on samples in flight at the end"""
     limited_by: Mapping[Limiter, float] = field(default_factory=dict)
-    """seconds that each limiter had, the longest first; of this command, and empty where it was over too soon"""
+    """seconds of this command under each limiter, the longest first; empty if the command was too short to measure"""
     prefix_cache: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """by address, prompt tokens that the server looked up in its prefix cache meanwhile, whoever asked, and found"""
+    """by address, the prompt tokens that the server looked up in its prefix cache and found, for all its clients"""
+
     simulated: bool = False
     """whether the simulated endpoint answered any of its calls"""
     killed: int = 0

@@ -36,8 +36,8 @@ CRITICS = "critics"
 class Replayed(Value):
     """The result of a replay: a run of forks. `forks` maps each original's id to its fork.
 
-    `changes` lists the recipe changes from `node` on (in `round`, if one was given), `refused` says why a sample has no
-    fork, `calls` counts the calls made and `reused` those taken from the ledger.
+    `changes` lists the recipe changes from `node` on (in `round`, if one was given), `refused` maps each sample without
+    a fork to the reason, `calls` counts the calls made and `reused` those taken from the ledger.
     """
 
     run_id: str
@@ -262,6 +262,7 @@ async def _find_point(
         raise InputError(what, where=sample, todo="run the recipe again with --new and history: keep")
     if trace.status not in ("done", "failed"):
         raise InputError(f"it is {trace.status}", where=sample, todo="replay it when it has finished")
+    # Newest first; `next` names the nodes that would run from a snapshot (langgraph/types.py, StateSnapshot).
     history = [snapshot async for snapshot in app.aget_state_history({"configurable": {"thread_id": sample}})]
     if not history and trace.origin:
         raise InputError(f"its checkpoints belong to {trace.origin}", where=sample, todo="replay that sample")
@@ -275,6 +276,7 @@ async def _find_point(
         raise InputError(f"it never reached {node}{at}", where=sample, todo=f"replay it from another node{origin}")
     state = dict(found.values)
     if is_critic:
+        # The snapshot before the critics lacks this round's critiques, so those to keep come from the latest state.
         kept = [c for c in history[0].values.get("critiques", []) if c["round"] <= state["round"]]
         state["critiques"] = [c for c in kept if c["round"] < state["round"] or node not in (CRITICS, c["critic"])]
     state["critiques"] = [c for c in state.get("critiques", []) if c["critic"] in planned.recipe.critics]

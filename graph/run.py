@@ -1,4 +1,4 @@
-"""A recipe's run from end to end: open it, add its samples, run them, and say how it ended."""
+"""A recipe's run from end to end: open it, add its samples, run them, and summarize."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ from .worker_pool import run_worker_pool
 
 @dataclass(frozen=True)
 class Materials:
-    """What a recipe's run is made from besides its settings; `brought` are the queries of the recipe's file."""
+    """What a recipe's run needs besides its settings; `brought` are the queries of the recipe's file."""
 
     prompts: PromptSet
     critics: dict[str, Critic]
@@ -79,9 +79,9 @@ async def run_recipe(
     The run is `run_id`, else the latest of the recipe's name, else a new one. `workers` is the number of processes that
     share it; they join any that already work on it.
 
-    `inputs` replaces the recipe's own (the pipeline hands on a stage's responses), `source` tells them from others,
-    and `roles` are those that such inputs leave to be called. `models` are the endpoints by the names that roles are
-    bound to, `revisions` what tells two models of one name apart. Raises RunChanged, RunBusy.
+    `inputs` replaces the recipe's own (the pipeline passes on a stage's responses), `source` is a digest that
+    identifies them, and `roles` are the roles that still have to be called for such inputs. `models` are the endpoints
+    by the names that roles are bound to; `revisions` distinguish models with the same name. Raises RunChanged, RunBusy.
     """
     materials = Materials.load(recipe, own_inputs=inputs is None)
     called = recipe.call_roles() if roles is None else roles
@@ -99,10 +99,10 @@ async def run_recipe(
 
 
 async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: Any) -> Summary:
-    """Runs the samples that the recipe's run would begin with, in a run of their own: NAME-preview.
+    """Runs the first samples of the recipe's run in a separate run: NAME-preview.
 
-    Under the same keys and seeds they ask what that run would ask, which finds their calls in the ledger. A changed
-    recipe has a new preview beside the last one. `more` is what `run_recipe` takes.
+    They have the same keys and seeds and so send the same requests; the recipe's run later reuses their calls. A
+    changed recipe gets a new preview beside the last one. `more` is passed to `run_recipe`.
     """
     materials = Materials.load(recipe)
     first = list(islice(_own_inputs(recipe, materials), count))
@@ -128,7 +128,7 @@ def build_job(
     models: Mapping[str, ModelSettings],
     revisions: Mapping[str, str],
 ) -> Job:
-    """What `run_job` needs to take a recipe's run to its end."""
+    """What `run_job` needs to finish a recipe's run."""
     return Job(
         run=run,
         recipe=recipe,
@@ -148,7 +148,7 @@ def describe_recipe(
     roles: Sequence[str] | None = None,
     revisions: Mapping[str, str] | None = None,
 ) -> Run:
-    """The run that `run_recipe` works on when it is given the same; its identity is what decides its samples."""
+    """The run that `run_recipe` creates for these arguments. Its identity is everything that decides its samples."""
     called = recipe.call_roles() if roles is None else roles
     texts = dict(_texts(materials, called))
     if source:

@@ -1,4 +1,4 @@
-"""Runs many samples through a machine: bounded concurrency, budgets, clean stops, and resuming unfinished samples."""
+"""Runs many samples through the state machine: concurrency, limits, clean stops, and resuming unfinished samples."""
 
 import asyncio
 import gc
@@ -38,10 +38,10 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class Job:
-    """One run to take to its end: its machine, what its nodes share, and which of the recipe's roles they call.
+    """One run to finish: its state machine, the context of its nodes, and the roles of the recipe that they call.
 
-    First `inputs` are added and, on `retry`, failed samples taken up again; `join`: though others are at work on it; it
-    makes `most_calls` and not one more.
+    `inputs` are added first, and with `retry` the failed samples are reset. With `join`, other processes may work on
+    the run too. `most_calls` limits the calls.
     """
 
     run: runs.Run
@@ -88,6 +88,7 @@ def collecting_rarely() -> Iterator[None]:
     Hardly any of these objects are in cycles. docs/performance.md has the measured cost.
     """
     before = gc.get_threshold()
+    # freeze() exempts the modules loaded so far from every collection (docs.python.org/3/library/gc.html).
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     try:
@@ -98,14 +99,14 @@ def collecting_rarely() -> Iterator[None]:
 
 
 def prepare(store: Store, job: Job) -> None:
-    """What comes before a run's samples are taken: the new ones are added, the failed ones reset if they are to be."""
+    """Adds new samples and, if the job retries, resets failed ones, before any sample is claimed."""
     samples.add_samples(store, job.run.id, job.inputs, job.recipe.seed)
     if job.retry:
         samples.retry_samples(store, job.run.id)
 
 
 def count_samples(store: Store, progress: Progress) -> dict[SampleStatus, int]:
-    """Brings the progress up to what all workers of its run have ended."""
+    """Updates the progress with the samples that all workers of the run have finished."""
     counts = samples.counts(store, progress.run_id)
     progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
     return counts
@@ -114,7 +115,7 @@ def count_samples(store: Store, progress: Progress) -> dict[SampleStatus, int]:
 def summarize(
     store: Store, progress: Progress, *, stopped_by: StoppedBy, limited_by: Mapping[Limiter, float], **more: Any
 ) -> Summary:
-    """How the run stands now, whoever worked on it."""
+    """The run's state now, with the work of all its processes."""
     counts, run = samples.counts(store, progress.run_id), runs.find_run(store, progress.run_id)
     unfinished = counts["pending"] + counts["running"]
     run = runs.find_run(store, progress.run_id)
@@ -212,6 +213,7 @@ class _Running:
 
     async def _take_all(self) -> None:
         self.all_taken = False
+        # A TaskGroup: an error in one task cancels the others and is raised here; asyncio.gather would let them run on.
         async with asyncio.TaskGroup() as group:
             self._staff(group, self.controller.current.limit)
             self.watching = group.create_task(self.controller.watch(lambda limit: self._staff(group, limit)))
@@ -259,6 +261,8 @@ class _Running:
 
     async def _run_sample(self, trace: samples.Trace) -> None:
         config = _config(trace.id)
+        # Persona, respond and two supersteps per round, with some to spare: a routing bug must end. LangGraph's default
+        # is 10,007 (langgraph/_internal/_config.py).
         config["recursion_limit"] = 10 + 3 * self.job.recipe.rounds
         config["max_concurrency"] = FAN_OUT
         if trace.tries:
@@ -266,6 +270,9 @@ class _Running:
         # None makes LangGraph resume from the thread's latest checkpoint; any other input would start the graph over.
         start = None if self.saver.last_id(trace.id) else initial_state(trace)
         try:
+            # sync: a superstep starts only after the checkpoint before it is committed. The default, async, commits in
+            # the background, and a kill may lose finished nodes (langgraph/types.py, Durability).
+
             state = await self.app.ainvoke(start, config, context=self.context, durability="sync")
             if not state.get("done"):
                 raise MachineError("the graph ended before the sample was done", where=trace.id)
@@ -326,7 +333,7 @@ class _Running:
 def _node_that_raised(error: BaseException) -> str | None:
     """The node in LangGraph's note on the exception (langgraph/pregel/_retry.py).
 
-    The snapshot's tasks are no use here: they also hold errors of cancelled siblings and of earlier tries.
+    The snapshot's tasks cannot tell: they also have the errors of cancelled siblings and of earlier tries.
     """
     found = re.search(r"During task with name '(.+?)' and id", "\n".join(getattr(error, "__notes__", ())))
     return found[1] if found else None

@@ -24,6 +24,8 @@ class State(TypedDict, total=False):
     history: list[dict[str, str]]
     query: str
     response: dict[str, str]
+    # A reducer, because parallel critics write this key in one superstep; without one LangGraph raises
+    # InvalidUpdateError (langgraph/channels/last_value.py).
     critiques: Annotated[list[dict[str, Any]], operator.add]
     refinement: dict[str, str] | None
     round: int

@@ -1,4 +1,4 @@
-"""Spans of every sample, node and call for an OpenTelemetry collector, where the recipe names one."""
+"""Spans of every sample, node and call for an OpenTelemetry collector, if the recipe names one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,9 +12,9 @@ from ..core.installation import install_hint
 async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[None]:
     """Sends spans of LangGraph's nodes and the chat models' calls to `collector` by OTLP over HTTP, texts included.
 
-    If the collector is down, spans are lost but samples are not. None: nothing is imported or sent. Headers for a
-    collector that needs a key come from OTEL_EXPORTER_OTLP_HEADERS, and what spans may show from
-    OpenInference's variables such as OPENINFERENCE_HIDE_INPUTS. Raises SettingsError where the extra `otel` is missing.
+    If the collector is down, spans are lost but samples are not. With None, nothing is imported or sent. Headers for a
+    collector that needs a key come from OTEL_EXPORTER_OTLP_HEADERS; variables such as OpenInference's
+    OPENINFERENCE_HIDE_INPUTS limit what spans show. Raises SettingsError if the extra `otel` is missing.
     """
     if collector is None:
         yield
@@ -36,6 +36,7 @@ async def exported_spans(collector: str | None, run_id: str) -> AsyncIterator[No
     try:
         yield
     finally:
+        # It patches LangChain for the whole process, and the next run may have no collector.
         instrumentor.uninstrument()
         # Sends the queued spans, in a thread because it blocks until the collector answers.
         await asyncio.to_thread(provider.shutdown)

@@ -1,4 +1,4 @@
-"""One worker process of a run, `python -m muser.graph.worker`; worker_pool.py says what its lines mean."""
+"""One worker process of a run, `python -m muser.graph.worker`; worker_pool.py documents its input and output."""
 
 import asyncio
 import json
@@ -22,11 +22,13 @@ from .worker_pool import EVERY
 
 
 def main() -> int:
-    """Reads a task, runs it and reports the end. The exit code is 0 if the run ended without a MuserError."""
+    """Reads a task, runs it and reports how it ended. The exit code is 0 if the run ended without a MuserError."""
     # Redirect stdout to stderr, so that what imported critics print is not read as a report.
     reports = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    # For imported critics in the current folder, after all other places: -P left it out (worker_pool.COMMAND).
     sys.path.append(str(Path.cwd()))
+    # Unbuffered: a thread will block in readline(), and at exit Python could not take the lock of a buffered stdin.
     orders = FileIO(sys.stdin.fileno(), closefd=False)
     task = json.loads(orders.readline())
     try:
@@ -43,6 +45,7 @@ def main() -> int:
 
 async def _work(store: Store, task: dict[str, Any], orders: FileIO, reports: TextIO) -> Summary:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    # A signal from outside, such as a scheduler's SIGTERM, is a clean stop; Ctrl-C reaches only the pool (worker_pool).
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     threading.Thread(target=_obey, args=(orders, loop, stop), daemon=True).start()
@@ -71,7 +74,7 @@ def _job(store: Store, task: dict[str, Any]) -> Job:
 
 
 def _obey(orders: FileIO, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    """Stops at the next line, which is `stop`, or at the end of the input, which means that the pool is gone."""
+    """Stops at the next line, which is `stop`, or at the end of the input, which means that the pool has exited."""
     orders.readline()
     loop.call_soon_threadsafe(stop.set)
 
@@ -88,7 +91,7 @@ def _report(reports: TextIO, **said: Any) -> None:
         reports.write(json.dumps(said) + "\n")
         reports.flush()
     except BrokenPipeError:
-        # The pool is gone. Samples in flight finish anyway.
+        # The pool has exited. Samples in flight finish anyway.
         return
 
 

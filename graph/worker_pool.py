@@ -1,8 +1,10 @@
-"""Several worker processes on one run: started, stopped, and added up.
+"""Runs several worker processes on one run: starts and stops them, and adds up their counters.
 
 They share only the store. A sample belongs to the worker that claims it; if a worker is killed, its samples become
 pending and another worker replaces it. A worker (worker.py) reads its task from stdin as one JSON object, then `stop`;
-it reports progress on stdout, one JSON object per line. If its stdin closes, the pool is gone and it stops too.
+it reports progress on stdout, one JSON object per line. If the pool exits, even by SIGKILL, the kernel closes the pipe
+to the worker's stdin, and the worker stops too.
+
 """
 
 import asyncio
@@ -22,9 +24,9 @@ from ..store.records.workers import at_work
 from .progress import Progress, StoppedBy, Summary
 from .runner import Job, OnProgress, count_samples, prepare, summarize
 
-REPLACEMENTS = 3  # replacements for a killed worker, one after another: what kills four would kill a fifth
+REPLACEMENTS = 3  # successive replacements for a killed worker; what killed four would kill a fifth
 EVERY = 0.5  # seconds between reports of a worker
-LONGEST = 2**20  # bytes of a line
+LONGEST = 2**20  # bytes in a line; asyncio's default is 64 KiB, and an error may quote more
 # -P keeps the current folder from shadowing the standard library.
 COMMAND = (sys.executable, "-P", "-m", "muser.graph.worker")
 
@@ -111,7 +113,8 @@ def _describe(store: Store, job: Job, recipe: Recipe) -> str:
 
 @asynccontextmanager
 async def _ended_with_us() -> AsyncIterator[list[_Worker]]:
-    """The workers started inside the block; none outlives it."""
+    """The workers started inside the block; those still running at its end are killed."""
+
     workers: list[_Worker] = []
     try:
         yield workers

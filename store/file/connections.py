@@ -42,7 +42,11 @@ def connect(path: Path, mode: str = "mode=rw", timeout: float | None = None) -> 
     `mode` is the query part of SQLite's URI (sqlite.org/uri.html), such as mode=rwc to create the file.
     """
     wait = PATIENCE if timeout is None else timeout
+    # isolation_level=None: otherwise Python begins a transaction itself before each INSERT, UPDATE or DELETE, and not
+    # an IMMEDIATE one (docs.python.org/3/library/sqlite3.html#transaction-control).
+
     uri = f"{path.absolute().as_uri()}?{mode}"
+
     db = sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False, isolation_level=None)
     try:
         db.row_factory = sqlite3.Row

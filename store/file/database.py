@@ -31,6 +31,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Last in, first out: the connection used last has the most of what is read next in its page cache.
         self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self._lock = threading.Lock()
         self._writer: Writer | None = None

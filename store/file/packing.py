@@ -76,7 +76,11 @@ def _cut(piece: bytes | int, said: bytes, number: int) -> list[bytes | int]:
 
 
 def _compress(data: bytes, words: bytes = b"") -> bytes:
-    """Readable by `zlib.decompress`, or by a decompressor with `words` as its dictionary."""
+    """Readable by `zlib.decompress`, or by a decompressor with `words` as its dictionary.
+
+    zlib and not zstd, which Python's standard library has only from 3.14 on (PEP 784).
+    """
+
     if len(data) > SMALL:
         return zlib.compress(data, LEVEL)
     small = partial(zlib.compressobj, LEVEL, wbits=12, memLevel=5)

@@ -72,6 +72,7 @@ def create_runs(db: Database) -> None:
     db.execute("CREATE INDEX runs_by_name ON runs (name)")
 
 
+# Times are ISO 8601 in UTC: they sort as text, and julianday() reads them (sqlite.org/lang_datefunc.html).
 @migrations()
 def create_samples(db: Database) -> None:
     """One row per sample: the persona as columns to filter by, texts by reference, and the cause of a failure."""
@@ -266,6 +267,8 @@ def create_accounts(db: Database) -> None:
         FROM (SELECT calls.*, run_id, reused_from IS NULL AS made FROM calls JOIN samples ON samples.id = sample_id)
         GROUP BY run_id, role, outcome ORDER BY min(id)""")
     db.execute("DROP INDEX calls_by_cost")
+    # WHERE true: after INSERT … SELECT … FROM, the parser would read ON CONFLICT as the ON of a join
+    # (sqlite.org/lang_upsert.html, Parsing Ambiguity).
     db.execute("""
         CREATE TRIGGER calls_are_accounted_for AFTER INSERT ON calls BEGIN
             INSERT INTO accounts
@@ -294,11 +297,15 @@ def create_search(db: Database) -> None:
         CREATE TRIGGER tokens_are_added_up AFTER INSERT ON calls BEGIN
             UPDATE samples SET tokens = tokens + new.tokens_in + new.tokens_out WHERE id = new.sample_id;
         END""")
+    # remove_diacritics 2 also folds letters with more than one mark; 1, the default, does not, for compatibility only
+    # (sqlite.org/fts5.html#unicode61_tokenizer).
     db.execute("""
         CREATE VIRTUAL TABLE texts_search
         USING fts5 (body, content = 'texts', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2')""")
     db.execute("CREATE TABLE unsearched (id INTEGER PRIMARY KEY REFERENCES samples (id) ON DELETE CASCADE) STRICT")
     db.execute("INSERT INTO unsearched SELECT id FROM samples WHERE query_id IS NOT NULL")
+    # Only the sample's number is noted. Triggers that update the index itself, as in FTS5's manual, would index each
+    # text in a transaction that a run waits for.
     columns = ("query_id", "answer_id", "refined_answer_id")
     given = " OR ".join(f"new.{name} IS NOT NULL" for name in columns)
     changed = " OR ".join(f"new.{name} IS NOT old.{name}" for name in columns)

@@ -56,6 +56,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         with connections.translated(path):
+            # Without SQLite's own wait: `_begin` waits, in shorter steps.
             self._db = connections.connect(path, timeout=0)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()

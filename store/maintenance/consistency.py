@@ -1,4 +1,4 @@
-"""What SQLite accepts in a store and muser does not: altered texts and steps, missing references, wrong sums."""
+"""Finds what SQLite accepts and muser does not: altered texts and steps, missing references, wrong totals."""
 
 import sqlite3
 from array import array
@@ -19,16 +19,16 @@ from ..records.history import references
 from ..records.runs import RunKind, RunStatus
 
 MOST = 20
-"""Complaints of one kind in a report."""
+"""Maximum number of problems of one kind in a report."""
 
 
 def contradictions(db: sqlite3.Connection) -> Iterator[str]:
-    """All of them, a line each, as of the snapshot that `db` reads."""
+    """Every inconsistency, one line each, in the snapshot that `db` reads."""
     for find in (_foreign, _words, _texts, _references, _steps, _usage):
         try:
             yield from find(db)
         except sqlite3.Error as error:
-            yield f"what SQLite cannot compare: {error}"
+            yield f"SQLite cannot run one of the checks: {error}"
 
 
 def _foreign(db: sqlite3.Connection) -> Iterator[str]:
@@ -38,11 +38,11 @@ def _foreign(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _words(db: sqlite3.Connection) -> Iterator[str]:
-    """Columns that can have only some values, or only JSON."""
+    """Columns that allow only certain values, or only JSON. The schema has no CHECK for them: a list may grow."""
     for table, column, words in WORDS:
         for word, rows in db.execute(f"SELECT {column}, count(*) FROM {table} GROUP BY 1"):  # noqa: S608
             if word is not None and word not in words:
-                yield f"{rows} rows of {table} have the {column} {word!r}, which does not exist"
+                yield f"{rows} rows of {table} have the unknown {column} {word!r}"
     for table, column in JSONS:
         rows = db.execute(f"SELECT count(*) FROM {table} WHERE NOT json_valid({column})").fetchone()[0]  # noqa: S608
         if rows:
@@ -72,7 +72,7 @@ def _texts(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _references(db: sqlite3.Connection) -> Iterator[str]:
-    """The ids in ropes are no foreign keys of SQLite's."""
+    """Ropes are JSON, so `foreign_key_check` does not see the ids in them."""
     there = array("q", (i for (i,) in db.execute("SELECT id FROM texts ORDER BY id")))
 
     def is_there(i: int) -> bool:
@@ -83,14 +83,14 @@ def _references(db: sqlite3.Connection) -> Iterator[str]:
     for table, ids, ropes in references(db):
         try:
             if not all(map(is_there, chain(ids, *map(rope_ids, ropes)))):
-                wrong[f"rows of {table} quote texts that are missing"] += 1
+                wrong[f"rows of {table} refer to texts that are missing"] += 1
         except MuserError:
             wrong[f"rows of {table} have a list of texts that cannot be read"] += 1
     return (f"{rows} {what}" for what, rows in wrong.items())
 
 
 def _steps(db: sqlite3.Connection) -> Iterator[str]:
-    """What checkpoints are made of: values have a digest, states a checksum of zlib's."""
+    """Checkpoints: a value is checked by its digest, a state by zlib's checksum."""
     values = db.execute("SELECT name, digest, data, texts FROM checkpoint_values JOIN threads ON threads.id = thread")
     yield from _first(
         f"a value in the steps of {name} was altered or cannot be read"
@@ -100,11 +100,11 @@ def _steps(db: sqlite3.Connection) -> Iterator[str]:
     states = db.execute("SELECT name, state FROM checkpoints JOIN threads ON threads.id = thread")
     yield from _first(f"a step of {name} cannot be read" for name, state in states if not _is_state(state))
     writes = db.execute("SELECT name, value FROM writes JOIN threads ON threads.id = thread")
-    yield from _first(f"a write of {name} cannot be read" for name, value in writes if not _is_entry(value))
+    yield from _first(f"a node's write in {name} cannot be read" for name, value in writes if not _is_entry(value))
 
 
 UNREADABLE = (MuserError, ValueError, TypeError, AttributeError)
-"""What unpacking raises, from whichever layer, where bytes were altered."""
+"""What zlib, msgpack or the packing code raises for altered bytes."""
 
 
 def _is_value(db: sqlite3.Connection, digest: bytes, data: bytes, texts: str | None) -> bool:
@@ -131,7 +131,7 @@ def _is_entry(value: bytes) -> bool:
 
 def _usage(db: sqlite3.Connection) -> Iterator[str]:
     for (run,) in db.execute(DIFFERENT):
-        yield f"the usage of run {run} is not the sum of its calls"
+        yield f"the usage of run {run} does not match the sum of its calls"
 
 
 DIFFERENT = """
@@ -145,7 +145,7 @@ DIFFERENT = """
 
 
 def _first(lines: Iterable[str]) -> Iterator[str]:
-    """Some of the lines, and how many more there are."""
+    """The first lines, then how many more there are."""
     rest = iter(lines)
     yield from islice(rest, MOST)
     if more := sum(1 for _ in rest):

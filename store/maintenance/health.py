@@ -1,4 +1,4 @@
-"""Whether a store is sound: pages that SQLite cannot read, an altered schema, contradictions, the samples concerned."""
+"""Checks a store: pages that SQLite cannot read, an altered schema, inconsistent rows, and the affected samples."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from ..records.samples import get_trace
 from .consistency import MOST, contradictions
 
 SMALLEST = 16
-"""Bytes that a row of samples takes at least."""
+"""The smallest size of a row in `samples`, in bytes."""
 
 
 class Health(Value):
-    """A store's condition. `corrupted` has SQLite's complaints by table, `broken` what its rows contradict.
+    """A store's condition. `corrupted` has SQLite's errors by table, `broken` the inconsistencies between rows.
 
-    `unreadable` names the first samples that cannot be read whole, `unreadable_samples` counts them all.
+    `unreadable` names the first samples that cannot be read completely, `unreadable_samples` counts them all.
     """
 
     corrupted: dict[str, list[str]]
@@ -36,15 +36,16 @@ class Health(Value):
 
 
 def check_store(store: Store) -> Health:
-    """Read everything as of one moment, also while runs are at work. Takes a while, and changes nothing.
+    """Check one snapshot of the whole store, even while runs write to it. Reads every page and changes nothing.
 
-    DamagedDatabase where SQLite cannot even read the list of tables.
+    Raises DamagedDatabase if SQLite cannot even read the list of tables.
     """
-    # A connection of its own: what a corrupted page left in a lent one's cache must not stay.
+    # A separate connection: one of the store's own would keep corrupted pages in its cache.
     with translated(store.path), closing(connect_reader(store.path)) as db:
-        # Altered text need not be UTF-8.
+        # Altered text may not be valid UTF-8.
         db.text_factory = lambda data: data.decode("utf-8", "replace")
-        # One snapshot for all that follows: what a run commits meanwhile must not look like a contradiction.
+        # One read transaction, so one snapshot: commits of an active run must not look like inconsistencies
+        # (sqlite.org/isolation.html).
         db.execute("BEGIN")
         corrupted = _complaints(db)
         broken = [] if corrupted else list(contradictions(db))
@@ -60,11 +61,13 @@ def check_store(store: Store) -> Health:
 
 
 def _complaints(db: sqlite3.Connection) -> dict[str, list[str]]:
-    """By table, its indexes included; what belongs to no table is under the file's name."""
+    """Errors by table, its indexes included; errors outside any table are under `(the file)`."""
     from ..file.schema import altered_objects
 
     if altered := list(altered_objects(db)):
         return {"(the schema)": altered}
+    # The number limits the errors. A sound store needs only this pass; a corrupted one is read again, table by table,
+    # to show where (sqlite.org/pragma.html#pragma_integrity_check).
     whole = _integrity(db, "PRAGMA integrity_check(1)")
     if not whole:
         return {}
@@ -100,7 +103,7 @@ def _unreadable(store: Store) -> Iterator[str]:
 
 
 def _names(store: Store) -> list[str]:
-    """Every sample, from the index of names, which is whole where the table's own pages are not; else what is left."""
+    """Every sample, from the index of names, which may be readable although the table is not; else what can be read."""
     try:
         return [row["name"] for row in store.read(NAMES)]
     except (StoreError, sqlite3.Error):
@@ -114,17 +117,17 @@ NAMES = """
 
 
 def _rows(store: Store) -> Iterator[dict[str, Any]]:
-    """One by one, since a corrupted page ends any longer query."""
+    """Row by row, because any query that meets a corrupted page stops there."""
     with suppress(StoreError, sqlite3.Error):
         last = store.read("SELECT max(id) AS n FROM samples")[0]["n"] or 0
-        # An altered id may be any number.
+        # An altered id may be huge, so the file's size limits the search.
         for number in range(1, min(last, store.path.stat().st_size // SMALLEST) + 1):
             with suppress(StoreError, sqlite3.Error):
                 yield from store.read("SELECT run_id, key FROM samples WHERE id = ?", (number,))
 
 
 def _read_steps(store: Store, sample: str) -> None:
-    """Everything that the sample's checkpoints are made of."""
+    """Read all rows of the sample's checkpoints; SQLite raises if one of their pages is corrupted."""
     with store.reader() as db:
         for (thread,) in db.execute("SELECT id FROM threads WHERE name = ?", (sample,)).fetchall():
             for table in ("checkpoints", "checkpoint_values", "writes"):

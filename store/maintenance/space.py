@@ -1,4 +1,4 @@
-"""A store's size and what it is made of, and the two commands that rewrite the file: vacuum and backup."""
+"""A store's size by kind of content, and the two commands that write a fresh file: vacuum and backup."""
 
 import os
 from contextlib import closing, suppress
@@ -18,13 +18,13 @@ PARTS = {
     "calls": ("calls",),
     "steps": ("threads", "checkpoints", "checkpoint_values", "writes"),
 }
-"""What a user would call the tables; `steps` is what `prune` can drop."""
+"""Tables by kind of content; `steps` is what `prune` can drop."""
 
 
 class Space(Value):
     """Bytes of the file, its log and its tables with their indexes, and how many rows of each kind there are.
 
-    `tables` is empty where SQLite was built without its dbstat table.
+    `tables` is empty if SQLite was built without its dbstat table (sqlite.org/dbstat.html).
     """
 
     file: int
@@ -41,12 +41,12 @@ class Space(Value):
 
     @property
     def per_sample(self) -> float | None:
-        """KiB of the file, free pages left out, for each finished sample."""
+        """KiB per finished sample, without free pages."""
         return (self.file - self.free) / self.done / 1024 if self.done else None
 
 
 def measure(store: Store) -> Space:
-    """Looks at every page: seconds for a file of gigabytes."""
+    """Measure the store. dbstat reads every page, which takes seconds for a file of gigabytes."""
     with store.reader() as db:
         built = "ENABLE_DBSTAT_VTAB" in {row[0] for row in db.execute("PRAGMA compile_options")}
         tables = dict(tuple(row) for row in db.execute(TABLES)) if built else {}
@@ -76,9 +76,9 @@ DONE = "SELECT count(*), count(pruned_at) FROM samples WHERE status = 'done'"
 
 
 def vacuum(store: Store) -> tuple[int, int]:
-    """Rewrite the file without its free pages; returns its size before and after.
+    """Rebuild the file without its free pages; returns its size before and after.
 
-    Takes as much room again meanwhile. RunBusy while a run is at work, StoreFull, StoreBusy.
+    Meanwhile it may need twice the file's size on disk. Raises RunBusy if a run is active, StoreFull, StoreBusy.
     """
     if busy := workers_of(store):
         raise RunBusy(
@@ -87,17 +87,21 @@ def vacuum(store: Store) -> tuple[int, int]:
             todo="stop it with `kill`, or wait for it",
         )
     with translated(store.path), closing(connect(store.path)) as db:
+        # In WAL mode commits stay in the log until a checkpoint copies them into the file (sqlite.org/wal.html), so
+        # without one before and after, the two sizes would not be those of the whole store.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = store.path.stat().st_size
+        # VACUUM copies the whole database (sqlite.org/lang_vacuum.html). auto_vacuum would make it unnecessary, but
+        # would move pages at each commit of a run.
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return before, store.path.stat().st_size
 
 
 def back_up(store: Store, target: Path) -> int:
-    """Copy the store as it is at this moment, while runs go on; returns the copy's size. Nothing is overwritten."""
+    """Copy a snapshot of the store, even while runs write to it; returns the copy's size. Never overwrites a file."""
     if target.exists():
-        raise InputError("There is a file of this name.", where=str(target), todo="name another one")
+        raise InputError("There is already a file of this name.", where=str(target), todo="give another name")
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,5 +121,6 @@ def back_up(store: Store, target: Path) -> int:
 
 def _copy(path: Path, target: Path) -> None:
     with translated(path), closing(connect_reader(path)) as source, closing(connect(target)) as copy:
-        # In one step: one that follows a write would begin again, and a reader keeps no writer waiting.
+        # All pages in one step: between steps a write by another connection would restart the copy
+        # (sqlite.org/backup.html), and in WAL mode a long read does not block writers.
         source.backup(copy, pages=-1)

@@ -62,8 +62,8 @@ def export_rows(store: Store, run_id: str, stage: RowStage, path: Path) -> Artif
 def own_rows(store: Store, path: Path, stage: RowStage, digest: str, samples: Mapping[str, int]) -> Artifact:
     """Record a user's own file of rows; `samples` maps each sample id in it to its first line.
 
-    A file with the same content as an export is treated as that export, at any path. InputError if a sample
-    belongs to an evaluation. Samples of other stores are not linked.
+    A file with the same content as an export counts as that export, whatever its path. Samples of other stores are not
+    linked. Raises InputError if a sample belongs to an evaluation.
     """
     found = dict[int, int]()
     with store.reader() as db:
@@ -94,7 +94,10 @@ SAME = """
 
 
 def _write(store: Store, run_id: str, stage: RowStage, path: Path) -> tuple[list[int], str]:
-    """The row ids of the samples written and the file's SHA-256. The file is fsynced before this returns."""
+    """Returns the row keys of the samples written and the file's SHA-256, after an fsync.
+
+    Without the fsync, the rename that follows could reach the disk before the content (man 2 fsync).
+    """
     samples: list[int] = []
     sha = hashlib.sha256()
     with open_private(path, "wb") as file, closing(_numbered_rows(store, run_id, stage)) as numbered:
@@ -129,6 +132,7 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
             where=str(store.path),
             todo="export a run that `muser run` or `muser pipeline` made",
         )
+    # Checked before the first row is written: the views below return `body`, which nothing compares with its hash.
     _refuse_altered(store, run_id)
     with closing(store.stream(f"{SELECT[stage]} AND run = ? ORDER BY traces.id", (run_id,))) as samples:
         made = _Rows(store, run, stage)
@@ -137,7 +141,8 @@ def _numbered_rows(store: Store, run_id: str, stage: RowStage) -> Generator[tupl
 
 
 def _refuse_altered(store: Store, run_id: str) -> None:
-    """DamagedDatabase if a text no longer matches its hash: altered text must not become training data."""
+    """Raises DamagedDatabase if a text does not match its hash: altered text must not become training data."""
+
     with closing(store.stream(SAID, (run_id,))) as texts:
         for sample, number, *stored in texts:
             if is_altered(*stored):

@@ -101,6 +101,7 @@ def _order(sort: str) -> str:
     known = {name: value.sql[0] for name, value in NAMES.items() if value.kind != "text"}
     if name not in known:
         raise InputError(f"Samples cannot be sorted by {name!r}{suggestion(name, known)}.")
+    # SQLite sorts NULL before all values (sqlite.org/lang_select.html#orderby); s.id makes pages disjoint.
     return f"{known[name]} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
 
 
@@ -114,6 +115,7 @@ def _critics(store: Store, run_id: str | None) -> list[str]:
 def _lines(store: Store, ids: list[int]) -> tuple[SampleLine, ...]:
     wanted = json.dumps(ids)
     verdicts: dict[int, dict[str, Any]] = {i: {} for i in ids}
+    # In the order of rounds, so that the last round's verdict overwrites those before it.
     for row in store.read(LAST_VERDICTS, (wanted,)):
         verdicts[row["sample_id"]][row["critic"]] = row["verdict"]
     lines = {}

@@ -1,4 +1,4 @@
-"""What pages show of a run and of a sample's steps: one query each, none of which reads texts."""
+"""Counts and lists for pages on runs and samples: one query each, and none reads texts."""
 
 import json
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from ..file.database import Store
 from ..records.samples import PERSONA
 
 BINS = 60
-"""Bars of a timeline."""
+"""Number of bars in a timeline."""
 
 
 class Step(NamedTuple):
@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
 
 def coverage(store: Store, run_id: str) -> dict[str, dict[str, int]]:
-    """Attribute → value → how many samples have it, the most frequent first; samples without a persona are left out."""
+    """Attribute → value → number of samples, most frequent first, without the samples that have no persona."""
     found: dict[str, dict[str, int]] = {}
     for name in PERSONA:
         rows = store.read(
@@ -33,7 +33,7 @@ def coverage(store: Store, run_id: str) -> dict[str, dict[str, int]]:
 
 
 def timeline(store: Store, run_id: str) -> tuple[str, str, list[int]]:
-    """When the run's first sample ended and its last one, and how many ended in each of BINS equal spans between."""
+    """When the run's first and last samples ended, and how many ended in each of BINS equal spans between."""
     rows = store.read(TIMELINE, {"run_id": run_id, "bins": BINS})
     if not rows:
         return "", "", []
@@ -53,6 +53,7 @@ TIMELINE = """
 
 def steps_of(store: Store, sample_id: str) -> list[Step]:
     """The sample's checkpoints, oldest first."""
+    # Checkpoint ids are UUIDv6, so they sort by time (langgraph/checkpoint/base/id.py).
     rows = store.read(STEPS, (sample_id,))
     metadata = [json.loads(row["metadata"]) for row in rows]
     return [
@@ -82,7 +83,8 @@ NEIGHBOURS = """
 
 
 def version(store: Store) -> str:
-    """Another word whenever a call was recorded, or a run or worker came, went or ended."""
+    """A string that changes whenever a call, run, worker or artifact is added, removed or finished."""
+    # Not PRAGMA data_version, which is comparable only within one connection, and readers are lent any of several.
     row: dict[str, Any] = store.read(VERSION)[0]
     return ".".join(str(value) for value in row.values())
 

@@ -1,4 +1,4 @@
-"""The samples of two runs, matched one to one, and what a comparison asks of them."""
+"""The samples of two runs, matched one to one, and the queries of a comparison."""
 
 import json
 from collections import defaultdict
@@ -12,9 +12,9 @@ from ..file.texts import get_texts
 
 
 class Matches(NamedTuple):
-    """How many samples of two runs match, and of those how many are done in both, only here, only there.
+    """Matching samples of two runs: how many there are, and how many are done in both, only the first or the second.
 
-    Of those done in both, how many have the same query and the same final answer.
+    `same_query` and `same_answer` count pairs done in both, by equal query and by equal final answer.
     """
 
     matched: int
@@ -26,7 +26,7 @@ class Matches(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """How many pairs a critic's last verdicts were these two of."""
+    """The number of pairs with these two verdicts of a critic, each from the sample's last round."""
 
     critic: str
     before: Verdict
@@ -35,7 +35,7 @@ class Judged(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """A pair done in both: the samples' ids and rows, their final answers, and the verdicts that flipped."""
+    """A pair done in both runs: the samples' ids and row keys, their final answers, and the verdicts that flipped."""
 
     first: str
     second: str
@@ -47,7 +47,7 @@ class Texts(NamedTuple):
 class Pairs:
     """The samples of two runs that match.
 
-    A sample matches the one it was made from, else one that was made from the same sample, else one of the same key.
+    A sample matches the one it was made from, else one made from the same sample, else one with the same key.
     """
 
     def __init__(self, store: Store, first: str, second: str) -> None:
@@ -55,19 +55,19 @@ class Pairs:
         self.runs = {"first": first, "second": second}
 
     def count(self) -> Matches:
-        """The numbers of pairs."""
+        """How many pairs there are, by state."""
         return Matches(**self._read(COUNT)[0])
 
     def judged(self) -> list[Judged]:
-        """Every combination of verdicts, by the critics that judged both samples of a pair."""
+        """Every combination of verdicts, for each critic that judged both samples of a pair."""
         return [Judged(**row) for row in self._read(JUDGED)]
 
     def draw(self, limit: int) -> list[Texts]:
-        """That many pairs done in both, spread evenly over the run; the same ones each time."""
+        """`limit` pairs done in both, spread evenly over the run, and the same ones each time."""
         return self._texts(self._read(DRAW, limit=limit))
 
     def most_flipped(self, limit: int) -> list[Texts]:
-        """That many pairs with the most flips."""
+        """The `limit` pairs with the most flips."""
         return self._texts(self._read(MOST_FLIPPED, limit=limit))
 
     def _read(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ COUNT = """
         sum(a_done AND b_done AND a_answer IS b_answer) AS same_answer
     FROM pair"""
 
-# Those of a sample's last round are its last.
+# `rounds` is the number of a sample's last round.
 LAST = """
     FROM pair JOIN critiques x ON x.sample_id = a AND x.round = a_round
     JOIN critiques y ON y.sample_id = b AND y.round = b_round AND y.critic = x.critic
@@ -132,12 +132,13 @@ FLIPS = """
 MOST_FLIPPED = f"""
     SELECT pair.* {LAST} AND x.verdict <> y.verdict GROUP BY a, b ORDER BY count(*) DESC, a LIMIT :limit"""
 
-# Multiples of the golden ratio spread evenly (Knuth, The Art of Computer Programming, vol. 3, 6.4).
+# Fibonacci hashing: 2654435761 is 2**32 divided by the golden ratio, and its multiples modulo 2**32 spread evenly
+# (Knuth, The Art of Computer Programming, vol. 3, 6.4). Unlike random(), it draws the same pairs each time.
 DRAW = "SELECT * FROM pair WHERE a_done AND b_done ORDER BY a * 2654435761 % 4294967296 LIMIT :limit"
 
 
 def tokens_by_role(store: Store, samples: Iterable[int]) -> dict[int, dict[str, int]]:
-    """Tokens in and out of all the calls that each of these rows has, reused ones included, by role."""
+    """Row key → role → prompt and completion tokens of all its calls, reused ones included."""
     tokens: dict[int, dict[str, int]] = defaultdict(dict)
     for row in store.read(TOKENS, (json.dumps(list(samples)),)):
         tokens[row["sample_id"]][row["role"]] = row["tokens"]

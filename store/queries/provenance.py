@@ -1,4 +1,4 @@
-"""Where something came from and what became of it: from rows, artifacts and samples, in both directions."""
+"""The lineage of training rows, artifacts and samples, in both directions."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +26,9 @@ class RowUse(Value):
 
 
 class SampleLineage(Value):
-    """A sample: those that it was made from, nearest first, those made from it, its rows, and what was made of them.
+    """A sample, the samples it was made from (nearest first), the samples made from it, its rows and its artifacts.
 
-    `rows` and `artifacts` are also those of the samples made from it.
+    `rows` and `artifacts` include those of the samples made from it.
     """
 
     kind: Literal["sample"] = "sample"
@@ -41,9 +41,9 @@ class SampleLineage(Value):
 
 
 class RowLineage(Value):
-    """A row of a file, its sample and that one's last checkpoint.
+    """A row of a file, its sample and the sample's last checkpoint.
 
-    `stage` is the one whose row the store has in the same words, else None.
+    `stage` is the stage for which the store has exactly this row, else None.
     """
 
     kind: Literal["row"] = "row"
@@ -55,7 +55,7 @@ class RowLineage(Value):
 
 
 class Source(Value):
-    """So many samples of a run in an artifact; `made_from` is the run whose samples those were made from, if any."""
+    """The number of a run's samples in an artifact; `made_from` is the run that they were made from, if any."""
 
     run: str
     made_from: str | None
@@ -64,7 +64,7 @@ class Source(Value):
 
 
 class Node(Value):
-    """An artifact, the samples it was made of directly, and the ids of the artifacts it comes from."""
+    """An artifact, the samples it was made from directly, and the ids of the artifacts it was made from."""
 
     artifact: Artifact
     sources: tuple[Source, ...]
@@ -72,7 +72,7 @@ class Node(Value):
 
 
 class ArtifactLineage(Value):
-    """An artifact and all that it comes from: itself first, each once."""
+    """An artifact, then every artifact it was made from, each once."""
 
     kind: Literal["artifact"] = "artifact"
     nodes: tuple[Node, ...]
@@ -84,7 +84,7 @@ Lineage = RowLineage | SampleLineage | ArtifactLineage
 def trace_lineage(store: Store, text: str) -> Lineage:
     """The lineage of what `text` names: FILE:LINE, an artifact's id, path or NAME@STAGE, or a sample.
 
-    Raises InputError where it names nothing, or a row that no sample of this store stands behind.
+    Raises InputError if it names nothing, or a row whose sample is not in this store.
     """
     file, _, line = text.rpartition(":")
     if line.isdigit() and Path(file).is_file():
@@ -97,7 +97,7 @@ def trace_lineage(store: Store, text: str) -> Lineage:
         if not error.what.startswith("There is no sample"):
             raise
         raise InputError(
-            f"{text} is no row, no artifact and no sample",
+            f"there is no row, artifact or sample {text}",
             where=str(store.path),
             todo="name a row as FILE:LINE, an artifact by its id, path or NAME@STAGE, or a sample as RUN/KEY",
         ) from error
@@ -109,16 +109,14 @@ def row_lineage(store: Store, path: Path, line: int) -> RowLineage:
     where = f"{path}:{line}"
     sample = row.get("sample")
     if not isinstance(sample, str):
-        raise InputError(
-            "this row does not say which sample it is of", where=where, todo="it was not exported by muser"
-        )
+        raise InputError("this row does not name its sample", where=where, todo="trace a row that muser exported")
     try:
         lineage = sample_lineage(store, sample)
     except InputError as error:
         raise InputError(
-            f"the row is of sample {sample}, which is not in {store.path}",
+            f"the row was made from sample {sample}, which is not in {store.path}",
             where=where,
-            todo="name the database that it was exported from with --store",
+            todo="use --store to name the store that it was exported from",
         ) from error
     said = ("prompt", "completion")
     stages: tuple[RowStage, ...] = ("distill", "refine")
@@ -133,7 +131,7 @@ def row_lineage(store: Store, path: Path, line: int) -> RowLineage:
 
 
 def sample_lineage(store: Store, sample_id: str) -> SampleLineage:
-    """Where a sample's values come from, and every row and artifact that it went into."""
+    """The samples that a sample was made from, and every row and artifact made from it."""
     trace = get_trace(store, sample_id)
     made_from, origin = list[str](), trace.origin
     while origin is not None and origin not in (sample_id, *made_from):
@@ -154,7 +152,7 @@ def sample_lineage(store: Store, sample_id: str) -> SampleLineage:
 
 
 def artifact_lineage(store: Store, artifact: Artifact) -> ArtifactLineage:
-    """What an artifact was made of, down to the samples."""
+    """What an artifact was made from, down to the samples."""
     nodes: dict[int | None, Node] = {}
     waiting = [artifact]
     while waiting:
@@ -216,7 +214,9 @@ USES = """
     FROM descendant JOIN artifact_samples ON sample_id = descendant.id
     JOIN artifacts ON artifacts.id = artifact_id AND artifacts.kind = 'rows' ORDER BY artifacts.id, descendant.id"""
 
-# What stands before the last slash of an origin is its run.
+# An origin is RUN/KEY, and a key has no slash. SQLite cannot search for the last one, so the inner rtrim() drops every
+# character but slashes from the end, and the outer one the slash.
+
 SOURCES = """
     SELECT run_id AS run, rtrim(rtrim(origin, replace(origin, '/', '')), '/') AS made_from, count(*) AS samples,
         run_id || '/' || min(key) AS example

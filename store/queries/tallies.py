@@ -28,6 +28,7 @@ def tally_run(store: Store, run_id: str) -> Tally:
     return Tally(**store.read(TALLY, {"run_id": run_id})[0])
 
 
+# A comparison is 0 or 1 in SQLite, so sum() counts the rows for which it is true.
 TALLY = """
     WITH g AS (SELECT met FROM grades JOIN samples ON samples.id = sample_id WHERE run_id = :run_id AND status = 'done')
     SELECT count(*) samples, coalesce(sum(status = 'done'), 0) done, coalesce(sum(status = 'failed'), 0) failed,

@@ -50,6 +50,7 @@ def insert_lines(
     """`insert_artifact` with samples as (line, row key), for files that also have lines of other origin."""
     row = artifact.model_dump(exclude={"id"}) | {"meta": json.dumps(artifact.meta), "created_at": now()}
     made = int(db.execute(INSERT, row).fetchone()[0])
+    # OR IGNORE: a sample with several rows in the file keeps the line of the first.
     rows = ((made, one, line) for line, one in samples)
     db.executemany("INSERT OR IGNORE INTO artifact_samples (artifact_id, sample_id, line) VALUES (?, ?, ?)", rows)
     add_parents(db, made, parents)
@@ -112,6 +113,8 @@ def samples_of(store: Store, artifact_id: int) -> list[str]:
     return [row["sample"] for row in store.stream(SAMPLES_OF, (artifact_id,))]
 
 
+# UNION and not UNION ALL in the recursive queries: it drops rows that were found before, so an artifact reached in two
+# ways counts once, and a cycle would end (sqlite.org/lang_with.html).
 SAMPLES_OF = """
     WITH RECURSIVE source (id) AS (
         VALUES (?) UNION SELECT parent_id FROM artifact_parents JOIN source ON source.id = artifact_id)

@@ -63,6 +63,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
         # None allows no classes, even if langgraph was imported before the variable above was set.
         super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None))
         self._store = store
+        # (thread, namespace) → its last checkpoint's id and entries, which the next checkpoint takes over.
         self._recent: OrderedDict[tuple[str, str], tuple[str, dict[str, tuple[Any, Entry]]]] = OrderedDict()
         # The long texts of each thread's values: a later value may contain them.
         self._said: OrderedDict[tuple[str, str], dict[str, None]] = OrderedDict()
@@ -81,6 +82,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
             return self._tuple(db, row) if row else None
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        # On the event loop and not in a thread: it reads a few rows of one sample.
         return self.get_tuple(config)
 
     def last_id(self, thread_id: str) -> str | None:
@@ -173,6 +175,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread's checkpoints, values and writes (by foreign key)."""
         self._store.write_now(lambda db: db.execute("DELETE FROM threads WHERE name = ?", (thread_id,)))
+        # Its entries refer to values that the file no longer has.
         self._recent.clear()
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -304,6 +307,7 @@ class Checkpointer(BaseCheckpointSaver[int]):
 
     def _entry(self, value: Any, blobs: dict[bytes, Blob], thread: tuple[str, str]) -> Entry:
         kind, data = self.serde.dumps_typed(value)
+        # `kind` names the format, which for JSON values is msgpack (langgraph/checkpoint/serde/jsonplus.py).
         if len(data) <= INLINE:
             return [kind, data]
         name = value_digest(data)

@@ -54,6 +54,7 @@ def drop_history(db: Connection, samples: Collection[int]) -> None:
 def drop_threads(db: Connection, samples: Collection[int]) -> None:
     """Drop the checkpoints of these samples, inside a change; if run again, they start over."""
     ids = json.dumps(list(samples))
+    # Foreign keys delete the thread's checkpoints, values and writes with it (ON DELETE CASCADE).
     db.execute(f"DELETE FROM threads WHERE name IN (SELECT run_id || '/' || key {AMONG})", (ids,))  # noqa: S608
 
 
@@ -78,7 +79,10 @@ COLUMNS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 
 
 def _drop_texts(db: Connection) -> int:
-    """Mark and sweep, with one bit per text: 122 KiB for a million texts."""
+    """Mark and sweep, with one bit per text: 122 KiB for a million texts.
+
+    Reference counts would be faster here, but each call would have to update those of all its texts.
+    """
     size = (db.execute("SELECT coalesce(max(id), 0) FROM texts").fetchone()[0] >> 3) + 1
     used = bytearray(size)
     for _, ids, ropes in references(db):

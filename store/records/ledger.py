@@ -98,6 +98,7 @@ async def find_call(
             else _reply(dict(found), get_texts(db, (*rope_ids(found["reply"]), found["reasoning_id"])))
         )
     if other is not None:
+        # Outside the reader: the write waits for a commit, and an open reader keeps the log from being reset.
         source = other["id"]
         await store.write(lambda db: db.execute(REUSE, (sample, now(), source)).rowcount)
     return reply
@@ -126,6 +127,7 @@ OTHER = """
     WHERE mine.id = :sample AND calls.outcome IN ('ok', 'prose')
     ORDER BY calls.id LIMIT 1"""
 
+# If OWN has a row, LIMIT ends the statement before SQLite evaluates OTHER, which joins two more tables.
 FIND = f"SELECT * FROM ({OWN}) UNION ALL SELECT * FROM ({OTHER}) LIMIT 1"  # noqa: S608 - of constants
 
 REUSE = """
@@ -198,6 +200,7 @@ def _record(db: Connection, call: Call, *, again: bool) -> int:
         if not again:
             return int(found[0])
         db.execute(f"UPDATE calls SET superseded = {NEXT_TRY} WHERE id = ?", (found[0],))  # noqa: S608
+    # Each call has another seed. In a column of its own it leaves parameters that most calls share as one text.
     seed = call.parameters.get("seed")
     apart = type(seed) is int
     parameters = {k: v for k, v in call.parameters.items() if not (apart and k == "seed")}

@@ -100,6 +100,7 @@ def _copy(db: Connection, parent: str, run: str, replaced: dict[str, str]) -> in
     return copied
 
 
+# MATERIALIZED: without it SQLite may parse the JSON again for each sample (sqlite.org/lang_with.html).
 TAKEN = """
     WITH replaced (own, fork) AS MATERIALIZED (SELECT value ->> 0, value ->> 1 FROM json_each(:rows)),
     place (own, key, taken) AS (

@@ -94,6 +94,7 @@ def start_run(store: Store, run: Run, *, new: bool = False) -> Run:
     """
     known = (FORKS, (run.parent, run.fingerprint)) if run.parent else (LATEST, (run.name,))
 
+    # Look-up and insert in one transaction: of two processes that start at once, the second finds the first one's run.
     def change(db: Connection) -> Run:
         found = None if new else db.execute(*known).fetchone()
         return _run(found) if found else insert_run(db, run.model_copy(update={"id": free_id(db, run.name)}))

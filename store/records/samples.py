@@ -104,7 +104,10 @@ class Failure:
 
 
 def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_seed: int) -> int:
-    """Add the samples whose keys the run lacks; returns how many were added."""
+    """Add the samples whose keys the run lacks; returns how many were added.
+
+    In chunks, so that memory does not grow with the inputs and other processes can write in between.
+    """
     added, rest = 0, iter(inputs)
     while chunk := list(islice(rest, CHUNK)):
         added += store.write_now(partial(_add_chunk, run_id=run_id, chunk=chunk, run_seed=run_seed))
@@ -218,6 +221,7 @@ def count_unjudged(store: Store, run_id: str) -> int:
 
 def failures(store: Store, run_id: str) -> list[Failure]:
     """The run's failures by cause and node, the most frequent first."""
+    # With min(id), the columns that are not grouped come from that row (sqlite.org/lang_select.html#bareagg).
     rows = store.read(
         """
         SELECT coalesce(cause_kind, '') cause_kind, coalesce(failed_node, '') node, count(*) AS n, min(id) AS id,
@@ -253,6 +257,7 @@ def get_trace(store: Store, sample_id: str) -> Trace:
 
 def row_id(db: Connection, sample_id: str) -> int:
     """The integer key of a sample's row. Raises InputError if there is none."""
+    # Keys are percent-encoded (graph/inputs.py), so the last slash ends the run's id.
     run_id, _, key = sample_id.rpartition("/")
     found = db.execute("SELECT id FROM samples WHERE run_id = ? AND key = ?", (run_id, key)).fetchone()
     if found is None:
@@ -282,6 +287,8 @@ ADD = """
 
 
 def _take(db: Connection, run_id: str, limit: int, worker: str | None) -> list[Trace]:
+    # One UPDATE both chooses and marks, so two processes cannot claim the same sample. RETURNING has no fixed order
+    # (sqlite.org/lang_returning.html), hence sorted.
     taken = db.execute(TAKE, {"now": now(), "run_id": run_id, "limit": limit, "worker": worker}).fetchall()
     return [_trace(db, sample) for sample in sorted(row[0] for row in taken)]
 

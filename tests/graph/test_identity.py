@@ -132,7 +132,7 @@ async def test_a_server_that_names_another_model_than_the_one_before_is_refused(
     await run_recipe(make_recipe(simulated, samples=1), store)
     note_servers(store, "trial", {"sim": {"http://a/v1": "Qwen/Qwen3-14B"}})
     note_servers(store, "trial", {"sim": {"http://b/v1": "Qwen/Qwen3-14B", "http://c/v1": ""}})
-    with pytest.raises(RunChanged, match="http://d/v1 says that it serves Qwen/Qwen3-8B, but run trial was"):
+    with pytest.raises(RunChanged, match="http://d/v1 reports that it serves Qwen/Qwen3-8B, but run trial was"):
         note_servers(store, "trial", {"sim": {"http://d/v1": "Qwen/Qwen3-8B"}})
 
 

@@ -29,4 +29,4 @@ def test_a_sample_in_no_row_says_so(muser: Muser, recipe: Path) -> None:
     assert "in no exported file of training rows" in muser("provenance", "q000001").out
     ended = muser("provenance", "nothing")
     assert (ended.code, ended.out) == (1, "")
-    assert "nothing is no row, no artifact and no sample" in ended.err
+    assert "there is no row, artifact or sample nothing" in ended.err

@@ -68,7 +68,7 @@ def test_a_run_at_another_address_is_warned_of(
     muser("run", recipe)
     elsewhere = simulate()
     ended = muser("run", recipe, "--new", "--set", f"models.main.base_url={elsewhere}")
-    assert "warning: models.main: run small asked simulated at " in ended.err
+    assert "warning: models.main: run small called simulated at " in ended.err
     assert f"reused as if {elsewhere} served the same model" in " ".join(ended.err.split())
 
 

@@ -84,7 +84,7 @@ async def test_an_altered_step_and_an_impossible_word_are_told(store: Store, run
     store.write_now(lambda db: db.execute("UPDATE samples SET status = 'gone' WHERE key = 's001'").rowcount)
     store.write_now(lambda db: db.execute("UPDATE calls SET reply = '[1' WHERE id = 1").rowcount)
     assert check_store(store).broken == [
-        "1 rows of samples have the status 'gone', which does not exist",
+        "1 rows of samples have the unknown status 'gone'",
         "1 rows of calls have a list of texts that cannot be read",
         "a value in the steps of demo/s000 was altered or cannot be read",
     ]
@@ -161,7 +161,7 @@ async def test_a_reference_that_leads_nowhere_is_told(store: Store, run: Run, pa
     with Store.open(path) as opened:
         health = check_store(opened)
         assert not health.corrupted
-        assert "1 rows of calls quote texts that are missing" in health.broken
+        assert "1 rows of calls refer to texts that are missing" in health.broken
         assert health.unreadable == [ids[1]]
         with pytest.raises(DamagedDatabase, match="missing"):
             get_trace(opened, ids[1])
@@ -170,8 +170,8 @@ async def test_a_reference_that_leads_nowhere_is_told(store: Store, run: Run, pa
 
 async def test_usage_that_is_not_the_sum_of_the_calls_is_reported(store: Store, run: Run) -> None:
     await fill(store, run.id, 2)
-    store.write_now(lambda db: db.execute("UPDATE usage SET tokens_in = tokens_in + 1").rowcount)
-    assert check_store(store).broken == ["the usage of run demo is not the sum of its calls"]
+    store.write_now(lambda db: db.execute("UPDATE accounts SET tokens_in = tokens_in + 1").rowcount)
+    assert check_store(store).broken == ["the usage of run demo does not match the sum of its calls"]
 
 
 async def test_a_file_whose_first_page_is_corrupted_cannot_be_read_at_all(store: Store, run: Run, path: Path) -> None:
