@@ -55,7 +55,7 @@ class ChatModel(ChatOpenAI):
         try:
             return self._create_chat_result(read_completion(content))
         except Exception as error:
-            # Whatever the server's JSON makes Python raise, the server is at fault.
+            # Any exception here comes from the server's JSON, so the server is at fault.
             raise client.failures.unusable(error) from error
 
     def _create_chat_result(self, response: Any, generation_info: dict[str, Any] | None = None) -> ChatResult:
@@ -89,7 +89,7 @@ def open_chat(model: str, client: Client, headers: Mapping[str, str]) -> ChatMod
 def read_completion(content: bytes) -> dict[str, Any]:
     """A chat completion's first choice, in the form that LangChain reads. Invalid JSON raises, not always ValueError.
 
-    Passes on only text (content, reasoning, refusal, labels) and token counts, whatever else the server sends.
+    Passes on only text (content, reasoning, refusal, labels) and token counts, and nothing else that the server sends.
     """
     completion = replace_surrogates(json.loads(content))
     if completion.get("error"):

@@ -22,7 +22,7 @@ class Failures:
     def timeout(self, limit: float) -> EndpointTimeout:
         """No response within `limit` seconds."""
         todo = f"raise models.{self.name}.timeout, or lower concurrency"
-        return EndpointTimeout(f"no answer within {limit:g} s", where=self.where, todo=todo)
+        return EndpointTimeout(f"no response within {limit:g} s", where=self.where, todo=todo)
 
     def unreachable(self, cause: Exception) -> EndpointUnreachable:
         """No connection could be made, or it was lost before the response was complete."""
@@ -35,7 +35,7 @@ class Failures:
     def lost(self, tries: int, last: EndpointUnreachable) -> EndpointOverloaded:
         """The server responds to other requests, but every connection for this one is lost."""
         return EndpointOverloaded(
-            f"no complete answer in {tries} {'try' if tries == 1 else 'tries'}, though the server is there "
+            f"no complete response in {tries} {'try' if tries == 1 else 'tries'}, although the server is reachable "
             f"({self._shown(str(last.__cause__))})",
             where=self.where,
             todo="read the server's log; `muser retry` repeats failed samples",
@@ -45,7 +45,7 @@ class Failures:
         """The response is not a chat completion, or not even HTTP."""
         said = self._shown(str(why) or type(why).__name__)[:300]
         todo = "check base_url (it normally ends in /v1) and the server's log"
-        return EndpointRefused(f"what answered is no chat completion ({said})", where=self.where, todo=todo)
+        return EndpointRefused(f"the response is not a chat completion ({said})", where=self.where, todo=todo)
 
     def redirected(self, to: str) -> EndpointRefused:
         """The server redirects. Requests carry prompts and keys, which must go only to the address in the recipe."""

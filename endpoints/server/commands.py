@@ -1,4 +1,4 @@
-"""The command lines that start servers: vLLM's, with the flags that muser relies on, and `transformers serve`'s."""
+"""Builds the command lines that start servers: vLLM, with the flags that muser relies on, and `transformers serve`."""
 
 import contextlib
 import importlib.metadata
@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from ...core.recipe import ServeSettings
 
 HOST = "127.0.0.1"
-PYTHON = [sys.executable, "-P"]  # without the working folder on the path: a model's name may be a module's
-# Its list of models fails where the hub's cache does not exist.
+PYTHON = [sys.executable, "-P"]  # keeps the working folder off the path: a model may have the name of a module
+# Without a hub cache its GET /v1/models fails, so this creates the folder first.
 TRANSFORMERS = """\
 import os
 from huggingface_hub.constants import HF_HUB_CACHE
@@ -25,18 +25,18 @@ os.makedirs(HF_HUB_CACHE, exist_ok=True)
 from transformers.cli.transformers import app
 app()
 """
-# What servers report to others is off unless the user has set it. DO_NOT_TRACK would overrule what the user has set.
+# Telemetry is off unless the user has set these variables. DO_NOT_TRACK would overrule the user's settings.
 NO_TELEMETRY = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "RAY_USAGE_STATS_ENABLED": "0"}
 AUTH = "muser_auth"  # the module's name in the server, where muser need not be installed
-# The CPU build dies of a seeded request whose prompt it takes in chunks ("CPU Generator does not use offset").
+# The CPU build crashes on a seeded request if it processes the prompt in chunks ("CPU Generator does not use offset").
 CPU_OPTIONS: dict[str, JsonValue] = {
     "enforce-eager": True,
     "gpu-memory-utilization": 0.3,
     "enable-chunked-prefill": False,
 }
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1"}  # GiB
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the values of --max-lora-rank that vLLM knows
-# Qwen3 as it was first released thinks unless told not to; its later Instruct models never do.
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the values of --max-lora-rank that vLLM accepts
+# The first Qwen3 models think by default; the later Instruct models never do.
 THINKING_NAME = re.compile(r"(^|/)Qwen3-([\d.]+B(-A[\d.]+B)?(-FP8|-AWQ|-GPTQ-Int\d)?$|.*-Thinking)", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ THINKING_NAME = re.compile(r"(^|/)Qwen3-([\d.]+B(-A[\d.]+B)?(-FP8|-AWQ|-GPTQ-Int
 class Weights:
     """What one server serves: the model at `path` (a folder or hub name) as `name`, and LoRA adapters on it by name.
 
-    With a `lora_rank` adapters up to it may come later, too.
+    With a `lora_rank`, adapters up to that rank can be loaded later.
     """
 
     name: str
@@ -54,24 +54,24 @@ class Weights:
 
     @property
     def max_rank(self) -> int | None:
-        """The least --max-lora-rank that vLLM knows and every adapter fits; None without adapters."""
+        """The smallest --max-lora-rank that vLLM accepts and every adapter fits; None without adapters."""
         ranks = [json.loads((path / "adapter_config.json").read_text())["r"] for path in self.adapters.values()]
         ranks += [self.lora_rank] if self.lora_rank else []
         return next((allowed for allowed in RANKS if allowed >= max(ranks)), max(ranks)) if ranks else None
 
 
 def vllm_command(weights: Weights, settings: ServeSettings, port: int, auth: Path | None = None) -> list[str]:
-    """What starts vLLM; the settings' own options win over all but the model, the address and the auth.
+    """The command that starts vLLM. The settings' options override all others but the model, the address and the auth.
 
-    `auth` is the folder of the module that puts every page but /health behind the key in VLLM_API_KEY.
+    `auth` is the folder of the module that requires the key in VLLM_API_KEY for every page but /health.
     """
     options: dict[str, JsonValue] = dict(CPU_OPTIONS) if is_cpu_build(settings) else {}
     options |= {
         "enable-prefix-caching": True,
         "enable-prompt-tokens-details": True,
-        # Without this a weak model writes newlines inside JSON until its tokens are used up.
+        # Without this, a weak model may write newlines inside JSON up to max_tokens.
         "structured-outputs-config": {"backend": "xgrammar", "disable_any_whitespace": True},
-        # As long as the model allows, or as the memory that is left for the cache.
+        # auto: the model's own limit, or less if the memory for the KV cache is not enough.
         "max-model-len": settings.max_model_len or "auto",
     }
     parser = reasoning_parser(weights.path) if settings.reasoning_parser == "auto" else settings.reasoning_parser
@@ -90,7 +90,7 @@ def vllm_command(weights: Weights, settings: ServeSettings, port: int, auth: Pat
     options |= {key.replace("_", "-"): value for key, value in settings.options.items()}
     options |= {"model": weights.path, "served-model-name": weights.name, "host": HOST, "port": port}
     given = options.pop("middleware", [])
-    # The last is the outermost: nothing comes before the auth.
+    # The last one is the outermost, so no request reaches another before the auth.
     middleware = [*(given if isinstance(given, list) else [given]), *([f"{AUTH}.KeyAuth"] if auth else [])]
     command = [word.replace("{auth}", str(auth)) for word in settings.command] or [
         *([settings.python] if settings.python else PYTHON),
@@ -100,27 +100,30 @@ def vllm_command(weights: Weights, settings: ServeSettings, port: int, auth: Pat
 
 
 def transformers_command(weights: Weights, port: int, folder: Path) -> list[str]:
-    """Takes none of a recipe's options, which are vLLM's, and no adapters; `folder` is its own to work in."""
+    """The command that starts `transformers serve`, without a recipe's options (they are vLLM's) and without adapters.
+
+    `folder` is the server's working folder.
+    """
     name, target = weights.name, Path(weights.path)
-    # It serves under the path it was given, and takes what follows an "@" for a revision: a link makes the name.
+    # It serves a model under the path it is given, and reads what follows an "@" as a revision. A link sets the name.
     if target.exists():
         (folder / name).symlink_to(target.resolve(), target_is_directory=True)
     options: dict[str, JsonValue] = {"host": HOST, "port": port, "continuous-batching": True}
     if not Path("/dev/nvidiactl").exists():
-        # By itself it plans its cache by a share of all memory, which on a CPU takes the first request 40 s.
+        # By default it sizes its cache by a share of all memory, and on a CPU the first request then takes 40 s.
         options |= {"cb-num-blocks": 512, "cb-block-size": 32, "cb-max-batch-tokens": 1024}
     return [*PYTHON, "-c", TRANSFORMERS, "serve", name if target.exists() else weights.path, *_flags(options)]
 
 
 def environment(settings: ServeSettings, weights: Weights, key: str | None, auth: Path | None = None) -> dict[str, str]:
-    """A server's environment. The key is in it and not among the arguments, which every user of the machine can see."""
+    """A server's environment. The key is here and not in the arguments, which every user of the machine can read."""
     given = CPU_ENVIRONMENT | NO_TELEMETRY | os.environ | settings.env
     if settings.python:
-        # As -P, which Pythons before 3.11 do not know.
+        # Like -P, which Python has only from 3.11 on; older ones ignore this variable.
         given["PYTHONSAFEPATH"] = "1"
     if auth:
         given["PYTHONPATH"] = os.pathsep.join(filter(None, [str(auth), given.get("PYTHONPATH", "")]))
-    # A key of the user's own shell would be asked for, and nobody would send it.
+    # vLLM would require a key from the user's shell, which muser does not send.
     given.pop("VLLM_API_KEY", None)
     if key:
         given["VLLM_API_KEY"] = key
@@ -130,7 +133,7 @@ def environment(settings: ServeSettings, weights: Weights, key: str | None, auth
 
 
 def reasoning_parser(path: str) -> str | None:
-    """The parser for a model that thinks aloud; None where there is nothing to parse, or vLLM knows by itself."""
+    """The parser for a model that writes reasoning; None if there is none to parse, or if vLLM selects the parser."""
     folder = Path(path)
     if not folder.is_dir():
         return "qwen3" if THINKING_NAME.search(path) else None
@@ -144,7 +147,7 @@ def reasoning_parser(path: str) -> str | None:
 
 
 def is_cpu_build(settings: ServeSettings) -> bool:
-    """Whether the vLLM that the settings mean is the CPU build; a command's is taken for another."""
+    """Whether the settings select vLLM's CPU build; a custom command is assumed to start another build."""
     if settings.python:
         environment = Path(shutil.which(settings.python) or "/bin/python").absolute().parents[1]
         return any(environment.glob("lib/python*/site-packages/vllm_cpu-*.dist-info"))

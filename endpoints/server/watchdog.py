@@ -21,7 +21,7 @@ SET_DEATH_SIGNAL, SET_SUBREAPER = 1, 36  # prctl(2)
 
 
 def main(command: list[str]) -> int:
-    """The server's exit status as a shell reports it: 128 plus the signal's number if it was killed."""
+    """Returns the server's exit status as a shell reports it: 128 plus the signal's number if it was killed."""
     # Orphan processes of the server become children of this process, even from other sessions.
     _prctl(SET_SUBREAPER, 1)
     # No thread is running yet, so preexec_fn is safe here (docs.python.org/3/library/subprocess.html).
@@ -37,6 +37,7 @@ def main(command: list[str]) -> int:
 
 
 def _stop_with_watchdog() -> None:
+    # Runs in the child. The kernel clears the setting at fork, so the server's own children do not have it.
     _prctl(SET_DEATH_SIGNAL, signal.SIGTERM)
 
 
@@ -56,13 +57,14 @@ def _stop_with_parent(server: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_all(group: int) -> None:
-    """Kills processes that left the group, and waits until all are gone and their memory is free."""
+    """Kills processes that left the group, and waits until all have exited and their memory is free."""
     deadline = time.monotonic() + 2
     while time.monotonic() < deadline:
         for child in _children():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
+            # Without this, adopted children stay zombies and still count as members of the group (wait(2)).
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         try:

@@ -1,4 +1,4 @@
-"""A server's bounded capacity: so many requests at a time, the others wait without a word, as they do at vLLM."""
+"""A server's limited capacity: a fixed number of requests run at a time and the others wait, as in vLLM."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ vllm:prefix_cache_hits_total{{engine="0",model_name="{name}"}} {hits}
 
 
 class Capacity:
-    """`count` requests at a time, without a bound if None."""
+    """`count` requests at a time; no limit if None."""
 
     def __init__(self, count: int | None) -> None:
         self._count, self._gate = count, asyncio.Semaphore(count) if count else None
@@ -28,7 +28,7 @@ class Capacity:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Waits for a slot and holds it."""
+        """Waits for a slot and holds it for the block."""
         self.waiting += 1
         try:
             if self._gate:
@@ -44,12 +44,13 @@ class Capacity:
                 self._gate.release()
 
     def count(self, prompt: int, cached: int) -> None:
-        """Adds a request's prompt tokens, and those of them that were in the cache."""
+        """Adds a request's prompt tokens, and how many of them were cached."""
         self.prompt_tokens += prompt
         self.cached_tokens += cached
 
     def page(self, name: str) -> str:
         """The load as a page of vLLM's metrics."""
+        # Below FULL in graph/concurrency.py: the queue, and not the KV cache, is what this server is limited by.
         kv_used = 0.8 * self.running / self._count if self._count else 0.0
         counts = {"queries": self.prompt_tokens, "hits": self.cached_tokens}
         return PAGE.format(name=name, running=self.running, waiting=self.waiting, kv_used=kv_used, **counts)

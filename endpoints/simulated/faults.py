@@ -1,4 +1,4 @@
-"""What the simulated endpoint can be asked to get wrong: drawn by chance, but a pure function of what was asked."""
+"""The faults that the simulated endpoint can produce: random, but determined by seed, request and repetition."""
 
 import difflib
 import json
@@ -9,12 +9,12 @@ from ...core.errors import SettingsError
 from ...core.hashing import derive_seed
 
 ON_THE_WIRE = ("429", "500", "dropped", "hang")
-"""Faults that a client meets instead of a reply."""
+"""Faults instead of a reply."""
 
 IN_ANY_REPLY = ("truncated", "loop", "empty", "unclosed_reasoning", "refusal")
 IN_JSON = ("prose", "whitespace", "malformed", "wrong_schema", "echo", "placeholder", "too_short")
 FAULTS = (*ON_THE_WIRE, *IN_ANY_REPLY, *IN_JSON)
-"""Faults of replies are named after the outcome they lead to; those of JSON strike only where a schema is asked for."""
+"""Faulty replies are named after the outcome they lead to; those in IN_JSON only occur if a schema is requested."""
 
 LOOPING = "It is the same as before, and it is the same again. "
 ECHOED = 40  # words
@@ -24,7 +24,7 @@ SAID = {"echo": "", "placeholder": "…", "too_short": "We."}
 
 @dataclass(frozen=True)
 class Spoken:
-    """What a model said, before it is written as a chat completion."""
+    """What a model said, before it becomes a chat completion."""
 
     text: str | None
     reasoning: str = ""
@@ -38,17 +38,17 @@ def check_faults(faults: Mapping[str, float]) -> dict[str, float]:
         if name not in FAULTS:
             near = difflib.get_close_matches(name, FAULTS, 1)
             raise SettingsError(
-                f"unknown fault {name}", todo=f"did you mean {near[0]}?" if near else f"known are {', '.join(FAULTS)}"
+                f"unknown fault {name}", todo=f"did you mean {near[0]}?" if near else f"known: {', '.join(FAULTS)}"
             )
         if not 0 <= probability <= 1:
-            raise SettingsError(f"fault {name}={probability:g}: a probability lies between 0 and 1")
+            raise SettingsError(f"fault {name}={probability:g}: a probability must be between 0 and 1")
     if sum(faults.values()) > 1:
         raise SettingsError("the faults' probabilities add up to more than 1")
     return {name: faults[name] for name in FAULTS if faults.get(name)}
 
 
 def draw_fault(faults: Mapping[str, float], seed: int, body: str, seen: int, has_schema: bool) -> str | None:
-    """The fault that strikes the request with this digest when it comes for the `seen`-th time."""
+    """The fault of the `seen`-th request with this digest."""
     chance = derive_seed("fault", seed, body, seen) / 2**31
     for name, probability in faults.items():
         chance -= probability
@@ -58,7 +58,7 @@ def draw_fault(faults: Mapping[str, float], seed: int, body: str, seen: int, has
 
 
 def spoil(spoken: Spoken, fault: str | None, prompt: str) -> Spoken:
-    """The reply with its fault. The end of the `prompt` is what an echo repeats."""
+    """The reply with the fault in it. An echo repeats the end of the `prompt`."""
     text = spoken.text or ""
     thought = f"{spoken.reasoning} Let me think once more. {text}".strip()
     wrong = json.dumps({"note": "simulated wrong schema", "verdict": "maybe"})

@@ -1,4 +1,4 @@
-"""What the simulated endpoint knows: finds in a text who asks about what and where, and what should be said to them."""
+"""What the simulated endpoint knows: finds out from a text who asks about what and where, and what to reply."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,12 @@ from ...core.documents import read_document
 
 FILE = Path(__file__).with_name("simulated.yaml")
 Item = TypeVar("Item")
-BRIEF = 50  # words that a rubric calls brief
+BRIEF = 50  # words; the limit in the rubric's item on brevity
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Scripted texts on one condition; the file's header says what each is for."""
+    """Scripted texts on one condition; the file's header explains each."""
 
     name: str
     complaint: str
@@ -32,7 +32,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who asks, how they are addressed, and in which register: `lay` or `professional`."""
+    """Who asks, how to address them, and in which register: `lay` or `professional`."""
 
     name: str
     register: str
@@ -45,7 +45,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Region:
-    """Where, and whom to call there."""
+    """Where the user is, and which number to call there."""
 
     name: str
     place: str
@@ -55,7 +55,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Topic:
-    """Who asks about what and where, and the sentences that a good answer to them holds."""
+    """Who asks about what and where, and the sentences that belong in a good answer."""
 
     condition: Condition
     identity: Identity
@@ -77,7 +77,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class Wording:
-    """Sentences around the content; the file says what each is for."""
+    """Sentences around the content; the file explains each."""
 
     templates: dict[str, list[str]]
     places: list[str]
@@ -93,14 +93,14 @@ class Wording:
     empathy: str
 
     def cue(self, attribute: str, given: Mapping[str, str]) -> str:
-        """The variant that an attribute's value asks for."""
+        """The variant for an attribute's value."""
         value = given[attribute].lower().replace("informal", "")
         variants = self.cues[attribute]
         return next(variant for variant, cues in variants.items() if not cues or any(cue in value for cue in cues))
 
 
 class Finder(Generic[Item]):
-    """Finds the item whose phrase stands in a text: the longest wins, then the first; a number is any number."""
+    """Finds the item whose phrase is in a text. The longest phrase wins, then the first; all numbers count as equal."""
 
     def __init__(self, phrases: Iterable[tuple[str, Item]]) -> None:
         self._items: dict[str, Item] = {}
@@ -119,7 +119,7 @@ class Finder(Generic[Item]):
 
 
 class Knowledge:
-    """The file, read once, with its finders."""
+    """The content of the file, with its finders."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.conditions = [Condition(**_tuples(entry)) for entry in data["conditions"]]
@@ -135,7 +135,7 @@ class Knowledge:
     def read(self, query: str) -> Topic:
         """The topic of a query, from its words alone."""
         identity = self._by_cue.find(query)
-        # "I am pregnant" says who asks; only where nothing else is named is it also what the question is about.
+        # "I am pregnant" identifies the user; it is also the condition only if the query names no other.
         condition = self._by_keyword.find(self._by_cue.drop(query)) or self._by_keyword.find(query)
         region = self._by_place.find(query)
         return Topic(condition or self.fallback, identity or self.identities[0], region or self.elsewhere)
@@ -156,7 +156,7 @@ def knowledge() -> Knowledge:
 
 
 def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:
-    """A HealthBench rubric for a persona's query. Every item quotes the words that the simulated judge looks for."""
+    """A HealthBench rubric for a persona's query. Items quote the words that the simulated judge looks for."""
     topic = knowledge().topic(condition, identity, region)
     known = topic.condition
     items: list[tuple[str, int, str]] = [

@@ -1,4 +1,4 @@
-"""What each simulated role says; every sentence of substance comes from simulated.yaml."""
+"""What each simulated role says; all medical sentences come from simulated.yaml."""
 
 import json
 import re
@@ -12,19 +12,19 @@ from .knowledge import Topic, knowledge
 from .roles import Asked, facet_of
 
 Pick = Callable[[str, Sequence[str]], str]
-"""(what for, choices) → one of them, fixed by the server's seed and the request."""
+"""(purpose, choices) → one of them, determined by the server's seed and the request."""
 
 
 UNKNOWN = "simulated: I cannot tell what this prompt asks"
-"""The answer to a prompt that is not recognised as any role's."""
+"""The answer to a prompt that belongs to no known role."""
 
 SHARES = {"strict": 0.0, "lenient": 0.75}
-"""Word in a critic's prompt → the share of answers that it passes although they could say more."""
+"""A word in a critic's prompt → the share of incomplete answers that it passes."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How the models behave: `passing` is the share of answers that a critic passes, `long` answers fill a page."""
+    """How the models behave. `passing` is the share of incomplete answers that a critic passes; `long`: a page each."""
 
     seed: int = 0
     passing: float = 0.0
@@ -57,7 +57,7 @@ def speak(asked: Asked, manner: Manner, digest: str) -> Spoken:
 
 
 def write_query(attributes: dict[str, str], pick: Pick) -> str:
-    """The query of a persona: identity, condition and region can be read from it, the other attributes shape it."""
+    """A persona's query. It reveals identity, condition and region; the other attributes determine its style."""
     known, given = knowledge(), attributes
     topic = known.topic(given["condition"], given["identity"], given["region"])
     wording = known.wording
@@ -78,7 +78,7 @@ def write_query(attributes: dict[str, str], pick: Pick) -> str:
 
 
 def respond(query: str, pick: Pick, *, long: bool = False) -> Spoken:
-    """The teacher: sound basic advice, the same for everyone, that asks nothing and warns of nothing."""
+    """The teacher's answer: sound basic advice, the same for everyone, without questions or warnings."""
     known = knowledge()
     condition = known.read(query).condition
     about = "this" if condition is known.fallback else condition.name
@@ -88,10 +88,10 @@ def respond(query: str, pick: Pick, *, long: bool = False) -> Spoken:
 
 
 def criticise(asked: Asked, manner: Manner) -> dict[str, str]:
-    """A critique of one facet: a plan that names the missing words, and `pass` where the answer says them already.
+    """A critique of one facet: a plan that names the missing words, or `pass` if the answer has them already.
 
-    A share of the other answers passes too, with a plan that changes nothing. A prompt with the word strict or lenient
-    moves that share; whatever a stricter critic passes, a more lenient one passes as well.
+    A share of the incomplete answers passes too, with a plan that changes nothing. The words strict and lenient in a
+    prompt set that share. A more lenient critic passes every answer that a stricter one passes.
     """
     facet = facet_of(asked.tail)
     needed, plan = _plan(knowledge().read(asked.query), facet)
@@ -99,13 +99,14 @@ def criticise(asked: Asked, manner: Manner) -> dict[str, str]:
         return {"rationale": plan, "verdict": "pass"}
     words = [word for word in SHARES if re.search(rf"\b{word}\b", asked.tail, re.IGNORECASE)]
     share = SHARES[words[0]] if words else manner.passing
+    # One draw per answer, compared with the share: a larger share passes the same answers and more.
     if derive_seed(manner.seed, facet, asked.query, asked.answer) < share * 2**31:
         return {"rationale": knowledge().wording.plans["pass"], "verdict": "pass"}
     return {"rationale": plan, "verdict": "revise"}
 
 
 def refine(asked: Asked) -> str:
-    """The answer with what the plans in the prompt ask for, and nothing else."""
+    """The answer with exactly what the plans in the prompt ask for."""
     wording, answer = knowledge().wording, asked.answer
     topic = knowledge().read(asked.query)
     if topic.steps in asked.tail:
@@ -119,13 +120,13 @@ def refine(asked: Asked) -> str:
     if topic.condition.urgent:
         before, after = after + before, []
     if before or after:
-        # What was said to everyone makes room for what is said to this user.
+        # The general closing sentence makes room for the user's own.
         answer = re.sub(rf"\s+{re.escape(wording.closing)}", "", answer)
     return ("\n\n" if "\n" in answer else " ").join([*before, answer, *after])
 
 
 def judge(asked: Asked) -> dict[str, Any]:
-    """Looks in the last answer for what the criterion quotes; without a quotation, for its longer words."""
+    """Looks in the last answer for the criterion's quotations or, if it has none, for its longer words."""
     text, criterion = _plain(asked.answer), asked.criterion
     if limit := re.search(r"at most (\d+) words", criterion):
         count = len(text.split())
@@ -141,7 +142,7 @@ def judge(asked: Asked) -> dict[str, Any]:
 
 
 def fill(schema: dict[str, Any]) -> Any:
-    """The smallest value of a JSON schema that no role asks for."""
+    """A minimal value for a JSON schema that belongs to no role."""
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):
@@ -158,7 +159,7 @@ def fill(schema: dict[str, Any]) -> Any:
 
 
 def _plan(topic: Topic, facet: str) -> tuple[list[str], str]:
-    """(the sentences that the facet needs, the first-person plan that asks for them)."""
+    """(the sentences that the facet requires, the first-person plan that adds them)."""
     wording = knowledge().wording
     if "decision" in facet:
         return [topic.condition.question], wording.plans["decision"].format(question=topic.condition.question)

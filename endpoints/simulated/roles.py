@@ -1,4 +1,4 @@
-"""Which role a request to the simulated endpoint asks for, and the parts of the prompt that the role needs."""
+"""Recognises the role that a request to the simulated endpoint is for, and the parts of the prompt that it needs."""
 
 import json
 import re
@@ -27,25 +27,25 @@ class Asked:
     """A request as a simulated model sees it."""
 
     role: str
-    """persona, responder, critic, refiner, judge; `unknown` for a prompt or a schema that is none of theirs"""
+    """persona, responder, critic, refiner, judge; `unknown` if the prompt or schema is none of theirs"""
     messages: tuple[tuple[str, str], ...]
     schema: dict[str, Any] | None = None
     thinking: bool = True
     query: str = ""
     answer: str = ""
     tail: str = ""
-    """what a critic or the refiner reads after the query and the answer"""
+    """the prompt of a critic or the refiner after the query and the answer"""
     criterion: str = ""
     attributes: dict[str, str] = field(default_factory=dict)
     shared: int = 0
-    """characters of the prompt that critics and the refiner have in common"""
+    """the length of the prompt's part that critics and the refiner share, in characters"""
 
 
 def read_request(body: dict[str, Any]) -> Asked:
-    """The role is told by the schema, then by the form of the prompt."""
+    """Recognises the role by the schema, then by the form of the prompt."""
     messages = tuple((str(message.get("role")), _text(message.get("content"))) for message in body["messages"])
     asked = messages, _schema(body) or _schema_in(messages[-1][1]), _is_thinking(body)
-    # A repair shows a faulty reply back to the model; its words are no part of the task.
+    # A repair quotes the faulty reply in an assistant turn, which is not part of the task.
     prompt = "\n\n".join(text for role, text in messages if role in ("system", "user"))
     wanted = set((asked[1] or {}).get("properties", ()))
     if "criteria_met" in wanted:
@@ -61,7 +61,7 @@ def read_request(body: dict[str, Any]) -> Asked:
     if len(attributes) == ATTRIBUTES:
         return Asked("persona", *asked, attributes=attributes)
     query = _last([text for role, text in messages if role == "user"])
-    # Of a query nothing is known but that it is no form: neither some of a persona's attributes nor marked parts.
+    # Any text can be a query, unless it looks like a prompt: several attributes of a persona, or marked parts.
     is_form = len(attributes) > 2 or MARKED.search(prompt)
     return Asked("unknown" if is_form or not query.strip() else "responder", *asked, query=query)
 
@@ -88,7 +88,7 @@ def _schema(body: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _schema_in(text: str) -> dict[str, Any] | None:
-    """The schema that a prompt ends with, for servers without response_format."""
+    """The schema at the end of a prompt, as muser sends it to servers without response_format."""
     found = SCHEMA.search(text)
     try:
         schema = json.loads(found[1]) if found else None

@@ -1,9 +1,9 @@
 """The simulated endpoint: an OpenAI-compatible HTTP server whose models speak from a script, with latency and faults.
 
-A reply is a pure function of (seed, request body); a fault of (seed, body, how often that body was seen). Every model
-name it serves starts with `simulated`. Tokens are counted as a quarter of the characters. Cached tokens are what a warm
-prefix cache with blocks of 128 would hold: everything before the last message, and for critics and the refiner also the
-prompt that they share.
+A reply is a pure function of (seed, request body); a fault of (seed, body, how often that body was seen). The names of
+all its models start with `simulated`. It counts a quarter of the characters as tokens. Cached tokens are those that a
+warm prefix cache with blocks of 128 would have: everything before the last message and, for critics and the refiner,
+the prompt that they share.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ CONTEXT = 32768  # tokens
 BLOCK = 128  # tokens
 RETRY_AFTER_MS = 20
 Part = Literal["metrics", "schema", "reasoning", "cached"]
-"""What a simulated server can be without; `schema`: it takes response_format and ignores it, as some do."""
+"""Features that a simulated server can lack. Without `schema` it accepts response_format and ignores it, as some do."""
 
 
 @dataclass
 class Simulation:
-    """One running endpoint: its settings, what it has under way, and how often it saw each body."""
+    """One running endpoint: its settings, its requests in progress, and how often it has seen each body."""
 
     latency: float = 0.0
     faults: Mapping[str, float] = field(default_factory=dict)
@@ -100,12 +100,13 @@ class Simulation:
             del usage["prompt_tokens_details"]
         async with self.slots.taken():
             if self.latency:
+                # A constant part, as for the prompt, and a part for each token, both up to 25 % more or less.
                 factor = 0.75 + derive_seed(self.seed, body_digest, "latency") / 2**32
                 await asyncio.sleep(self.latency * factor * (0.2 + completion["usage"]["completion_tokens"] / 100))
         return await _stream(request, body, completion) if body.get("stream") else _json(completion)
 
     def _without_schema(self, body: dict[str, Any]) -> dict[str, Any]:
-        """What a server that ignores structured output makes of a request."""
+        """The request as a server without structured output reads it."""
         ignored = ("response_format", "structured_outputs") if "schema" in self.lacks else ()
         return {key: value for key, value in body.items() if key not in ignored}
 
@@ -134,11 +135,11 @@ async def simulated_endpoint(
     long: bool = False,
     lacks: Collection[Part] = (),
 ) -> AsyncIterator[str]:
-    """Serves until the block ends; yields the base_url.
+    """Serves until the block exits; yields the base_url.
 
-    `latency`: seconds per 100 tokens; `slots`: requests at a time, the others wait; `log`: JSON lines; `passing`: the
-    share of answers that a critic passes though they could say more; `long`: answers fill a page, in Markdown;
-    `lacks`: what other servers do not have either.
+    `latency`: seconds per 100 tokens; `slots`: requests at a time, the others wait; `log`: a file of JSON lines;
+    `passing`: the share of incomplete answers that a critic passes; `long`: answers fill a page, in Markdown; `lacks`:
+    features that the server does without.
     """
     knowledge()  # a broken file must fail here, not in the first reply
     manner = Manner(seed, passing, long)
@@ -146,6 +147,8 @@ async def simulated_endpoint(
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
         simulation.log = log.open("a", encoding="utf-8")
+    # handler_cancellation: without it, requests whose client has disconnected would keep their slots.
+
     runner = web.AppRunner(simulation.application(), handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
     try:
         await runner.setup()
@@ -171,7 +174,7 @@ async def _read_body(request: web.Request) -> dict[str, Any]:
         raise _error(400, f"the body is not JSON: {error}") from error
     messages = body.get("messages") if isinstance(body, dict) else None
     if not isinstance(messages, list) or not messages or not all(isinstance(m, dict) and "role" in m for m in messages):
-        raise _error(400, "messages must be a list of messages and not be empty")
+        raise _error(400, "messages must be a non-empty list of messages")
     limit = _limit(body)
     if limit is not None and not 0 < limit <= CONTEXT:
         raise _error(400, f"max_tokens={limit} does not fit this model's maximum context length of {CONTEXT} tokens")
@@ -188,7 +191,7 @@ def _count(text: str | None) -> int:
 
 
 def _cut(spoken: Spoken, limit: int | None) -> Spoken:
-    """The reply as far as max_tokens lets it come; reasoning is spoken first."""
+    """The reply, cut at max_tokens; reasoning counts first."""
     reasoning, text = spoken.reasoning, spoken.text or ""
     if limit is None or _count(reasoning) + _count(text) <= limit:
         return spoken
@@ -259,7 +262,7 @@ async def _stream(request: web.Request, body: dict[str, Any], completion: dict[s
 
 def _require_model(name: str) -> None:
     if not name.startswith(NAME):
-        raise _error(404, f"The model `{name}` does not exist; every model here is called {NAME} or starts with it.")
+        raise _error(404, f"The model `{name}` does not exist; the names of all models here start with {NAME}.")
 
 
 def _card(name: str) -> dict[str, Any]:

@@ -115,7 +115,7 @@ async def test_a_model_at_another_address_is_warned_of_where_nothing_tells_that_
     assert warnings(here) == []
     await run_recipe(here, store)
     assert warnings(here) == []
-    assert [f"run trial asked simulated at {first}" in one and second in one for one in warnings(there)] == [True]
+    assert [f"run trial called simulated at {first}" in one and second in one for one in warnings(there)] == [True]
     assert warnings(there, {"sim": "weights"}) == []
     assert warnings(make_recipe(second, model={"revision": "r"})) == []
     assert warnings(there.model_copy(update={"reuse": "run"})) == []

@@ -154,7 +154,7 @@ async def test_a_request_that_failed_is_told_from_an_unusable_reply(ready: Store
 async def test_replies_that_were_repaired_are_not_to_blame(ready: Store) -> None:
     await call(ready, "refiner", "", "empty")
     await call(ready, "refiner", REFINED, attempt=2)
-    cause = EndpointTimeout("no answer within 600 s")
+    cause = EndpointTimeout("no response within 600 s")
     reason = await ended(ready, {}, status="failed", cause=cause, failed_node="refine")
     assert [shown.what for shown in reason.evidence] == ["no reply from refiner: the request failed"]
 
