@@ -92,7 +92,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("answer", REFUSED.values(), ids=REFUSED.keys())
 async def test_what_is_no_chat_completion_is_refused(serve_raw: ServeRaw, answer: bytes) -> None:
-    with pytest.raises(EndpointRefused, match="no chat completion") as refused:
+    with pytest.raises(EndpointRefused, match="not a chat completion") as refused:
         await ask(settings(await serve_raw(answer)))
     assert len(str(refused.value)) < 800
 

@@ -259,7 +259,7 @@ async def test_an_answer_that_is_no_chat_completion_is_refused(serve: Serve, ans
     async def respond(_: web.Request) -> web.Response:
         return web.Response(**answer)  # type: ignore[arg-type]
 
-    with pytest.raises(EndpointRefused, match="no chat completion"):
+    with pytest.raises(EndpointRefused, match="not a chat completion"):
         await ask(settings(await serve(respond)))
 
 

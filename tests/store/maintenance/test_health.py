@@ -170,7 +170,7 @@ async def test_a_reference_that_leads_nowhere_is_told(store: Store, run: Run, pa
 
 async def test_usage_that_is_not_the_sum_of_the_calls_is_reported(store: Store, run: Run) -> None:
     await fill(store, run.id, 2)
-    store.write_now(lambda db: db.execute("UPDATE accounts SET tokens_in = tokens_in + 1").rowcount)
+    store.write_now(lambda db: db.execute("UPDATE usage SET tokens_in = tokens_in + 1").rowcount)
     assert check_store(store).broken == ["the usage of run demo does not match the sum of its calls"]
 
 

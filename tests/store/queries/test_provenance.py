@@ -145,7 +145,7 @@ def test_what_has_no_lineage_is_refused(store: Store, rows: tuple[Path, Path], t
     foreign = tmp_path / "foreign.jsonl"
     foreign.write_text('{"prompt": []}\n{"sample": "other/s1"}\nnot JSON\n[]\n')
     for line, said in (
-        (1, "does not say"),
+        (1, "does not name"),
         (2, "other/s1, which is not in"),
         (3, "not JSON"),
         (4, "not a JSON object"),
