@@ -1,5 +1,6 @@
 """The metadata for Datasette: Datasette takes it, and every table, column and query that it names is there."""
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ async def test_every_query_runs_and_every_described_column_is_there(
 async def test_the_pages_show_facets_and_hide_what_is_muser_s_own(datasette: Datasette) -> None:
     page = await datasette.client.get("/my-own/traces")
     assert page.status_code == 200
-    assert "what the user wrote" in page.text
+    assert "the user's query" in html.unescape(page.text)
     assert "facet-info" in page.text
     tables = (await datasette.client.get("/my-own.json")).json()["tables"]
     assert not next(table["hidden"] for table in tables if table["name"] == "runs")
