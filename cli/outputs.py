@@ -148,6 +148,30 @@ class ArtifactProvenance(ArtifactLineage):
     """the ids of all samples that the artifact was made from directly"""
 
 
+class FetchedModel(Value):
+    """A packaged model in the cache."""
+
+    model: str
+    """the name that a recipe uses"""
+    folder: str
+    """its converted weights and tokenizer"""
+    gguf: str
+    """the file that llama.cpp serves"""
+    sha256: str
+    """SHA-256 of the GGUF file, in hex"""
+
+
+class FetchedData(Value):
+    """A benchmark file that was fetched."""
+
+    data: str
+    """its name"""
+    file: str
+    """where it was written"""
+    sha256: str
+    """SHA-256 of the file, in hex"""
+
+
 class ServedModel(Card):
     """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
@@ -220,6 +244,8 @@ OUTPUTS: Mapping[str, Any] = {
     "export": Artifact,
     "diff": Comparison,
     "provenance": RowLineage | SampleLineage | ArtifactProvenance,
+    "model": FetchedModel,
+    "data": FetchedData,
     "serve": ServedModel,
     "view --export": Exported,
     "list": Listing,

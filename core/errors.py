@@ -4,7 +4,7 @@
     ├── SettingsError          a recipe, a flag or an environment variable is wrong
     │   ├── PromptError        a prompt file is missing, broken, or uses an undefined variable
     │   ├── RunChanged         a run of this name exists under another recipe
-    │   └── MissingModel       a model that training produces is named before it exists
+    │   └── MissingModel       a model is named before it is trained or fetched
     ├── InputError             a query file, rubric file or training row is wrong
     ├── EndpointError          a request to a model failed
     │   ├── EndpointUnreachable   no server responds at the address
@@ -61,7 +61,7 @@ class RunChanged(SettingsError):
 
 
 class MissingModel(SettingsError):
-    """A model that training produces is named before it exists."""
+    """A model is named before it is trained or fetched."""
 
 
 class InputError(MuserError):

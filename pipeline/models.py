@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..core.errors import MissingModel, SettingsError
 from ..core.hashing import digest
+from ..core.packaged import base_path
 from ..core.recipe import ModelSettings, Recipe, RoleSettings, ServeSettings
 from ..core.types import Stage
 from ..store.file.database import Store
@@ -75,12 +76,6 @@ def _on_its_base(place: Place, store: Store, model: Artifact) -> Place:
     if not found or not found[0].is_dir() or (Path(base).is_absolute() and not Path(base).is_dir()):
         return place
     return replace(place, base=base, adapter=found[0].resolve())
-
-
-def base_path(recipe: Recipe, name: str) -> str:
-    """The model's folder next to the recipe if it exists, else the recipe's value: a path or a hub name."""
-    beside = recipe.folder / recipe.models[name].model
-    return str(beside) if beside.is_dir() else recipe.models[name].model
 
 
 def folder_revision(path: str, serve: ServeSettings | None = None) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import SettingsError
+from ..core.packaged import base_path
 from ..core.recipe import Recipe, TrainingSettings
 from ..store.file.database import Store
 from ..store.queries.tallies import count_rows
 from ..store.records.artifacts import Artifact, latest_artifact
 from ..trainer.result import TrainingProgress, folder_digest, folder_name, identity, training_inputs
 from ..trainer.stages import run_training
-from .models import base_path, trained_model
+from .models import trained_model
 from .steps import StepState, Work
 
 TrainedStage = Literal["distill", "refine"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import InputError, MissingModel, SettingsError
+from ..core.packaged import base_path
 from ..core.recipe import Recipe, TrainingSettings
 from ..store.file.database import Store
 from ..store.queries.export import export_rows, own_rows
@@ -77,9 +78,7 @@ def start_model(
                 todo="train it first: muser train RECIPE --stage distill",
             )
         return recipe.training, start.path, start
-    model = recipe.models[name].model
-    beside = recipe.folder / model
-    return recipe.training, str(beside) if beside.is_dir() else model, None
+    return recipe.training, base_path(recipe, name), None
 
 
 def record(

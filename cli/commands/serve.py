@@ -1,12 +1,12 @@
 """`muser serve`: serves a recipe's model in the foreground, for all commands on that recipe."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
 from ..loading import existing_store
 from ..options import Json, RecipeFile, RecipeStore, Set
-from ..printing.console import print_json, say, stderr
+from ..printing.console import elapsed, print_json, say
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +66,7 @@ async def _serve_until(
 
     async with AsyncExitStack() as stack:
         say(f"starting a server for {name}, which may take minutes ...")
-        with _clock():
+        with elapsed():
             starting = stack.enter_async_context(kept_up(settings, store, name, port=port))
             server, card = await unless_stopped(starting, stop)
         _announce(name, server, card, json=json)
@@ -99,16 +99,6 @@ def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
     say(f"{name} is up after {server.seconds:.1f} s; log: {server.log}")
     say(USED if card.key_env else f"{USED} {OPEN}")
     say("Ctrl-C stops it.")
-
-
-def _clock() -> Any:
-    """A spinner with the elapsed time; shown on terminals only."""
-    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
-
-    progress = Progress(SpinnerColumn(), TimeElapsedColumn(), console=stderr(), transient=True)
-    progress.add_task("")
-    progress.disable = not progress.console.is_terminal
-    return progress
 
 
 def _only_model(settings: "Recipe") -> str:

@@ -47,6 +47,16 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def elapsed() -> Any:
+    """A context that shows a spinner with the elapsed time; on terminals only."""
+    from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+
+    progress = Progress(SpinnerColumn(), TimeElapsedColumn(), console=stderr(), transient=True)
+    progress.add_task("")
+    progress.disable = not progress.console.is_terminal
+    return progress
+
+
 def command(*words: str, store: str = DEFAULT_STORE) -> str:
     """A muser command to copy; names the store unless it is the default."""
     return shlex.join(["muser", *words, *([] if store == DEFAULT_STORE else ["--store", store])])
