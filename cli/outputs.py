@@ -91,7 +91,7 @@ class _Checked(Value):
 
 
 class RecipeCheck(_Checked):
-    """What a recipe's run would do. Whatever is invalid in the recipe is an error instead."""
+    """What a recipe's run would do. An invalid recipe is an error instead."""
 
     endpoints: tuple[EndpointCheck, ...]
     """each model that a role uses"""
@@ -175,7 +175,7 @@ class FetchedData(Value):
 class ServedModel(Card):
     """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
-    It has `data_parallel` engines. `key_env` names the environment variable that holds its key; the key itself is never
+    It has `data_parallel` engines. `key_env` names the environment variable with its key; the key itself is never
     printed.
     """
 

@@ -1,4 +1,4 @@
-"""Files that hold conversations or keys: only their owner may read them, whatever the umask."""
+"""Files with conversations or keys: only their owner may read them, even under a permissive umask."""
 
 import os
 from pathlib import Path

@@ -144,7 +144,7 @@ SIMULATED = "simulated"
 class Reply(Value):
     """The reply to one request: the text, the separate reasoning if any, and the cost in tokens and seconds.
 
-    `simulated`: the server said that no model wrote it, whatever name the recipe gives the model.
+    `simulated`: the server marked the reply as scripted. The model's name in the recipe does not decide this.
     """
 
     text: str

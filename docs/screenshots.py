@@ -60,7 +60,7 @@ async def take_pictures(folder: Path) -> None:
 
 
 async def of_the_walk(page: Page, address: str) -> None:
-    """From the runs to a sample that the safety critic sent back, to its replay under another prompt."""
+    """From the runs to a sample with a safety revision, then its replay with another prompt."""
     await page.goto(address)
     await save(page, "runs", height=300)
     await page.goto(f"{address.partition('?')[0]}runs/demo-questions")

@@ -39,7 +39,7 @@ class Example(Value):
     @classmethod
     def _has_items(cls, rubrics: tuple[RubricItem, ...]) -> tuple[RubricItem, ...]:
         if not rubrics:
-            raise ValueError("must hold at least one item")
+            raise ValueError("must have at least one item")
         return rubrics
 
 

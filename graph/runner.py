@@ -118,7 +118,6 @@ def summarize(
     """The run's state now, with the work of all its processes."""
     counts, run = samples.counts(store, progress.run_id), runs.find_run(store, progress.run_id)
     unfinished = counts["pending"] + counts["running"]
-    run = runs.find_run(store, progress.run_id)
     return Summary(
         run_id=progress.run_id,
         kind=run.kind if run else "samples",

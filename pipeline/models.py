@@ -63,7 +63,7 @@ def locate(recipe: Recipe, store: Store, bound: str) -> Place:
     is_student = recipe.training is not None and recipe.training.model == role.name
     if settings.serve is None and not is_student:
         raise SettingsError(
-            f"model {role.name} has no address", where=f"models.{role.name}", todo="give it base_url or serve"
+            f"model {role.name} has no address", where=f"models.{role.name}", todo="set base_url or serve"
         )
     path = base_path(recipe, role.name)
     return Place(bound, settings, path, folder_revision(path, settings.serve))

@@ -1,7 +1,7 @@
 """Samples as one HTML file that opens from disk: a list with search, and a page for every trace.
 
-The file holds each text once and renders it as text. Its content security policy allows only its own style and script,
-by their hashes, so that no text in it can load or run anything.
+The file contains each text once and renders it as text. Its content security policy allows only its own style and
+script, by their hashes, so that no text in it can load or run anything.
 """
 
 import hashlib

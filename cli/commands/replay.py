@@ -82,7 +82,7 @@ def promote(
 ) -> None:
     """Copy a run, with its forked samples in place of the originals.
 
-    The copy, RUN-promoted, holds the run's finished samples and exports like any other run. Nothing else is changed.
+    The copy, RUN-promoted, contains the run's finished samples and exports like any other run. Nothing else is changed.
     """
     from ...store.file.database import Store
     from ...store.records.promotion import promote as promote_forks

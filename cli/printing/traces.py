@@ -107,7 +107,7 @@ class _Page:
             self.difference(trace.response.answer if trace.response else "", trace.refinement.answer)
         elif trace.status == "done" and trace.critiques:
             self.title("refinement")
-            self.text(Text("none: every critic let the response pass", style="dim"))
+            self.text(Text("none: no critic asked for a revision", style="dim"))
         if trace.grades:
             self.title(f"grades, score {trace.score}")
             self.grades(trace)

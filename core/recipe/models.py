@@ -90,11 +90,11 @@ class ModelSettings(Settings):
         examples=["http://127.0.0.1:8000/v1"],
     )
     api_key_env: str | None = Field(
-        None, description="the environment variable that holds the key, never the key itself", examples=["MAIN_API_KEY"]
+        None, description="the environment variable with the key, never the key itself", examples=["MAIN_API_KEY"]
     )
     headers_env: dict[str, str] = Field(
         {},
-        description="additional headers: the header's name and the environment variable that holds its value",
+        description="additional headers: the header's name and the environment variable with its value",
         examples=[{"X-Team": "TEAM_TOKEN"}],
     )
     data_parallel: int = Field(

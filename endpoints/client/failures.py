@@ -15,7 +15,7 @@ class Failures:
 
     name: str
     variable: str | None
-    """the environment variable that holds the key"""
+    """the environment variable with the key"""
     secrets: Secrets
     where: str
 

@@ -15,7 +15,7 @@ from ...core.types import Value
 class Card(Value):
     """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
-    It has `data_parallel` engines. `key_env` names the environment variable that holds its key; the key itself is
+    It has `data_parallel` engines. `key_env` names the environment variable with its key; the key itself is
     never written.
     """
 

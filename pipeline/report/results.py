@@ -107,7 +107,7 @@ def funnel(work: Work) -> list[dict[str, Any]]:
         (
             "refined",
             improved.refined,
-            _counted({"every critic let the response pass": improved.done - improved.refined}),
+            _counted({"no critic asked for a revision": improved.done - improved.refined}),
         ),
     ]
     for stage, count in rows.items():

@@ -62,8 +62,8 @@ def export_rows(store: Store, run_id: str, stage: RowStage, path: Path) -> Artif
 def own_rows(store: Store, path: Path, stage: RowStage, digest: str, samples: Mapping[str, int]) -> Artifact:
     """Record a user's own file of rows; `samples` maps each sample id in it to its first line.
 
-    A file with the same content as an export counts as that export, whatever its path. Samples of other stores are not
-    linked. Raises InputError if a sample belongs to an evaluation.
+    A file with the same content as an export counts as that export, even under another path. Samples of other stores
+    are not linked. Raises InputError if a sample belongs to an evaluation.
     """
     found = dict[int, int]()
     with store.reader() as db:

@@ -109,7 +109,7 @@ LOST = {
 
 @pytest.mark.parametrize("answer", LOST.values(), ids=LOST.keys())
 async def test_an_answer_that_breaks_off_is_no_missing_server(serve_raw: ServeRaw, answer: bytes) -> None:
-    """Else the run would stop, wait for the server, and meet the same sample first when it goes on."""
+    """Else the run would stop, wait for the server, and meet the same sample first when it resumes."""
     with pytest.raises(EndpointOverloaded, match="no complete response in 1 try"):
         await ask(settings(await serve_raw(answer)))
 

@@ -92,7 +92,7 @@ def test_every_broken_line_is_named_with_file_line_and_place(write: Write) -> No
     assert f"{path}:6: prompt_id: 'a' is already on line 1" in text
     assert f"{path}:7: Input should be an object" in text
     assert f"{path}:8: example_tags: Field required" in text
-    assert f"{path}:9: rubrics: must hold at least one item" in text
+    assert f"{path}:9: rubrics: must have at least one item" in text
     assert text.count("points:") == 1
 
 

@@ -94,7 +94,7 @@ class Harness:
 
     @property
     def repeats(self) -> Counter[str]:
-        """How often each body was asked again."""
+        """How often each body was repeated."""
         return Counter({body: number - 1 for body, number in self.asked.items() if number > 1})
 
     def results(self, run: str = "trial") -> dict[str, dict[str, Any]]:

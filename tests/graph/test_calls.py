@@ -1,4 +1,4 @@
-"""Replies of no use, over HTTP: each is counted by its cause and role, asked again or failed as agents/replies says."""
+"""Unusable replies, over HTTP: each is counted by its cause and role, then retried or failed as agents/replies says."""
 
 from collections.abc import Callable
 

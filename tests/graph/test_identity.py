@@ -1,4 +1,4 @@
-"""A run's identity: what changes it is refused by name, and what cannot change a sample goes on."""
+"""A run's identity: a change to it is refused by name; a setting that cannot change a sample may change at any time."""
 
 import sys
 from collections.abc import Callable

@@ -1,18 +1,18 @@
-"""Traces go to LangSmith if the recipe says so, and nowhere otherwise, whatever the environment asks for."""
+"""Traces go to LangSmith if the recipe says so, and nowhere otherwise, even if the environment asks for it."""
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
-from anyio.from_thread import start_blocking_portal
 from langsmith.utils import get_env_var, tracing_is_enabled
 
 from muser.core.errors import SettingsError
 from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
 from muser.store.file.database import Store
+
+from .receiver import receiver
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -22,18 +22,6 @@ class Service:
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-
-    async def __aenter__(self) -> str:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_get("/info", self.tell)
-        app.router.add_post("/runs/{way:.*}", self.take)
-        self.runner = web.AppRunner(app)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self.runner.addresses[0][1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.runner.cleanup()
 
     async def tell(self, _: web.Request) -> web.Response:
         return web.json_response({"batch_ingest_config": {}})
@@ -47,8 +35,7 @@ class Service:
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A shell in which another project has turned tracing on."""
     found = Service()
-    with start_blocking_portal() as portal, ExitStack() as stack:
-        address = stack.enter_context(portal.wrap_async_context_manager(found))
+    with receiver(web.get("/info", found.tell), web.post("/runs/{way:.*}", found.take)) as address:
         for name, value in (("TRACING", "true"), ("ENDPOINT", address), ("API_KEY", "lsv2_of-a-test")):
             monkeypatch.setenv(f"LANGSMITH_{name}", value)
         monkeypatch.setenv("LANGSMITH_DISABLE_RUN_COMPRESSION", "true")

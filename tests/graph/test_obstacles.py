@@ -1,4 +1,4 @@
-"""`muser run` where the disk is full, the store is locked or corrupted: it says so, and goes on afterwards."""
+"""`muser run` with a full disk, a locked or a corrupted store: it reports why, and the same command resumes it."""
 
 import json
 import sqlite3

@@ -1,4 +1,4 @@
-"""Replays: what is asked again from every node, what a change reaches, and what cannot be replayed."""
+"""Replays: which calls are repeated from every node, what a change reaches, and what cannot be replayed."""
 
 import asyncio
 import json
@@ -93,7 +93,7 @@ def test_nothing_changed_asks_nothing_and_ends_the_same(recipe: Recipe, store: S
     assert result(store, "study-fork/s000001") == result(store, "study/s000001")
 
 
-def test_one_critic_is_asked_again_and_the_refiner_and_nobody_else(
+def test_only_the_critic_and_the_refiner_are_called_again(
     recipe: Recipe, store: Store, log: Path, tmp_path: Path
 ) -> None:
     asyncio.run(run_recipe(recipe, store))

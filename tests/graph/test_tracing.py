@@ -2,12 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from aiohttp import web
-from anyio.from_thread import start_blocking_portal
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -15,6 +13,8 @@ from muser.core.recipe import Recipe
 from muser.graph.run import run_recipe
 from muser.store.file.database import Store
 from muser.store.records.ledger import calls_of
+
+from .receiver import receiver
 
 MakeRecipe = Callable[..., Recipe]
 
@@ -24,17 +24,6 @@ class Collector:
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-
-    async def __aenter__(self) -> str:
-        app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/traces", self.take)
-        self.runner = web.AppRunner(app)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{self.runner.addresses[0][1]}"
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.runner.cleanup()
 
     async def take(self, request: web.Request) -> web.Response:
         assert request.content_type == "application/x-protobuf"
@@ -51,9 +40,9 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[Collector, str]]:
-    receiver = Collector()
-    with start_blocking_portal() as portal, ExitStack() as stack:
-        yield receiver, stack.enter_context(portal.wrap_async_context_manager(receiver))
+    found = Collector()
+    with receiver(web.post("/v1/traces", found.take)) as address:
+        yield found, address
 
 
 async def test_a_collector_gets_every_node_and_every_call(
@@ -63,12 +52,12 @@ async def test_a_collector_gets_every_node_and_every_call(
     collector: tuple[Collector, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    receiver, address = collector
+    found, address = collector
     monkeypatch.setenv("THE_KEY", "sk-of-the-endpoint")
     recipe = make_recipe(simulated, samples=2, otel=address, model={"api_key_env": "THE_KEY"})
     summary = await run_recipe(recipe, store)
     assert summary.done == 2
-    spans = receiver.spans()
+    spans = found.spans()
     names = [span.name for span, _ in spans]
     assert {
         name: names.count(name) for name in ("persona", "respond", "decision", "safety", "refine")
@@ -79,15 +68,15 @@ async def test_a_collector_gets_every_node_and_every_call(
     replies = {a["llm.output_messages.0.message.content"] for a in asked}
     assert replies == {call.reply.text for call in calls}
     assert {json.loads(a["metadata"])["thread_id"] for a in asked} == {"trial/s000001", "trial/s000002"}
-    assert not any(b"sk-of-the-endpoint" in body for body in receiver.received)
+    assert not any(b"sk-of-the-endpoint" in body for body in found.received)
 
 
 async def test_calls_stand_under_their_nodes_in_one_trace_a_sample(
     simulated: str, make_recipe: MakeRecipe, store: Store, collector: tuple[Collector, str]
 ) -> None:
-    receiver, address = collector
+    found, address = collector
     await run_recipe(make_recipe(simulated, samples=2, otel=address), store)
-    spans = receiver.spans()
+    spans = found.spans()
     by_id = {span.span_id: span for span, _ in spans}
     above = {by_id[s.parent_span_id].name for s, a in spans if a.get("openinference.span.kind") == "LLM"}
     assert above == {"persona", "respond", "decision", "communication", "safety", "refine"}
@@ -97,11 +86,11 @@ async def test_calls_stand_under_their_nodes_in_one_trace_a_sample(
 async def test_a_run_without_otel_sends_nothing_after_one_with_it(
     simulated: str, make_recipe: MakeRecipe, store: Store, collector: tuple[Collector, str]
 ) -> None:
-    receiver, address = collector
+    found, address = collector
     await run_recipe(make_recipe(simulated, samples=1, otel=address), store)
-    before = len(receiver.received)
+    before = len(found.received)
     summary = await run_recipe(make_recipe(simulated, samples=2), store)
-    assert (summary.done, len(receiver.received)) == (2, before)
+    assert (summary.done, len(found.received)) == (2, before)
 
 
 async def test_a_collector_that_is_away_costs_no_sample(
@@ -119,11 +108,11 @@ async def test_texts_can_be_left_out_of_spans(
     collector: tuple[Collector, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    receiver, address = collector
+    found, address = collector
     for side in ("INPUTS", "OUTPUTS"):
         monkeypatch.setenv(f"OPENINFERENCE_HIDE_{side}", "true")
     await run_recipe(make_recipe(simulated, samples=1, otel=address), store)
-    assert len(receiver.spans()) > 6
+    assert len(found.spans()) > 6
     said = [call.reply.text.encode() for call in calls_of(store, "trial/s000001")]
     said += [call.messages[-1].content.encode() for call in calls_of(store, "trial/s000001")]
-    assert not [text for text in said for body in receiver.received if text in body]
+    assert not [text for text in said for body in found.received if text in body]

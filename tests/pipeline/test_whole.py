@@ -125,7 +125,7 @@ def _the_store_says_what_became_of_what(store: Store) -> None:
     assert len([one for one in used if one.startswith("trial-refine/")]) == 4
     assert len([one for one in used if one.startswith("trial-distill/")]) == 4
     for stage in ("base", "distill", "refine"):
-        # What a judge said of the same answer in another stage's run is not asked again.
+        # A judge's reply about the same answer in another stage's run is reused.
         answered = {one.role: one.calls + one.reused for one in usage_by_role(store, f"trial-eval-{stage}")}
         assert answered == {"responder": 3, "judge": 12}
 

@@ -1,4 +1,4 @@
-"""What critics and the refiner share stands first and byte-identical, whatever critic files users bring."""
+"""What critics and the refiner share comes first and is byte-identical, with any critic file."""
 
 from collections.abc import Callable
 from pathlib import Path

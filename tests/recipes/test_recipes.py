@@ -12,28 +12,20 @@ from muser.core.documents import parse_document
 from muser.core.loading import load_recipe, parse_recipe
 from muser.core.recipe import Recipe, Settings
 from muser.graph.inputs import read_queries
-from muser.prompts.attributes import draw_persona, load_attributes
+from muser.prompts.attributes import load_attributes
 from muser.prompts.templates import load_prompts
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 EVERYTHING = re.sub(r"^( *)#(?=\S)", r"\1", (RECIPES / "init.yaml").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
-TABLES = sorted(path.name for path in RECIPES.glob("*attributes.yaml"))
-
-
-@pytest.mark.parametrize("name", sorted({path.name for path in RECIPES.glob("*.yaml")}.difference(TABLES)))
+@pytest.mark.parametrize("name", sorted(path.name for path in RECIPES.glob("*.yaml")))
 def test_a_recipe_loads_and_begins_with_the_command_that_runs_it(name: str) -> None:
     recipe = load_recipe(RECIPES / name, needs=["inputs", "critics"])
     load_prompts(recipe)
     load_attributes(recipe.attributes, recipe.folder)
     first = (RECIPES / name).read_text(encoding="utf-8").splitlines()[0]
     assert re.fullmatch(rf"# muser (\w+ (recipes/{name}|recipe\.yaml)|demo.*)", first)
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_of_attributes_loads(name: str) -> None:
-    assert draw_persona(load_attributes(name, RECIPES), 0).identity
 
 
 def test_the_twenty_questions_can_be_read_and_told_apart() -> None:

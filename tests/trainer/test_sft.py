@@ -1,4 +1,4 @@
-"""Training for real, on a tiny model: what it leaves, how it goes on after a kill, and how it refuses and stops."""
+"""Training for real, on a tiny model: its files, how it resumes after a kill, what it refuses, and how it stops."""
 
 import json
 import resource

@@ -15,7 +15,6 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 SERVED = [
     (path.name, name)
     for path in sorted(RECIPES.glob("*.yaml"))
-    if not path.name.endswith("attributes.yaml")
     for name, model in load_recipe(path).models.items()
     if model.serve
 ]

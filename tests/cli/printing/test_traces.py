@@ -1,4 +1,4 @@
-"""One sample in 80 columns, however far it came and whatever its models said."""
+"""One sample in 80 columns, from every state and with hostile model output."""
 
 import io
 import re
@@ -119,7 +119,7 @@ def test_a_failed_sample_says_where_and_why() -> None:
 
 
 def test_a_sample_that_every_critic_passed_says_so() -> None:
-    assert "none: every critic let the response pass" in printed(DONE.model_copy(update={"refinement": None}))
+    assert "none: no critic asked for a revision" in printed(DONE.model_copy(update={"refinement": None}))
 
 
 def test_grades_say_when_the_judge_failed() -> None:

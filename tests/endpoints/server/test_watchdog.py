@@ -63,7 +63,7 @@ def pids(folder: Path) -> list[int]:
 
 
 def is_gone(pid: int) -> bool:
-    """Gone, or only waiting to be collected by whatever is process 1 here."""
+    """Exited, or a zombie until process 1 of this machine collects it."""
     with suppress(FileNotFoundError, ProcessLookupError):
         state = Path(f"/proc/{pid}/stat")
         if state.exists():

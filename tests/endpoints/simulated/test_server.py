@@ -199,7 +199,7 @@ def test_a_fault_is_a_function_of_seed_body_and_how_often_it_was_seen(simulate: 
     first, second = ([line["fault"] for line in lines(log)] for log in logs)
     assert first == second
     assert set(first) == {"429", "truncated", None}
-    # The same body asked again has another fate.
+    # A repeated request has a fault draw of its own.
     assert any(one != other for one, other in zip(first[::2], first[1::2], strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Values of checkpoints come back byte for byte, whatever they quote."""
+"""Values of checkpoints come back byte for byte, with any quoted text."""
 
 from collections.abc import Iterator
 from pathlib import Path

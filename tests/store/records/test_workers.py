@@ -86,7 +86,7 @@ def test_after_a_kill_the_run_is_free_and_nothing_stays_beside_the_store(store: 
     with another(path) as (process, _):
         process.kill()
         process.wait()
-        assert list_runs(store)[0].status == "stopped", "whatever its row says"
+        assert list_runs(store)[0].status == "stopped", "although its row says running"
         with at_work(store, run.id):
             assert list_runs(store)[0].status == "running"
             assert len(beside(path)) == 1
