@@ -1,6 +1,7 @@
 """What a text repeats: its own passages (a loop), or the instructions of its prompt (an echo). Time is linear."""
 
 import re
+from collections import Counter
 from functools import lru_cache
 
 READ = 100_000  # characters of a text that are looked at: its end for a loop, its start for an echo
@@ -21,7 +22,7 @@ _EDGES = " \t\r\n.,;:!?…\"'`´“”‘’«»()[]{}<>*_#-–—/\\|。，、�
 
 def words_of(text: str) -> list[str]:
     """The words without case, punctuation at their edges and the difference between numbers."""
-    return [_DIGITS.sub("0", word.strip(_EDGES) or word) for word in _WORD.findall(text.casefold())]
+    return [word.strip(_EDGES) or word for word in _WORD.findall(_DIGITS.sub("0", text.casefold()))]
 
 
 def _said(text: str) -> list[str]:
@@ -93,7 +94,7 @@ def _openers(instructions: str) -> frozenset[str]:
 
 def weigh_letters(text: str) -> int:
     """How many letters a text would have in an alphabet with vowels: syllables and words in one sign weigh more."""
-    return sum(_weight(letter) for letter in text[:READ] if letter.isalnum())
+    return sum(_weight(letter) * times for letter, times in Counter(text[:READ]).items() if letter.isalnum())
 
 
 def _weight(letter: str) -> int:

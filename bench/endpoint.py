@@ -1,9 +1,8 @@
-"""A bare, fast OpenAI-compatible endpoint in a process of its own: what is measured against it is the client.
+"""A minimal OpenAI-compatible endpoint in a process of its own, so that its CPU time is not counted as the client's.
 
-Not the simulated endpoint: it has no script, no faults and no roles. Every reply is 1,200 characters; a reply to a
-schema is a critique. `fast_endpoint(latency)` starts one and yields its base_url. With `distinct` every reply is a new
-text of 1,300 to 2,000 characters, so that the six calls of a sample say 10 KB that nobody said before. With a
-`certificate` (`make_certificate`) it speaks TLS.
+Unlike the simulated endpoint it has no script, faults or roles. A reply is 1,200 characters, or a critique if the
+request has a schema. With `distinct`, every reply is a new text of 1,300 to 2,000 characters: about 10 KB per sample,
+none of which the store can share. With a `certificate` (`make_certificate`) it serves HTTPS.
 """
 
 import asyncio
@@ -20,32 +19,43 @@ from pathlib import Path
 
 from aiohttp import web
 
-ANSWER = ("Rest, drink water, and tell us since when it hurts and what you take. " * 18)[:1200]
-CRITIQUE = json.dumps({"rationale": ("We should ask since when it hurts. " * 30)[:1000], "verdict": "revise"})
+WORDS = [
+    f"{a}{b}" for a in ("fe", "pa", "do", "re", "li", "co", "tri") for b in ("ver", "in", "se", "st", "quid", "al")
+]
+
+
+def _text(rng: random.Random, words: int) -> str:
+    # Random words, because muser refuses a reply that repeats its own passages.
+    return " ".join(rng.choices(WORDS, k=words))
+
+
+def _critique(rationale: str) -> str:
+    return json.dumps({"rationale": rationale, "verdict": "revise"})
+
+
+ANSWER = _text(random.Random(1), 300)[:1200]
+CRITIQUE = _critique(_text(random.Random(2), 250)[:1000])
 
 
 def _body(text: str) -> bytes:
     message = {"role": "assistant", "content": text, "reasoning": None}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
     usage = {"prompt_tokens": 700, "completion_tokens": 250, "total_tokens": 950}
-    whole = {"id": "x", "object": "chat.completion", "created": 0, "model": "fast", "choices": [choice], "usage": usage}
-    return json.dumps(whole).encode()
-
-
-WORDS = [
-    f"{a}{b}" for a in ("fe", "pa", "do", "re", "li", "co", "tri") for b in ("ver", "in", "se", "st", "quid", "al")
-]
+    body = {"id": "x", "object": "chat.completion", "created": 0, "model": "fast", "choices": [choice], "usage": usage}
+    return json.dumps(body).encode()
 
 
 def _distinct(is_critique: bool) -> bytes:
-    text = " ".join(random.choices(WORDS, k=random.randint(230, 350)))
-    return _body(json.dumps({"rationale": text, "verdict": "revise"}) if is_critique else text)
+    rng = random.Random()
+    text = _text(rng, rng.randint(230, 350))
+    return _body(_critique(text) if is_critique else text)
 
 
 def make_certificate(folder: Path) -> Path:
-    """A file with a self-signed certificate of 127.0.0.1 and its key, by openssl."""
+    """Makes a self-signed certificate for 127.0.0.1 with openssl; returns the file with it and its key."""
     key, file = folder / "key.pem", folder / "certificate.pem"
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(key)]
+    # Clients check the address against subjectAltName only; the common name is ignored (RFC 9110, section 4.3.4).
     named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-out", str(file)]
     subprocess.run(["openssl", "req", "-x509", *new_key, *named], check=True, capture_output=True)
     file.write_text(file.read_text() + key.read_text())
@@ -56,6 +66,7 @@ def _serve(latency: float, distinct: bool, certificate: Path | None, ready: Conn
     answer, critique = _body(ANSWER), _body(CRITIQUE)
 
     async def complete(request: web.Request) -> web.Response:
+        # Cheaper than parsing the JSON: the endpoint shares the cores with the client and must not slow it down.
         is_critique = b'"response_format"' in await request.read()
         if latency:
             await asyncio.sleep(latency)
@@ -70,11 +81,13 @@ def _serve(latency: float, distinct: bool, certificate: Path | None, ready: Conn
         app.add_routes([web.post("/v1/chat/completions", complete), web.get("/v1/models", models)])
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        secure = None
+        tls = None
         if certificate:
-            secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            secure.load_cert_chain(certificate)
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096, ssl_context=secure).start()
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(certificate)
+        # A run opens all its connections at once. Linux drops what exceeds the backlog (128 by default in aiohttp),
+        # and the client would wait a second before its next SYN.
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096, ssl_context=tls).start()
         ready.send(runner.addresses[0][1])
         await asyncio.Event().wait()
 
@@ -83,10 +96,11 @@ def _serve(latency: float, distinct: bool, certificate: Path | None, ready: Conn
 
 @contextmanager
 def fast_endpoint(latency: float = 0.0, *, distinct: bool = False, certificate: Path | None = None) -> Iterator[str]:
-    """The base_url of an endpoint that takes `latency` seconds a call."""
+    """Starts an endpoint that replies after `latency` seconds; yields its base_url."""
     here, there = multiprocessing.Pipe()
-    given = (latency, distinct, certificate, there)
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=given, daemon=True)
+    arguments = (latency, distinct, certificate, there)
+    # Not forked: a fork would copy the caller's memory and its SQLite connections into the endpoint.
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=arguments, daemon=True)
     server.start()
     try:
         yield f"{'https' if certificate else 'http'}://127.0.0.1:{here.recv()}/v1"
@@ -95,5 +109,5 @@ def fast_endpoint(latency: float = 0.0, *, distinct: bool = False, certificate: 
         server.join()
 
 
-# Spawned children import this file by its name.
+# A spawned child unpickles `_serve` by the name of this module, which it must be able to import.
 sys.path.insert(0, str(Path(__file__).parent))

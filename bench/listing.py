@@ -1,9 +1,10 @@
-"""How long lists, filters, searches and single traces take in a large store, and what the index of words takes.
+"""Times lists, filters, searches and single traces in a large store, and the build of the full-text index.
 
     python bench/listing.py [--samples N] [--store FILE]
 
-The rows are written as a finished run leaves them, without steps: six calls, three verdicts and 7 KB of text a sample,
-whose words are as unevenly frequent as a language's. With --store the file is kept, and used again if it is there.
+The rows are those of a finished run without its steps: six calls, three verdicts and 7 KB of text a sample. Word
+frequencies follow Zipf's law, as in natural language, because the size of a full-text index depends on them. With
+--store the file is kept and reused.
 """
 
 import argparse
@@ -30,8 +31,9 @@ from muser.store.records.search import index_texts
 CRITICS = ("decision", "communication", "safety")
 ROLES = ("persona", "responder", *(f"critics.{name}" for name in CRITICS), "refiner")
 SYLLABLES = ("ba", "co", "di", "fe", "gu", "ha", "li", "mo", "nu", "pre", "ro", "sta", "tri", "ver", "xi", "ment", "ol")
-BATCH = 1000  # samples in one transaction
-TIMES = 5
+BATCH = 1000
+"""Samples per transaction."""
+REPEATS = 5
 
 LISTS: tuple[dict[str, Any], ...] = (
     {},
@@ -49,7 +51,7 @@ LISTS: tuple[dict[str, Any], ...] = (
 
 
 class Filler:
-    """Writes samples, a batch at a time."""
+    """Inserts samples with SQL, because running 100,000 of them takes half an hour."""
 
     def __init__(self) -> None:
         self.rng, self.ids = random.Random(1), count(1)
@@ -59,14 +61,17 @@ class Filler:
         self.weights = list(accumulate(1 / (rank + 3) for rank in range(len(self.words))))
 
     def text(self, db: sqlite3.Connection, length: int) -> int:
-        """The id of a new text of so many words."""
+        """Inserts a text of `length` words; returns its id."""
+        return self.store_text(db, " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=length)))
+
+    def store_text(self, db: sqlite3.Connection, body: str) -> int:
+        """Inserts a text; returns its id."""
         number = next(self.ids)
-        body = " ".join(self.rng.choices(self.words, cum_weights=self.weights, k=length))
-        db.execute("INSERT INTO texts VALUES (?, ?, ?, NULL)", (number, hashlib.sha256(b"%d" % number).digest(), body))
+        db.execute("INSERT INTO texts VALUES (?, ?, ?, NULL)", (number, hashlib.sha256(body.encode()).digest(), body))
         return number
 
     def sample(self, db: sqlite3.Connection, number: int) -> None:
-        """A sample with all that belongs to it; one of fifty has failed."""
+        """Inserts a sample with its texts, critiques and calls. Every 50th sample is a failed one."""
         rng, failed = self.rng, number % 50 == 7
         query, reasoning, answer, refined = (self.text(db, length) for length in (60, 200, 250, 300))
         db.execute(
@@ -82,11 +87,11 @@ class Filler:
                 rng.random() * 100,
             ),
         )  # fmt: skip
-        said = [self.text(db, 80) for _ in CRITICS]
-        for place, (critic, rationale) in enumerate(zip(CRITICS, said, strict=True)):
+        rationales = [self.text(db, 80) for _ in CRITICS]
+        for place, (critic, rationale) in enumerate(zip(CRITICS, rationales, strict=True)):
             verdict = rng.choice(("pass", "revise", "revise"))
             db.execute("INSERT INTO critiques VALUES (?, 1, ?, ?, ?, ?)", (number, critic, place, verdict, rationale))
-        for role, reply in zip(ROLES, (query, answer, *said, refined), strict=True):
+        for role, reply in zip(ROLES, (query, answer, *rationales, refined), strict=True):
             db.execute(
                 """INSERT INTO calls (sample_id, role, round, attempt, request_hash, model, messages, parameters_id,
                     reply, outcome, finish_reason, served, tokens_in, tokens_out, tokens_cached, seconds, created_at)
@@ -97,11 +102,12 @@ class Filler:
 
 
 def fill(store: Store, samples: int) -> None:
-    """A finished run, `big`."""
+    """Inserts a finished run named `big`."""
     identity = {"roles": list(ROLES), "refine_when": "always"}
     create_run(store, Run(id="big", name="big", recipe="name: big\n", identity=identity, fingerprint=""))
     filler = Filler()
-    store.write_now(lambda db: db.execute("INSERT INTO texts VALUES (?, x'00', '{}', NULL)", (next(filler.ids),)))
+    # The first text is the one that every call refers to by parameters_id 1.
+    store.write_now(lambda db: filler.store_text(db, "{}"))
     for first in range(1, samples + 1, BATCH):
 
         def batch(db: sqlite3.Connection, first: int = first) -> None:
@@ -112,9 +118,9 @@ def fill(store: Store, samples: int) -> None:
 
 
 def best(work: Callable[[], object]) -> float:
-    """Milliseconds of the fastest of a few times."""
+    """Milliseconds of the fastest repeat; the slower ones measure what else the machine was doing."""
     took = []
-    for _ in range(TIMES):
+    for _ in range(REPEATS):
         started = time.perf_counter()
         work()
         took.append(time.perf_counter() - started)
@@ -122,7 +128,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Fill, measure, print."""
+    """Fills the store unless it is filled, and prints a line per measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--store", type=Path)
@@ -133,9 +139,10 @@ def main() -> None:
         total = list_samples(store, "big", limit=0).total
         started = time.perf_counter()
         index_texts(store)
-        print(f"{total:,} samples; indexing what was not indexed took {time.perf_counter() - started:.1f} s")
+        print(f"{total:,} samples; indexing the new texts took {time.perf_counter() - started:.1f} s")
         space = measure(store)
-        print(f"the index of words takes {space.part('search') / space.file:.0%} of {space.file / 2**20:,.0f} MiB")
+        size = space.file + space.log
+        print(f"the full-text index takes {space.part('search') / size:.0%} of {size / 2**20:,.1f} MiB")
         for asked in LISTS:
             found = {**asked, "offset": total - 10} if "offset" in asked else asked
             took = best(lambda found=found: list_samples(store, "big", **found))  # type: ignore[misc]

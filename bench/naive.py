@@ -1,6 +1,6 @@
-"""The baseline: LangGraph as its documentation shows it, which is what a team writes on its first afternoon.
+"""The baseline: the same graph written as in LangGraph's documentation, with ChatOpenAI and AsyncSqliteSaver.
 
-persona → respond → three critics → refine, ChatOpenAI, AsyncSqliteSaver, `durability="sync"`.
+persona → respond → three critics → refine, with `durability="sync"` and no ledger of calls.
 """
 
 import asyncio
@@ -68,13 +68,14 @@ def build(base_url: str) -> StateGraph[State]:
 
 
 async def run(base_url: str, path: Path, samples: int, in_flight: int) -> None:
-    """Takes samples through the graph, so many at a time."""
-    gate = asyncio.Semaphore(in_flight)
+    """Takes samples through the graph, `in_flight` at a time."""
+    # LangGraph's max_concurrency limits the nodes of one thread, not the number of threads.
+    limit = asyncio.Semaphore(in_flight)
     async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
         app = build(base_url).compile(checkpointer=saver)
 
         async def one(number: int) -> None:
-            async with gate:
+            async with limit:
                 given: Any = {"persona": f"patient {number}"}
                 config: Any = {"configurable": {"thread_id": f"naive/{number}"}}
                 await app.ainvoke(given, config, durability="sync")

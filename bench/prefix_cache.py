@@ -1,17 +1,17 @@
-"""How much of the critics' and the refiner's prompts a real vLLM has in its prefix cache, against what it could have.
+"""The prefix cache of a real vLLM: what share of the critics' and the refiner's prompts it has, and could have.
 
-    python bench/prefix_cache.py                              a tiny model, served here (vLLM's CPU build will do)
-    python bench/prefix_cache.py --base-url URL --model NAME  a vLLM of your own, with --enable-prompt-tokens-details
-    python bench/prefix_cache.py --engines 4 --answer 4000    the same behind one port with --data-parallel-size 4
+    python bench/prefix_cache.py                              a tiny model, served here (vLLM's CPU build is enough)
+    python bench/prefix_cache.py --base-url URL --model NAME  your own vLLM, with --enable-prompt-tokens-details
+    python bench/prefix_cache.py --engines 4 --answer 4000    the same with --data-parallel-size 4
 
-The graph runs twice on the same queries and answers: as muser asks, what critics and refiner share first; then with the
-facet first, as prompts are usually written. The ceiling is what a cache that forgets nothing would have had of the
-first run: for each request the longest beginning that it has in common with an earlier one, in whole blocks, by the
-server's own tokens. Replies are cut short; they do not matter here. What the order of the prompt can bring depends on
-how long the answers are against the critics' instructions, so several lengths are measured.
+The graph runs twice on the same queries and answers: with muser's prompts, whose shared part comes first, and with the
+facet first, as prompts are usually written. The ceiling is what an unlimited cache would have had in the first run: for
+each request the longest prefix in common with an earlier request, in whole blocks of the server's own tokens. Replies
+are cut short, because only prompts matter here. The gain depends on the ratio of the answer's length to that of the
+critics' instructions, so several lengths are measured.
 
-With several engines behind the port, each with a cache of its own, the second run has the same prompts but leaves it to
-vLLM which engine answers. The ceiling is still that of a single cache.
+With several engines, each has its own cache. The second run then has the same prompts, but lets vLLM choose the engine.
+The ceiling is still that of a single cache.
 """
 
 import argparse
@@ -47,14 +47,15 @@ ROOT = Path(__file__).parents[1]
 QUESTIONS = ROOT / "recipes" / "questions.jsonl"
 CRITICS = ("decision", "communication", "safety")
 ROLES = (*(f"critics.{name}" for name in CRITICS), "refiner")
-OF_CEILING, RATIO = 0.95, 1.8  # what is asked of muser
+OF_CEILING, RATIO = 0.95, 1.8
+"""Targets: share of the ceiling, and cached share relative to the facet-first order."""
 MODEL = {"model": "unused"}
 PLAIN = {"name": "cache", "models": {"main": MODEL}, "critics": {name: {"prompt": f"{name}.md"} for name in CRITICS}}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A vLLM to measure; `block` is its cache's, in tokens."""
+    """A vLLM to measure; `block` is the block size of its cache in tokens."""
 
     base_url: str
     model: str
@@ -64,7 +65,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Count:
-    """Prompt tokens, and those of them that were cached."""
+    """Prompt tokens, and how many of them were cached."""
 
     tokens: int = 0
     cached: int = 0
@@ -76,12 +77,12 @@ class Count:
 
 @cache
 def prompts() -> templates.PromptSet:
-    """Those that ship."""
+    """The prompts that ship with muser."""
     return templates.load_prompts(Recipe.model_validate(PLAIN))
 
 
 async def _in_words(name: str, query: str, answer: str, ask: Ask) -> Critique:
-    """The critic's own prompt, answered in a word: a grammar would make a small model write 2,000 characters."""
+    """The critic's own prompt without its schema: under a grammar, a small model would write 2,000 characters."""
     reply = await ask(Request(messages=prompts().critic_messages(name, query=query, answer=answer)))
     return Critique(verdict="revise", rationale=reply.text or "We should ask.")
 
@@ -99,13 +100,13 @@ async def safety(query: str, answer: str, ask: Ask) -> Critique:
 
 
 def facet_first(shared: tuple[Message, ...], tail: str) -> tuple[Message, ...]:
-    """What `with_tail` does, the other way round."""
+    """`with_tail` in the opposite order."""
     *before, last = shared
     return (*before, Message(role=last.role, content=f"{tail}\n\n{last.content}"))
 
 
 def inputs(count: int, length: int) -> list[SampleInput]:
-    """Queries with answers of so many characters, so that only critics and refiner are left to call."""
+    """Queries with answers of `length` characters, so that only critics and refiner are called."""
     queries = list(read_queries(QUESTIONS))
     known = read_document(ROOT / "endpoints" / "simulated" / "simulated.yaml").data["conditions"]
     sentences = [entry[part] for entry in known for part in ("fact", "advice", "clinical")]
@@ -122,8 +123,8 @@ def inputs(count: int, length: int) -> list[SampleInput]:
 async def run(
     server: Server, name: str, samples: int, length: int, in_flight: int, *, engines: int
 ) -> tuple[list[Call], Count]:
-    """The calls of one run in the order in which they came back, and what the server counted meanwhile."""
-    # A random model seldom ends by itself; these let it, once it has said something. No run finds another's prefixes.
+    """The calls of one run in the order of their replies, and the server's own counts meanwhile."""
+    # An untrained model seldom emits its end token, so common letters stop it. The salt hides prefixes of earlier runs.
     salt = f"{name}-{time.time()}"
     more = {"stop": ["e", "a", "t", " "], "min_tokens": 4, "cache_salt": salt}
     role = {"model": "main", "reasoning": "off"}
@@ -143,20 +144,20 @@ async def run(
         summary = await run_recipe(recipe, store, inputs=inputs(samples, length), roles=ROLES)
         calls = [call for n in range(samples) for call in calls_of(store, f"{summary.run_id}/q{n + 1:06d}")]
     after = await counted(recipe)
-    # A repair asks with the same beginning once more, which would flatter the share.
+    # First attempts only: a repair repeats the whole prompt, which would raise the cached share.
     first = sorted((call for call in calls if call.attempt == 1), key=lambda call: call.id or 0)
     return first, Count(after.tokens - before.tokens, after.cached - before.cached)
 
 
 async def counted(recipe: Recipe) -> Count:
-    """The server's own counters."""
+    """The server's own counters, from its /metrics."""
     async with open_endpoints(recipe.models) as endpoints:
         loads = (await endpoints["main"].loads()).values()
     return Count(round(sum(load.prefix_queries for load in loads)), round(sum(load.prefix_hits for load in loads)))
 
 
 async def ceiling(server: Server, calls: Iterable[Call]) -> Count:
-    """What a cache of whole blocks that forgets nothing would have had, request by request."""
+    """The hits of an unlimited cache of whole blocks, request by request."""
     known: set[tuple[int, ...]] = set()
     tokens = cached = 0
     async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
@@ -168,9 +169,9 @@ async def ceiling(server: Server, calls: Iterable[Call]) -> Count:
             }
             answer = await client.post(f"{server.base_url.removesuffix('/v1')}/tokenize", json=body)
             ids = tuple(answer.raise_for_status().json()["tokens"])
-            assert len(ids) == call.reply.usage.tokens_in, "these are not the tokens that the server counted"
+            assert len(ids) == call.reply.usage.tokens_in, "/tokenize and the server's usage disagree"
             heads = [ids[:end] for end in range(server.block, len(ids) + 1, server.block)]
-            # The last token is always computed: it is what the reply begins from.
+            # vLLM computes at least the last token, whose logits give the first token of the reply.
             had = [head for head in heads if head in known and len(head) < len(ids)]
             tokens, cached = tokens + len(ids), cached + max(map(len, had), default=0)
             known.update(heads)
@@ -178,13 +179,13 @@ async def ceiling(server: Server, calls: Iterable[Call]) -> Count:
 
 
 def by_usage(calls: Iterable[Call], role: str = "") -> Count:
-    """What the replies told."""
+    """The counts that the replies reported."""
     usages = [call.reply.usage for call in calls if role in ("", call.role)]
     return Count(sum(usage.tokens_in for usage in usages), sum(usage.tokens_cached for usage in usages))
 
 
 async def measure(server: Server, samples: int, length: int, in_flight: int) -> dict[str, Any]:
-    """Both runs, the ceiling, and how they compare."""
+    """Both runs, the ceiling, and the two ratios."""
     size = (samples, length, in_flight)
     shared, shared_metrics = await run(server, "shared", *size, engines=server.engines)
     best = await ceiling(server, shared)
@@ -214,7 +215,7 @@ async def measure(server: Server, samples: int, length: int, in_flight: int) -> 
 
 
 def is_enough(found: dict[str, Any]) -> bool:
-    """Whether it is what is asked of muser."""
+    """Whether both targets are met."""
     return bool(found["of_ceiling"] >= OF_CEILING and (found["engines"] > 1 or found["ratio"] >= RATIO))
 
 
@@ -225,16 +226,16 @@ def print_table(found: dict[str, Any]) -> None:
     where = f"{found['engines']} engines" if found["engines"] > 1 else "one engine"
     print(f"{found['samples']} samples, answers of {found['answer']:,} characters, {where}, ", end="")
     print(f"blocks of {found['block']} tokens\nprompt tokens cached:\n")
-    print(f"{'':24}{'as muser asks':>28}{found['against']:>32}")
+    print(f"{'':24}{'shared part first':>28}{found['against']:>32}")
     for role, (shared, other) in found["roles"].items():
         print(f"{role:24}{cell(shared)}    {cell(other)}")
     shared, other = found["ours"], found["other"]
     print(f"{'all, by usage':24}{cell(shared['usage'])}    {cell(other['usage'])}")
     print(f"{'all, by /metrics':24}{cell(shared['metrics'])}    {cell(other['metrics'])}")
     print(f"{'ceiling':24}{cell(shared['ceiling'])}")
-    print(f"\nof the ceiling: {100 * found['of_ceiling']:.1f} % (asked: {100 * OF_CEILING:.0f} %)")
-    asked = f" (asked: {RATIO} x)" if found["engines"] == 1 else ""
-    print(f"against {found['against']}: {found['ratio']:.2f} x{asked}\n")
+    print(f"\nof the ceiling: {100 * found['of_ceiling']:.1f} % (target: {100 * OF_CEILING:.0f} %)")
+    target = f" (target: {RATIO} x)" if found["engines"] == 1 else ""
+    print(f"relative to {found['against']}: {found['ratio']:.2f} x{target}\n")
 
 
 async def main(arguments: argparse.Namespace) -> int:
@@ -256,7 +257,7 @@ async def main(arguments: argparse.Namespace) -> int:
 
 
 def tiny_server(folder: Path, engines: int) -> Any:
-    """A tiny untrained model whose tokens are about as long as a real one's."""
+    """Serves a tiny untrained model whose tokens are about as long as a real model's."""
     from muser.trainer.tiny import build_tiny_model
 
     files = [*ROOT.glob("prompts/*.md"), QUESTIONS, ROOT / "endpoints" / "simulated" / "simulated.yaml"]
@@ -265,30 +266,32 @@ def tiny_server(folder: Path, engines: int) -> Any:
     weights = Weights("tiny", str(path))
     settings = ServeSettings(max_model_len=8192)
     if engines > 1:
-        # They share the cores, which the CPU build would else divide among them, one at least to each.
+        # The engines share the cores. By default the CPU build divides them, and each engine needs at least one.
         options = {"data-parallel-size": engines, "gpu-memory-utilization": 0.3 / engines}
         settings = settings.model_copy(update={"options": options, "env": {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}})
     return serve_model(weights, settings, log=folder / "tiny.log", engine="vllm")
 
 
 async def block_of(base_url: str) -> int:
-    """The cache's block size in tokens, as the server tells it."""
+    """The cache's block size in tokens, from the server's /metrics."""
     async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
         page = (await client.get(f"{base_url.removesuffix('/v1')}/metrics")).text
     found = re.search(r'vllm:cache_config_info\{[^}]*block_size="(\d+)"', page)
     if not found:
-        raise SystemExit("the server does not tell its cache's block size; give --block")
+        raise SystemExit("the server's /metrics has no block size; set --block")
     return int(found[1])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base-url", help="a vLLM that runs; by default one is started")
-    parser.add_argument("--model", default="tiny", help="the name that it serves")
+    parser.add_argument("--base-url", help="a running vLLM; by default one is started")
+    parser.add_argument("--model", default="tiny", help="the name of its model")
     parser.add_argument("--engines", type=int, default=1, help="--data-parallel-size of the server")
     parser.add_argument("--samples", type=int, default=24)
-    parser.add_argument("--answer", type=int, nargs="+", default=[1200, 4000], help="characters; the last is judged")
+    parser.add_argument(
+        "--answer", type=int, nargs="+", default=[1200, 4000], help="characters; the targets apply to the last"
+    )
     parser.add_argument("--in-flight", type=int, default=4)
-    parser.add_argument("--block", type=int, help="tokens a block; by default as the server tells")
+    parser.add_argument("--block", type=int, help="tokens per block; by default from /metrics")
     parser.add_argument("--json", action="store_true")
     sys.exit(asyncio.run(main(parser.parse_args())))

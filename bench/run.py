@@ -1,11 +1,13 @@
-"""The client's cost of a run: CPU a sample and wall against ideal, beside the naive graph and a bare client.
+"""The client's cost of a run: CPU time per sample, and wall time relative to the ideal.
 
     python bench/run.py                      every case, small
-    python bench/run.py --walls              wall against ideal: 64 in flight at 200 ms and at 1 s, 1,024 at 5 s
-    python bench/run.py muser --latency 1    one case: floor, naive, muser, https or pair (two workers)
+    python bench/run.py --walls              ideal / wall: 64 in flight at 200 ms and at 1 s, 1,024 at 5 s
+    python bench/run.py muser --latency 1    one case
 
-Each case runs in a process of its own. CPU is of the client alone; ideal is samples / in flight x 4 x latency, since a
-sample's six calls are four in a row. `durability="sync"` throughout. https: the endpoint speaks TLS.
+Cases: floor (the calls alone, with aiohttp), naive (bench/naive.py), muser, https (muser over TLS), pair (two workers
+of muser). Each case runs in a process of its own, because peak memory and imports would carry over to the next one.
+CPU time is the client's alone. Ideal is samples / in flight x 4 x latency, because a sample's six calls take four
+sequential steps.
 """
 
 import argparse
@@ -29,10 +31,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from endpoint import fast_endpoint, make_certificate
 
 WALLS = ((64, 0.2, 640), (64, 1.0, 512), (1024, 5.0, 8192))
-"""Samples in flight, seconds a call, samples."""
-WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+"""(samples in flight, seconds per call, samples)."""
 WARM = 4
-"""Samples that are not counted, run first."""
+"""Samples of the warm-up, in which the imports happen. They are not counted."""
 CRITICS = ("decision", "communication", "safety")
 
 
@@ -60,10 +61,10 @@ async def run_naive(base_url: str, path: Path, samples: int, in_flight: int) -> 
 
 
 async def run_floor(base_url: str, _path: Path, samples: int, in_flight: int) -> None:
-    """The same calls by bare aiohttp, nothing stored."""
+    """The same calls with aiohttp, storing nothing."""
     import aiohttp
 
-    gate = asyncio.Semaphore(in_flight)
+    limit = asyncio.Semaphore(in_flight)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def call(text: str) -> str:
@@ -72,7 +73,7 @@ async def run_floor(base_url: str, _path: Path, samples: int, in_flight: int) ->
                 return str((await response.json())["choices"][0]["message"]["content"])
 
         async def one(number: int) -> None:
-            async with gate:
+            async with limit:
                 answer = await call(await call(f"patient {number} " * 100))
                 critiques = await asyncio.gather(*(call(f"{answer} {name}") for name in CRITICS))
                 await call(answer + "".join(critiques))
@@ -95,7 +96,10 @@ def cpu_seconds() -> float:
 
 
 async def timed(case: str, url: str, path: Path, samples: int, in_flight: int) -> tuple[float, float]:
-    """Seconds of CPU and of the clock, after a warm-up. One loop for both: langchain keeps its HTTP client."""
+    """CPU and wall seconds, after a warm-up.
+
+    Both run in one event loop, because langchain-openai caches its HTTP client, and a client belongs to one loop.
+    """
     await CASES[case](url, path.with_name(f"warm{os.getpid()}.db"), WARM, WARM)
     cpu, began = cpu_seconds(), time.perf_counter()
     await CASES[case](url, path, samples, in_flight)
@@ -107,7 +111,7 @@ def work(*given: Any) -> tuple[float, float]:
 
 
 def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str, Any]:
-    """One case in this process, or a pair of workers in two."""
+    """Measures one case in this process, or `pair` in two child processes."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         certificate = make_certificate(Path(folder)) if case == "https" else None
         if certificate:
@@ -130,7 +134,8 @@ def measure(case: str, samples: int, in_flight: int, latency: float) -> dict[str
         "samples_per_s": round(samples / wall, 1),
         "ideal_over_wall": round(samples / in_flight * 4 * latency / wall, 3),
         "kib_per_sample": round(size / samples / 1024, 1),
-        "peak_mb": max(resource.getrusage(who).ru_maxrss for who in WHO) // 1024,
+        "peak_mb": max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        // 1024,
     }
 
 
@@ -139,8 +144,8 @@ def main() -> None:
     parser.add_argument("case", nargs="?", choices=CASES)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--in-flight", type=int, default=64)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds a call")
-    parser.add_argument("--rounds", type=int, default=3, help="of all cases in turn; ratios are the median of them")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds per call")
+    parser.add_argument("--rounds", type=int, default=3, help="repeats of all cases; ratios are medians over them")
     parser.add_argument("--walls", action="store_true")
     given = parser.parse_args()
     if given.case:
@@ -149,6 +154,7 @@ def main() -> None:
         for in_flight, latency, samples in WALLS:
             show("muser", samples, in_flight, latency)
     else:
+        # Case by case within a round, so that a slow minute of the machine slows all cases and cancels in the ratios.
         rounds = [
             {case: show(case, given.samples, given.in_flight)["cpu_ms_per_sample"] for case in CASES}
             for _ in range(given.rounds)
@@ -156,15 +162,15 @@ def main() -> None:
         shares = [cpu["muser"] / cpu["naive"] for cpu in rounds]
         secure = [cpu["https"] / cpu["muser"] for cpu in rounds]
         pairs = [cpu["muser"] / cpu["pair"] for cpu in rounds]
-        print(f"CPU a sample, muser / naive: {median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
-        print(f"CPU a sample, https / http: {median(secure):.2f} ({min(secure):.2f} to {max(secure):.2f})")
-        print(f"samples a CPU second, two workers / one: {median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
+        print(f"CPU per sample, muser / naive: {median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+        print(f"CPU per sample, https / http: {median(secure):.2f} ({min(secure):.2f} to {max(secure):.2f})")
+        print(f"samples per CPU second, two workers / one: {median(pairs):.2f} ({min(pairs):.2f} to {max(pairs):.2f})")
         for case in ("floor", "muser"):
             show(case, given.samples, given.in_flight, 0.2)
 
 
 def show(case: str, samples: int, in_flight: int, latency: float = 0.0) -> dict[str, Any]:
-    """Measures a case in a process of its own, and prints it."""
+    """Measures a case in a child process and prints it."""
     size = ["--samples", str(samples), "--in-flight", str(in_flight), "--latency", str(latency)]
     done = subprocess.run([sys.executable, __file__, case, *size], check=True, capture_output=True, text=True)
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

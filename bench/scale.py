@@ -1,16 +1,17 @@
-"""A store of many samples: is memory flat, does a resumed run start soon, do lists answer at once?
+"""A store of many samples: peak memory, seconds until a resumed run finds nothing to do, and seconds per query.
 
-    python bench/scale.py                            10,000 samples, 1,000 of them really run
+    python bench/scale.py                            10,000 samples, 1,000 of them run
     python bench/scale.py --samples 100000           what `make nightly` runs
-    python bench/scale.py --samples 100000 --run-all every one of them through the graph, which takes half an hour
-    python bench/scale.py --fill FILE --samples N    only the store, for other measurements
+    python bench/scale.py --samples 100000 --run-all runs all of them, which takes half an hour
+    python bench/scale.py --fill FILE --samples N    only fills the store, for other benchmarks
 
-Samples are really run through the graph against the bare endpoint; beyond those their rows (texts, calls, critiques,
-checkpoints) are copied under new keys, each text with a number of its own.
+The first 1,000 samples run through the graph against bench/endpoint.py. Their rows (texts, calls, critiques,
+checkpoints) are then copied under new keys. Each copied text is altered, or the store would share it.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import resource
@@ -37,7 +38,7 @@ from muser.store.records.samples import get_trace
 
 CRITICS = ("decision", "communication", "safety")
 COPIED = 1000
-"""Samples copied in one transaction."""
+"""Samples copied per transaction."""
 
 
 def recipe(url: str, samples: int) -> Recipe:
@@ -47,12 +48,12 @@ def recipe(url: str, samples: int) -> Recipe:
 
 
 def peak() -> int:
-    """The most MB this process has had."""
+    """Peak memory of this process in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def run_samples(store: Store, url: str, samples: int) -> list[int]:
-    """Runs them; returns the peak memory in MB after each tenth."""
+    """Runs the samples; returns the peak memory in MB after each tenth of them."""
     marks: list[int] = []
 
     def follow(progress: Any) -> None:
@@ -64,7 +65,8 @@ def run_samples(store: Store, url: str, samples: int) -> list[int]:
     return marks
 
 
-ROPES = {"refined_reasoning", "messages", "reply", "texts"}
+TEXT_IDS = {"refined_reasoning", "messages", "reply", "texts"}
+"""Columns that are JSON lists with ids of texts in them."""
 KEY = "CAST(substr(name, -6) AS INTEGER) BETWEEN ? AND ?"
 THREAD = f"thread IN (SELECT id FROM threads WHERE {KEY})"
 TABLES = {
@@ -78,8 +80,13 @@ TABLES = {
 }
 
 
+def variant(body: str, number: int) -> str:
+    """The text as copy `number` has it. JSON stays valid, because white space may follow it."""
+    return body + (" " * number if body.startswith("{") else f" {number}")
+
+
 class Copier:
-    """Copies the rows of the first `have` samples until there are as many as are wanted."""
+    """Copies the rows of the first `have` samples. The ids of copy N are the originals plus N times `steps`."""
 
     def __init__(self, store: Store, have: int) -> None:
         self.store, self.have = store, have
@@ -97,11 +104,13 @@ class Copier:
                 self.store.write_now(partial(self._copy_rows, number=number, low=low + 1, high=high))
 
     def _copy_texts(self, db: Connection, number: int) -> None:
+        # The store checks a text against its hash when it reads it.
+        db.create_function("sha256", 1, lambda body: hashlib.sha256(body.encode()).digest())
+        db.create_function("variant", 2, variant)
         db.execute(
             """INSERT INTO texts (id, hash, body, raw)
-            SELECT id + ?, randomblob(length(hash)), body || CASE WHEN json_valid(body) THEN '' ELSE ' ' || ? END, NULL
-            FROM texts WHERE id < ?""",
-            (number * self.steps["texts"], number, self.steps["texts"]),
+            SELECT id + ?, sha256(variant(body, ?)), variant(body, ?), NULL FROM texts WHERE id < ?""",
+            (number * self.steps["texts"], number, number, self.steps["texts"]),
         )
 
     def _copy_rows(self, db: Connection, number: int, low: int, high: int) -> None:
@@ -116,10 +125,10 @@ class Copier:
             db.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks})", values)
 
     def _moved(self, table: str, name: str, value: Any, number: int) -> Any:
-        """A column of a row as the copy has it: under new ids and keys."""
+        """A column's value in copy `number`: with the copy's ids and keys."""
         if value is None or name == "run_id":
             return value
-        if name in ROPES:
+        if name in TEXT_IDS:
             return re.sub(r"\d+", lambda found: str(int(found[0]) + number * self.steps["texts"]), value)
         if name == "id" and table in self.steps:
             return value + number * self.steps[table]
@@ -133,7 +142,7 @@ class Copier:
 
 
 def fill(path: Path, samples: int, run_all: bool) -> dict[str, Any]:
-    """Makes the store; returns its size and the peak memory while its first samples ran, after each tenth of them."""
+    """Fills the store; returns its size, and the peak memory after each tenth of the samples that ran."""
     ran = samples if run_all else min(samples, 1000)
     with fast_endpoint() as url, Store.open(path) as store:
         began = time.perf_counter()
@@ -153,7 +162,7 @@ def fill(path: Path, samples: int, run_all: bool) -> dict[str, Any]:
 
 
 def timed(act: Callable[[], Any]) -> float:
-    """Seconds of the slowest of three."""
+    """Seconds of the slowest of three calls: what a user may have to wait."""
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
@@ -163,7 +172,7 @@ def timed(act: Callable[[], Any]) -> float:
 
 
 def ask(path: Path, samples: int) -> dict[str, Any]:
-    """How long readers wait, and a resumed run in which nothing is left to do; in a process that did not fill."""
+    """Seconds per query and of a resumed run with nothing left, and peak memory without that of the fill."""
     middle = f"scale/s{samples // 2:06d}"
     with Store.open(path) as store:
         asked = {

@@ -1,7 +1,10 @@
-"""How many requests a second the simulated endpoint answers: .venv/bin/python bench/simulated.py [REQUESTS]
+"""Requests per second of the simulated endpoint, and its CPU time per request.
 
-The endpoint runs in a process of its own, the client is bare aiohttp with 64 requests in flight; half of the requests
-are responders', half critics'. The CPU time of the endpoint does not depend on what else the machine does.
+    python bench/simulated.py [REQUESTS]
+
+The endpoint runs in a process of its own. The client is aiohttp with 64 requests in flight, half of them to the
+responder and half to a critic. CPU time is the number to compare: unlike requests per second, it hardly depends on the
+client or on other load.
 """
 
 import asyncio
@@ -26,7 +29,7 @@ SCHEMA = {"properties": {"rationale": {"type": "string"}, "verdict": {"enum": ["
 
 
 def serve(pipe: Connection) -> None:
-    """Serves until it is told to stop, then tells its CPU seconds since the first request."""
+    """Serves until a message arrives; then sends its CPU seconds and its peak memory in MiB."""
 
     async def run() -> None:
         async with simulated_endpoint() as base_url:
@@ -39,7 +42,7 @@ def serve(pipe: Connection) -> None:
 
 
 def bodies(count: int) -> list[bytes]:
-    """Requests that all differ in their seed."""
+    """Request bodies with different seeds."""
     critics = {"safety": CriticSettings(prompt="safety.md")}
     prompts = load_prompts(Recipe(name="bench", models={"m": ModelSettings(model="simulated")}, critics=critics))
     critic = [message.model_dump() for message in prompts.critic_messages("safety", query=QUERY, answer="Rest. " * 40)]
@@ -50,7 +53,8 @@ def bodies(count: int) -> list[bytes]:
 
 
 async def ask_all(base_url: str, requests: list[bytes]) -> float:
-    """Wall-clock seconds."""
+    """Sends all requests; returns the wall-clock seconds."""
+    # All workers take from one iterator, so all of them are busy until the last request.
     left = iter(requests)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
 
@@ -76,7 +80,7 @@ def main() -> None:
     server.join()
     print(f"{count} requests, {IN_FLIGHT} in flight: {count / seconds:.0f} requests/s")
     print(
-        f"endpoint: {cpu / count * 1000:.2f} ms CPU a request ({count / cpu:.0f} requests/s a core), {memory:.0f} MiB"
+        f"endpoint: {cpu / count * 1000:.2f} ms CPU per request ({count / cpu:.0f} per core second), {memory:.0f} MiB"
     )
 
 

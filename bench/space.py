@@ -1,8 +1,9 @@
-"""What a finished sample takes on disk, ledger and full history, beside LangGraph's own SQLite saver without calls.
+"""Disk space of a finished sample with its ledger and steps, beside LangGraph's SQLite saver, which stores no calls.
 
     python bench/space.py [--samples N]
 
-Every reply is a new text, 10 KB of them a sample. Sizes are of the closed file, with its log folded in.
+Every reply is a new text, about 10 KB per sample, because shared texts would make the store look smaller than it is.
+Sizes are measured after closing the file, when SQLite has moved the write-ahead log into it.
 """
 
 import argparse
@@ -26,7 +27,7 @@ CRITICS = ("decision", "communication", "safety")
 
 
 def kib(path: Path, samples: int) -> float:
-    """KiB a sample of a store's files."""
+    """KiB per sample of a store's files."""
     return round(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")) / samples / 1024, 1)
 
 
@@ -46,13 +47,13 @@ def main() -> None:
             assert asyncio.run(run_recipe(recipe, store)).done == samples
         sizes = {"muser": kib(path, samples)}
         with Store.open(path) as store:
-            said = store.read("SELECT sum(length(body)) AS n FROM texts")[0]["n"]
+            text = store.read("SELECT sum(length(body)) AS n FROM texts")[0]["n"]
             prune(store)
             vacuum(store)
         sizes["muser, pruned"] = kib(path, samples)
         asyncio.run(run_naive(url, other, samples, 32))
         sizes["stock saver, no calls"] = kib(other, samples)
-    print(json.dumps({"samples": samples, "kib_of_text": round(said / samples / 1024, 1), "kib_per_sample": sizes}))
+    print(json.dumps({"samples": samples, "kib_of_text": round(text / samples / 1024, 1), "kib_per_sample": sizes}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long one sample takes from an empty shell: `muser run` with one sample, beside the naive graph.
+"""Start-up time: `muser run` with one sample from the shell, beside the naive graph.
 
     python bench/start.py [--times N]
 
-Each is a process of its own, against the bare endpoint at 0 ms, after one that is not counted, in which Python
-compiles what it imports; the best of so many times. The last `muser run` finds its sample done.
+Each line is the fastest of N processes, against bench/endpoint.py at 0 ms. One more process runs first and is not
+counted, because Python compiles the modules in it. In the last line the sample is already done.
 """
 
 import argparse
@@ -31,7 +31,7 @@ NAIVE = "import asyncio, pathlib, sys; from naive import run; asyncio.run(run(sy
 
 
 def best(command: list[str], folder: Path, times: int, *, fresh: bool = True) -> dict[str, float]:
-    """Seconds of the quickest, of the clock and of the CPU."""
+    """Wall and CPU seconds of the fastest process. `fresh` deletes the store before each."""
     took = []
     for _ in range(times + 1):
         if fresh:
@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=3)
     times = parser.parse_args().times
+    # A user's Python caches bytecode, so the benchmark's must do so too, in a folder that starts empty.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as name, fast_endpoint() as url:
@@ -57,10 +58,10 @@ def main() -> None:
         (folder / "start.yaml").write_text(RECIPE.format(url=url), encoding="utf-8")
         muser = [sys.executable, "-m", "muser", "run", "start.yaml"]
         for what, command, fresh in (
-            ("nothing: python alone", [sys.executable, "-c", ""], True),
+            ("python alone", [sys.executable, "-c", ""], True),
             ("naive, one sample", [sys.executable, "-c", NAIVE, url], True),
             ("muser run, one sample", muser, True),
-            ("muser run, nothing left", muser, False),
+            ("muser run, sample already done", muser, False),
         ):
             print(json.dumps({"what": what} | best(command, folder, times, fresh=fresh)), flush=True)
 

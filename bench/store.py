@@ -1,8 +1,9 @@
-"""How fast and how large the store is: the ledger under many writers, look-ups, lists, and bytes a sample.
+"""The store without graph or HTTP: ledger writes, look-ups, queries, and bytes per sample.
 
     python bench/store.py [--samples N] [--writers N]
 
-Each sample makes six calls (persona, responder, three critics, refiner) whose prompts quote the replies before them.
+Each sample makes six calls (persona, responder, three critics, refiner). Their prompts quote earlier replies, as real
+prompts do, because the ledger stores a quoted text once.
 """
 
 import argparse
@@ -28,12 +29,12 @@ WORDS = [
 
 
 def text(rng: random.Random, size: int) -> str:
-    """About `size` characters that no other text has."""
+    """A text of about `size` characters; the number at its end makes it unique."""
     return " ".join(rng.choices(WORDS, k=size // 6)) + f" {rng.random()}"
 
 
 def texts_of(number: int) -> dict[str, Any]:
-    """What one sample's models say: 10 KB of distinct text."""
+    """The replies of one sample's models: 10 KB of distinct text."""
     rng = random.Random(number)
     rationales = {name: text(rng, 700) for name in CRITICS}
     said = {
@@ -78,7 +79,7 @@ def calls_of(sample: str, number: int, said: dict[str, Any]) -> list[Call]:
 
 
 async def take_through(store: Store, sample: str, number: int, waits: list[float]) -> None:
-    """One sample's way through the store, each call looked up before it is recorded."""
+    """Takes one sample through the store. Each call is looked up before it is recorded, as the graph does."""
     said = texts_of(number)
     for call in calls_of(sample, number, said):
         started = time.perf_counter()
@@ -98,7 +99,7 @@ async def take_through(store: Store, sample: str, number: int, waits: list[float
 
 
 async def fill(store: Store, writers: int, waits: list[float]) -> None:
-    """Take every pending sample, `writers` at a time."""
+    """Takes every pending sample through the store, `writers` at a time."""
 
     async def work() -> None:
         while taken := await take_pending(store, "bench", 1):
@@ -108,7 +109,7 @@ async def fill(store: Store, writers: int, waits: list[float]) -> None:
 
 
 def milliseconds(work: Callable[[], object]) -> float:
-    """The fastest of three."""
+    """Milliseconds of the fastest of three calls."""
     times = []
     for _ in range(3):
         started = time.perf_counter()
@@ -128,23 +129,23 @@ def main() -> None:
         measure(path, given.samples, given.writers, persona)
         said = sum(len(v) if isinstance(v, str) else sum(map(len, v.values())) for v in texts_of(0).values())
         per_sample = path.stat().st_size / given.samples / 1024
-        print(f"space                 {per_sample:10.1f} KiB a sample of {said / 1024:.1f} KiB of texts")
+        print(f"space                 {per_sample:10.1f} KiB per sample with {said / 1024:.1f} KiB of text")
 
 
 def measure(path: Path, samples: int, writers: int, persona: Persona) -> None:
-    """Fill a store and ask it what commands ask; a line each."""
+    """Fills a store, runs the queries that commands run, and prints a line for each."""
     with Store.open(path) as store:
         create_run(store, Run(id="bench", name="bench", recipe="", identity={}, fingerprint=""))
         started = time.perf_counter()
         add_samples(store, "bench", (SampleInput(key=f"s{n:06d}", persona=persona) for n in range(samples)), 0)
-        print(f"add samples           {samples / (time.perf_counter() - started):10.0f} a second")
+        print(f"add samples           {samples / (time.perf_counter() - started):10.0f} per second")
 
         waits: list[float] = []
         started, cpu = time.perf_counter(), time.process_time()
         asyncio.run(fill(store, writers, waits))
         wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-        print(f"ledger, {writers:4d} writers  {6 * samples / wall:10.0f} calls a second, each on disk")
-        print(f"samples               {samples / wall:10.1f} a second, {1000 * cpu / samples:.2f} ms CPU each")
+        print(f"ledger, {writers:4d} writers  {6 * samples / wall:10.0f} calls per second, each on disk")
+        print(f"samples               {samples / wall:10.1f} per second, {1000 * cpu / samples:.2f} ms CPU per sample")
 
         show_waits("look-up, new request", waits)
         asyncio.run(look_up_again(store, samples))
@@ -158,7 +159,7 @@ def measure(path: Path, samples: int, writers: int, persona: Persona) -> None:
 
 
 async def look_up_again(store: Store, samples: int) -> None:
-    """Look-ups that find their call, spread over the file."""
+    """Times look-ups that find their call, of samples spread over the file."""
     waits = []
     for number in random.Random(0).sample(range(samples), min(samples, 500)):
         sample = f"bench/s{number:06d}"
@@ -171,7 +172,7 @@ async def look_up_again(store: Store, samples: int) -> None:
 
 
 def show_waits(name: str, waits: list[float]) -> None:
-    """The middle and the slow end of what look-ups took."""
+    """Prints the median and the 99th percentile."""
     *_, slow = statistics.quantiles(waits, n=100)
     print(f"{name:22}{1e6 * statistics.median(waits):10.0f} µs median, {1e6 * slow:.0f} µs p99")
 

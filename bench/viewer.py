@@ -1,8 +1,8 @@
-"""How long a page takes over HTTP with many samples, and what the server needs of memory.
+"""Seconds per page of the viewer over HTTP with many samples, and the server's peak memory.
 
     python bench/viewer.py [--samples N] [--store FILE]
 
-The store is that of bench/scale.py. Seconds are of the first request and of the slowest of five more.
+The store is that of bench/scale.py. Each page is requested once, then five times more, because some pages are cached.
 """
 
 import argparse
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 class Client:
-    """A browser's requests on one connection, with its cookie."""
+    """A browser: one connection, and the cookie that the token in the address is exchanged for."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -34,7 +34,7 @@ class Client:
         return answer.status, answer.headers.get("set-cookie", "")
 
     def seconds(self, path: str) -> float:
-        """How long a page takes."""
+        """Seconds until a page has arrived in full."""
         began = time.perf_counter()
         status, _ = self._get(path, self.cookie)
         assert status == 200, (status, path)
@@ -42,7 +42,7 @@ class Client:
 
 
 def measure(address: str, samples: int) -> dict[str, dict[str, float]]:
-    """The first request of each page, and the slowest of five more."""
+    """Page → seconds of the first request and of the slowest of five more."""
     middle, client = f"/runs/scale/samples/s{samples // 2:06d}", Client(address)
     where = quote("verdict.safety=revise and tokens>100 and has refinement")
     pages = {
@@ -63,7 +63,7 @@ def measure(address: str, samples: int) -> dict[str, dict[str, float]]:
 
 
 def peak(pid: int) -> int:
-    """The most MB that a process has had."""
+    """Peak memory of a process in MB. VmHWM, because getrusage knows only children that have exited."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) // 1024
 
@@ -71,7 +71,7 @@ def peak(pid: int) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--store", type=Path, help="one that bench/scale.py filled")
+    parser.add_argument("--store", type=Path, help="a store that bench/scale.py filled")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = given.store or Path(folder) / "scale.db"

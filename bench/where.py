@@ -1,8 +1,8 @@
-"""Where a run's CPU goes: how much of it is the graph's thread and the writer's, and each library's share of the first.
+"""A run's CPU time: of the graph's thread, of the writer's thread, and each library's share of the former.
 
     python bench/where.py [--samples N]
 
-Shares are cProfile's, which makes many small calls look dearer than they are; a builtin is counted where it was called.
+Shares are from cProfile, which overstates the cost of many small calls. The time of a builtin counts for its caller.
 """
 
 import argparse
@@ -30,7 +30,7 @@ STORE = re.compile("sqlite3|zlib|hashlib|ormsgpack")
 
 
 def owner(file: str, name: str) -> str:
-    """Who a function belongs to: a library, or a folder of muser's."""
+    """The library, or the folder of muser, that a function belongs to."""
     if STORE.search(name):
         return "muser/store"
     path = Path(file).resolve()
@@ -41,26 +41,27 @@ def owner(file: str, name: str) -> str:
 
 
 def shares(profile: cProfile.Profile) -> dict[str, float]:
-    """Owner → per cent of the time in its own functions, the largest first."""
+    """Owner → per cent of the time in its own functions, largest first."""
     spent: Counter[str] = Counter()
     rows: Any = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     for (file, _, name), (_, _, own, _, callers) in rows.items():
         if "epoll" in name:
-            continue  # nothing to do
-        whole = sum(caller[2] for caller in callers.values())
-        if file == "~" and whole and not STORE.search(name):
+            continue  # The loop waits for the endpoint here, which costs no CPU time.
+        total = sum(caller[2] for caller in callers.values())
+        if file == "~" and total and not STORE.search(name):
             for (caller, _, function), (_, _, part, _) in callers.items():
-                spent[owner(caller, function)] += own * part / whole
+                spent[owner(caller, function)] += own * part / total
         else:
             spent[owner(file, name)] += own
     return {name: round(100 * seconds / spent.total(), 1) for name, seconds in spent.most_common(14)}
 
 
 def threads() -> dict[str, float]:
-    """Thread id → seconds of CPU."""
+    """Thread id → CPU seconds."""
     ticks = os.sysconf("SC_CLK_TCK")
     used = {}
     for task in Path("/proc/self/task").iterdir():
+        # Fields 14 and 15 of proc(5). The name before them, in parentheses, may contain spaces.
         user, system = (task / "stat").read_text().rpartition(")")[2].split()[11:13]
         used[task.name] = (int(user) + int(system)) / ticks
     return used
@@ -68,7 +69,7 @@ def threads() -> dict[str, float]:
 
 @contextmanager
 def watched(found: list[float]) -> Iterator[None]:
-    """Notes what the two busiest threads have used once the store's writer is about to end, in seconds of CPU."""
+    """Appends the CPU seconds of the two busiest threads, read before the writer's thread exits and leaves /proc."""
     before, close = threads(), Writer.close
 
     def noting(self: Writer) -> None:

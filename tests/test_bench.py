@@ -1,0 +1,36 @@
+"""Every benchmark still runs, at its smallest size; its numbers are not checked. bench/prefix_cache.py: tests/vllm/."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "bench"
+SIZES = {
+    "listing": ("--samples", "50"),
+    "run": ("--samples", "4", "--rounds", "1"),
+    "scale": ("--samples", "2100"),  # 1,000 are run; the sample in the middle is a copy
+    "simulated": ("20",),
+    "space": ("--samples", "4"),
+    "start": ("--times", "1"),
+    "store": ("--samples", "20"),
+    "viewer": ("--samples", "60"),
+    "where": ("--samples", "4"),
+}
+
+
+def test_every_benchmark_is_known() -> None:
+    scripts = {path.stem for path in BENCH.glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")}
+    assert scripts == {*SIZES, "prefix_cache"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SIZES)
+def test_a_benchmark_runs(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, BENCH / f"{name}.py", *SIZES[name]], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert any(character.isdigit() for character in ended.stdout)
