@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from muser.cli.app import app
 from muser.cli.outputs import OUTPUTS
+from muser.core.documents import read_document
 from muser.core.recipe import Recipe, Settings
 from muser.core.schema import SCHEMA_FILE, schema_text
 from muser.evals.healthbench import Example
@@ -28,6 +29,7 @@ from muser.prompts.attributes import ATTRIBUTES
 from muser.trainer.rows import Row
 
 ROOT = Path(__file__).parents[1]
+MEANINGS: dict[str, str] = read_document(Path(__file__).with_name("meanings.yaml")).data
 TURN = {"role": "user", "content": "My head hurts since this morning. What can it be?"}
 ANSWER = "<think>\nMost headaches are harmless.\n</think>\n\nDid it start suddenly? If so, call for help at once."
 ATTRIBUTE_TABLE = """\
@@ -299,10 +301,11 @@ def _fields(kind: Any, types: dict[str, Any]) -> Iterator[str]:
         names = [name for name, field in kind.model_fields.items() if not field.exclude]
     else:
         names = [field.name for field in fields(kind)]
-    told = any(name in meanings for name in names)
-    yield "| field | type | meaning |\n|---|---|---|" if told else "| field | type |\n|---|---|"
+    yield "| field | type | meaning |\n|---|---|---|"
     for name in names:
-        yield _row(f"`{name}`", _linked(hints[name], types), *([meanings.get(name, "")] if told else []))
+        shared = "see above" if f"`{name}`" in (kind.__doc__ or "") else MEANINGS.get(name, "")
+        meaning = meanings.get(name) or MEANINGS.get(f"{kind.__name__}.{name}") or shared
+        yield _row(f"`{name}`", _linked(hints[name], types), meaning)
     yield ""
 
 

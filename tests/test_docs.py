@@ -14,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from muser.cli.app import app
+from muser.core.documents import read_document
 from muser.core.loading import load_recipe, parse_recipe
 from muser.evals.healthbench import load_examples
 from muser.graph.build import build_machine
@@ -118,6 +119,24 @@ def test_the_annotated_tree_names_every_folder() -> None:
     tree = "\n".join(blocks(ROOT / "README.md", "text"))
     folders = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"recipes", "bench", "tests"}
     assert folders - {".typing"} <= set(re.findall(r"([a-z]+)/", tree))
+
+
+@pytest.mark.parametrize("page", ["json", "rows"])
+def test_no_field_of_a_reference_page_lacks_a_meaning(page: str) -> None:
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+    assert text.count("| field | type |") == text.count("| field | type | meaning |") > 0
+    assert not re.findall(r"^\| `\w+` \|.*\| +\|$", text, re.MULTILINE)
+
+
+def test_every_meaning_is_that_of_a_field() -> None:
+    meanings = read_document(ROOT / "docs" / "meanings.yaml").data
+    text = "".join((ROOT / "docs" / "reference" / f"{page}.md").read_text("utf-8") for page in ("json", "rows"))
+    unused = [
+        name
+        for name, meaning in meanings.items()
+        if not re.search(rf"^\| `{name.rpartition('.')[2]}` \|.*\| {re.escape(meaning)} \|$", text, re.MULTILINE)
+    ]
+    assert not unused
 
 
 def test_the_readmes_recipe_is_a_recipe(tmp_path: Path) -> None:

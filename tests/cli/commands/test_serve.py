@@ -22,6 +22,7 @@ from muser.pipeline.servers import KEY
 from ...endpoints.server.test_launch import descendants
 from ...endpoints.server.test_watchdog import is_gone, wait_for
 from ..conftest import Muser
+from ..test_outputs import as_declared
 
 RECIPE = """\
 name: served
@@ -134,7 +135,7 @@ def test_a_port_can_be_chosen_and_json_has_it_all(start: Start, muser: Muser, tm
     told = json.loads(out)
     assert urlsplit(told["base_url"]).port == port
     assert [card.base_url for card in there] == [told["base_url"]]
-    assert {"name", "path", "log", "seconds", "pid"} <= set(told)
+    as_declared("serve", told)
 
 
 @pytest.mark.slow
