@@ -86,7 +86,7 @@ class RubricItem(Value):
 
 
 class Grade(Value):
-    """A judge's decision on one rubric item. `met` is None if the judge failed: not judged, neither met nor unmet."""
+    """A judge's decision on one rubric item. `met` is None if the judge failed (not judged)."""
 
     item: int
     points: float
