@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ STEPS = (
     Step("eval.base", (), scoring.look_at_scores("base"), scoring.score("base")),
     Step("eval.distill", ("distill.train",), scoring.look_at_scores("distill"), scoring.score("distill")),
     Step("eval.refine", ("refine.train",), scoring.look_at_scores("refine"), scoring.score("refine")),
-    Step("report", ("refine.train",), look_at_report, write_report),
+    Step("report", (), look_at_report, write_report),
 )
 
 
@@ -90,15 +90,18 @@ async def run_pipeline(
 
 def steps_of(recipe: Recipe) -> list[Step]:
     """The steps that a recipe asks for; the report needs all others. Raises SettingsError."""
+    trained = recipe.training.stages if recipe.training else []
     missing = [key for key in ("training", "critics") if not getattr(recipe, key)]
+    if trained == ["distill"]:
+        missing = [key for key in missing if key != "critics"]
     if not recipe.samples and not recipe.queries:
         missing.append("samples or queries")
     if missing:
         raise SettingsError(f"a pipeline's recipe needs {' and '.join(missing)}", where=recipe.name)
-    stages = recipe.evaluation.stages if recipe.evaluation else []
-    kept = [step for step in STEPS if not step.name.startswith("eval.") or step.name[5:] in stages]
-    names = tuple(step.name for step in kept[:-1])
-    return [*kept[:-1], Step("report", names, kept[-1].look, kept[-1].do)]
+    scored = [stage for stage in recipe.evaluation.stages if stage in ("base", *trained)] if recipe.evaluation else []
+    wanted = {*trained, *(f"eval.{stage}" for stage in scored)}
+    kept = [step for step in STEPS[:-1] if step.name in wanted or step.name.partition(".")[0] in wanted]
+    return [*kept, replace(STEPS[-1], needs=tuple(step.name for step in kept))]
 
 
 def look(work: Work, step: Step) -> StepState:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ..types import Stage
 from .settings import Name, Seed, Settings
@@ -41,6 +41,11 @@ class TrainingSettings(Settings):
     """Two-stage fine-tuning of one model of the recipe (paper, section 3.3)."""
 
     model: Name = Field(description="the model to train, by its name under models", examples=["student"])
+    stages: list[Literal["distill", "refine"]] = Field(
+        ["distill", "refine"],
+        description="the stages that the pipeline trains, in this order; refine starts from distill",
+        examples=[["distill"]],
+    )
     method: Literal["lora", "full"] = Field(
         "lora", description="lora: train an adapter; full: train all weights", examples=["full"]
     )
@@ -55,6 +60,13 @@ class TrainingSettings(Settings):
     refine: StageSettings = Field(
         StageSettings(), description="stage two, on the refined responses", examples=[{"epochs": 1}]
     )
+
+    @field_validator("stages")
+    @classmethod
+    def _starts_with_distill(cls, stages: list[str]) -> list[str]:
+        if stages not in (["distill"], ["distill", "refine"]):
+            raise ValueError("must be [distill] or [distill, refine]: refine starts from the distilled model")
+        return stages
 
 
 class EvaluationSettings(Settings):

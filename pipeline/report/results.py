@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...core.loading import recipe_yaml
 from ...core.recipe import Recipe
@@ -34,10 +34,10 @@ def gather(work: Work) -> dict[str, Any]:
         "name": recipe.name,
         "caption": caption(recipe, simulated_roles(store, [s.result for s in work.states.values() if _is_run(s)])),
         "scores": scores(work),
-        "losses": {stage: _history(_model(work, stage)) for stage in ("distill", "refine")},
-        "training": {stage: _training(_model(work, stage)) for stage in ("distill", "refine")},
+        "losses": {stage: _history(_model(work, stage)) for stage in _trained(work)},
+        "training": {stage: _training(_model(work, stage)) for stage in _trained(work)},
         "funnel": funnel(work),
-        "verdicts": verdicts_of(store, work.result("refine.run")),
+        "verdicts": verdicts_of(store, work.result("refine.run")) if "refine" in _trained(work) else {},
         "cost": [_cost(store, state) for state in work.states.values() if _is_run(state)],
         "provenance": provenance(work),
         "command": work.command,
@@ -97,22 +97,21 @@ def metrics(scores: Sequence[ExampleScore]) -> dict[str, dict[str, float | None]
 
 def funnel(work: Work) -> list[dict[str, Any]]:
     """How many samples reached each step, and why the rest did not."""
-    store, distill, refine = work.store, work.result("distill.run"), work.result("refine.run")
-    asked, improved = tally_run(store, distill), tally_run(store, refine)
-    rows = {"distill": count_rows(store, distill, "distill"), "refine": count_rows(store, refine, "refine")}
-    lines = [
+    store, distill = work.store, work.result("distill.run")
+    asked = tally_run(store, distill)
+    lines: list[tuple[str, int, dict[str, int]]] = [
         ("asked", asked.samples, {}),
         ("answered", asked.done, _losses(store, distill, asked)),
-        ("critiqued", improved.critiqued, _losses(store, refine, improved)),
-        (
-            "refined",
-            improved.refined,
-            _counted({"no critic asked for a revision": improved.done - improved.refined}),
-        ),
     ]
-    for stage, count in rows.items():
-        lines.append((f"rows of stage {stage}", count, {}))
+    if "refine" in _trained(work):
+        refine = work.result("refine.run")
+        improved = tally_run(store, refine)
+        passed = _counted({"no critic asked for a revision": improved.done - improved.refined})
+        lines.append(("critiqued", improved.critiqued, _losses(store, refine, improved)))
+        lines.append(("refined", improved.refined, passed))
+    for stage in _trained(work):
         meta: dict[str, Any] = _model(work, stage).meta
+        lines.append((f"rows of stage {stage}", count_rows(store, work.result(f"{stage}.run"), stage), {}))
         lines.append((f"trained in stage {stage}", meta["rows"], meta.get("drop_reasons", {})))
     return [{"step": name, "samples": count, "lost": lost} for name, count, lost in lines]
 
@@ -122,7 +121,7 @@ def provenance(work: Work) -> dict[str, Any]:
     store = work.store
     runs = [find_run(store, state.result) for state in work.states.values() if _is_run(state)]
     made: dict[int, Artifact] = {}
-    for stage in ("distill", "refine"):
+    for stage in _trained(work):
         _collect(store, _model(work, stage), made)
     for state in work.states.values():
         if state.name.startswith("eval."):
@@ -205,6 +204,10 @@ def _model(work: Work, stage: str) -> Artifact:
 
 def _is_run(state: StepState) -> bool:
     return state.name.endswith(".run") or state.name.startswith("eval.")
+
+
+def _trained(work: Work) -> list[Literal["distill", "refine"]]:
+    return work.recipe.training.stages if work.recipe.training else []
 
 
 def _has_both(first: Mapping[str, float | None], second: Mapping[str, float | None], key: str) -> bool:

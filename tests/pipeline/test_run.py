@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.errors import MachineError, SettingsError
+from muser.core.recipe import TrainingSettings
 from muser.pipeline import sampling
 from muser.pipeline.run import STEPS, look, plan, run_pipeline, steps_of
 from muser.pipeline.steps import StepState, Work
@@ -71,6 +72,20 @@ def test_only_the_stages_that_are_asked_for_are_scored(make_recipe: MakeRecipe) 
 
     assert names(evaluation={"file": "benchmark.jsonl", "stages": ["refine"]}) == [*ALL[:4], "eval.refine", "report"]
     assert names(evaluation=None) == [*ALL[:4], "report"]
+
+
+def test_a_recipe_may_train_the_first_stage_only(make_recipe: MakeRecipe) -> None:
+    training = {"model": "student", "stages": ["distill"]}
+    recipe = make_recipe("http://127.0.0.1:1/v1", training=training, critics={})
+    steps = steps_of(recipe)
+    assert [step.name for step in steps] == ["distill.run", "distill.train", "eval.base", "eval.distill", "report"]
+    assert steps[-1].needs == ("distill.run", "distill.train", "eval.base", "eval.distill")
+
+
+@pytest.mark.parametrize("stages", [[], ["refine"], ["refine", "distill"], ["distill", "distill"]])
+def test_stages_that_cannot_be_trained_in_this_order_are_refused(stages: list[str]) -> None:
+    with pytest.raises(ValueError, match="refine starts from the distilled model"):
+        TrainingSettings(model="student", stages=stages)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
