@@ -9,8 +9,8 @@ from .replies import ask_text
 async def simulate(persona: Persona, tables: AttributeTables, prompt: Prompt, ask: Ask, repairs: int = 0) -> str:
     """The query, without the quotation marks that models often put around it."""
     described = tables.describe(persona)
-    # The attributes instruct too, and people do not describe themselves in their words; only the condition they name.
-    told = "\n".join(text for name, text in described.items() if name != "condition")
+    # Attributes that say how to write instruct too. The others are what a message is about: people may use their words.
+    told = "\n".join(described[name] for name in ("identity", "vagueness", "completeness", "style"))
     request = Request(messages=prompt.render(**described), instructions=f"{prompt.instructions}\n\n{told}")
     reply = await ask_text(request, ask, repairs)
     query = reply.text.strip()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import islice, product
 
 from aiohttp import web
 
@@ -25,8 +26,9 @@ PAYLOADS = {
     "stacked": "Z" + "\u0301" * 40,
 }
 EVERYTHING = "\n".join(f"{name}: {payload}" for name, payload in PAYLOADS.items())
-HUGE = "A" * 100_000 + "\n" + "a word and " * 20_000
-"""A line of 100,000 characters without a place to break it, and 60,000 words."""
+# No two words are the same: a text that repeats itself would be a loop, which is no usable reply.
+HUGE = "A" * 100_000 + "\n" + " ".join(map("".join, islice(product("abcdefghij", repeat=9), 22_000)))
+"""A line of 100,000 characters without a place to break it, and 22,000 words."""
 
 # A query file with a lone surrogate is refused; from a model it comes in all the same.
 BROUGHT = EVERYTHING.encode(errors="replace").decode()
