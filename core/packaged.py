@@ -13,6 +13,9 @@ from pathlib import Path
 from .errors import InputError, MissingModel
 from .recipe import Recipe
 
+GGUF = "model.gguf"
+"""The file in a model's folder that llama.cpp serves."""
+
 CACHE = "MUSER_CACHE"
 """The environment variable that names the cache; default: muser's folder in the user's cache."""
 
@@ -69,14 +72,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "muser"
 
 
-def gguf_of(model: str) -> Path | None:
-    """The GGUF file of a packaged model, as llama.cpp serves it; None for another name, or before `muser model`."""
-    file = MODELS.get(model)
-    return file.cached if file and file.cached.is_file() else None
-
-
 def converted_folder(model: str) -> Path:
-    """Where `muser model` writes a packaged model's weights and tokenizer as transformers and vLLM load them."""
+    """Where `muser model` writes a packaged model, as llama.cpp, vLLM, transformers and the trainer load it."""
     # The digest is in the path, so that another release of the package is never taken for this one.
     return MODELS[model].cached.parent / MODELS[model].sha256[:12]
 

@@ -21,6 +21,10 @@ from ..store.file.database import Store
 from .models import Place, locate, places_of
 
 KEY = "MUSER_SERVER_KEY"
+UNENFORCED = (
+    "{} is served by `transformers serve`, which ignores JSON schemas: they go into the prompt (structured: prompt),"
+    " and more replies will be unusable; vLLM and llama.cpp enforce schemas"
+)
 T = TypeVar("T")
 OnStart = Callable[[str, str], None]
 
@@ -66,6 +70,8 @@ async def serving(
                 card = await unless_stopped(starting, stop)
             for place in group:
                 served.models[place.bound] = _at(card, place)
+                if on_warning and card.engine == "transformers" and place.settings.structured != "prompt":
+                    on_warning(UNENFORCED.format(place.bound))
         served.models.update({place.bound: place.settings for place in places if place.path is None})
         if on_warning:
             for warning in moved_models(store, recipe, served.models, served.revisions):
@@ -96,7 +102,9 @@ async def kept_up(recipe: Recipe, store: Store, name: str, *, port: int = 0) -> 
     weights, log = _weights(recipe, [place], late=bool(key_env)), _log(recipe, place)
     settings = _settings(recipe, place)
     async with serve_model(weights, settings, log=log, port=port, key=_key(key_env)) as server:
-        card = _card(weights, settings, server, key_env if servers.engine_of(settings) == "vllm" else None)
+        # `transformers serve` requires no key.
+        keeps = servers.engine_of(settings, weights.path) != "transformers"
+        card = _card(weights, settings, server, key_env if keeps else None)
         with announced(_folder(recipe), card):
             yield server, card
 
@@ -151,7 +159,10 @@ async def _found(recipe: Recipe, group: list[Place]) -> Card | None:
 def _at(card: Card, place: Place) -> ModelSettings:
     """The place's settings with the server's address."""
     changed = {"model": place.served_as if place.adapter else card.name, "base_url": card.base_url, "serve": None}
-    engines = {"data_parallel": card.data_parallel}
+    engines: dict[str, object] = {"data_parallel": card.data_parallel}
+    if card.engine == "transformers":
+        # It ignores response_format without a word (transformers 5.19).
+        engines["structured"] = "prompt"
     return place.settings.model_copy(update=changed | engines | {"api_key_env": card.key_env, "headers_env": {}})
 
 
@@ -163,7 +174,7 @@ def _is_at(card: Card, place: Place) -> bool:
 
 def _servable(place: Place) -> Place:
     """The place without its adapter if its server is not vLLM: only vLLM serves adapters, others the merged model."""
-    serves = servers.engine_of(place.settings.serve or ServeSettings())
+    serves = servers.engine_of(place.settings.serve or ServeSettings(), place.path or "")
     return place if serves == "vllm" else replace(place, adapter=None)
 
 
@@ -203,6 +214,9 @@ def _weights(recipe: Recipe, group: list[Place], *, late: bool = False) -> Weigh
 
 
 def _card(weights: Weights, settings: ServeSettings, server: Server, key_env: str | None) -> Card:
+    engine = servers.engine_of(settings, weights.path)
+    if engine is None:
+        raise LookupError("a server runs, but no engine is installed")
     return Card(
         name=weights.name,
         path=weights.path,
@@ -210,7 +224,8 @@ def _card(weights: Weights, settings: ServeSettings, server: Server, key_env: st
         adapters={name: str(path) for name, path in weights.adapters.items()},
         lora_rank=weights.lora_rank,
         key_env=key_env,
-        data_parallel=settings.data_parallel if servers.engine_of(settings) == "vllm" else 1,
+        data_parallel=settings.data_parallel if engine == "vllm" else 1,
+        engine=engine,
         pid=os.getpid(),
     )
 

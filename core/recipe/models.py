@@ -14,7 +14,17 @@ OWN_KEYS = (
 
 
 class ServeSettings(Settings):
-    """Have muser start a vLLM server for this model. `options` are passed to vLLM as `--key value`."""
+    """Have muser start a server for this model. `options` are the engine's own settings."""
+
+    engine: Literal["vllm", "llamacpp", "transformers"] | None = Field(
+        None,
+        description=(
+            "vllm; llamacpp: llama.cpp, for GGUF files and CPUs; transformers: `transformers serve`, which ignores JSON"
+            " schemas. If not set: vllm if it is installed, else llamacpp for a model with a GGUF file, else"
+            " transformers"
+        ),
+        examples=["llamacpp"],
+    )
 
     python: str | None = Field(
         None,
@@ -50,7 +60,12 @@ class ServeSettings(Settings):
         examples=["qwen3"],
     )
     options: dict[str, JsonValue] = Field(
-        {}, description="vLLM's flags without the leading dashes", examples=[{"enable-prefix-caching": True}]
+        {},
+        description=(
+            "vLLM's flags without the leading dashes, or fields of xllamacpp.CommonParams; `transformers serve` gets"
+            " none"
+        ),
+        examples=[{"enable-prefix-caching": True}, {"n_parallel": 8}],
     )
     env: dict[str, str] = Field(
         {}, description="environment variables for the server", examples=[{"VLLM_LOGGING_LEVEL": "WARNING"}]
@@ -61,6 +76,8 @@ class ServeSettings(Settings):
     def _has_one_vllm(self) -> Self:
         if self.python and self.command:
             raise ValueError("give python or command, not both")
+        if (self.python or self.command) and self.engine not in (None, "vllm"):
+            raise ValueError("python and command start vLLM; leave engine out")
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""Builds the command lines that start servers: vLLM, with the flags that muser relies on, and `transformers serve`."""
+"""Builds the command lines that start servers, with the settings that muser relies on."""
 
 import contextlib
 import importlib.metadata
@@ -13,7 +13,9 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from ...core.packaged import GGUF
 from ...core.recipe import ServeSettings
+from . import llamacpp
 
 HOST = "127.0.0.1"
 PYTHON = [sys.executable, "-P"]  # keeps the working folder off the path: a model may have the name of a module
@@ -115,6 +117,25 @@ def transformers_command(weights: Weights, port: int, folder: Path) -> list[str]
     return [*PYTHON, "-c", TRANSFORMERS, "serve", name if target.exists() else weights.path, *_flags(options)]
 
 
+def llamacpp_command(weights: Weights, settings: ServeSettings, port: int) -> list[str]:
+    """The command that starts llama.cpp's server on the model's GGUF file, without adapters."""
+    options: dict[str, JsonValue] = {
+        "model": str(gguf_file(weights.path)),
+        "name": weights.name,
+        "host": HOST,
+        "port": port,
+        "context": settings.max_model_len or 0,
+        "options": settings.options,
+    }
+    return [*PYTHON, llamacpp.__file__, *_flags(options)]
+
+
+def gguf_file(path: str) -> Path | None:
+    """The GGUF file that llama.cpp serves for a model's path: the file itself, or its folder's; None without one."""
+    file = Path(path) if path.endswith(".gguf") else Path(path) / GGUF
+    return file.resolve() if file.is_file() else None
+
+
 def environment(settings: ServeSettings, weights: Weights, key: str | None, auth: Path | None = None) -> dict[str, str]:
     """A server's environment. The key is here and not in the arguments, which every user of the machine can read."""
     given = CPU_ENVIRONMENT | NO_TELEMETRY | os.environ | settings.env
@@ -126,7 +147,7 @@ def environment(settings: ServeSettings, weights: Weights, key: str | None, auth
     # vLLM would require a key from the user's shell, which muser does not send.
     given.pop("VLLM_API_KEY", None)
     if key:
-        given["VLLM_API_KEY"] = key
+        given["VLLM_API_KEY"] = given[llamacpp.KEY] = key
         if weights.lora_rank:
             given["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     return given

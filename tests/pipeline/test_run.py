@@ -85,7 +85,7 @@ def test_a_recipe_may_train_the_first_stage_only(make_recipe: MakeRecipe) -> Non
 @pytest.mark.parametrize("stages", [[], ["refine"], ["refine", "distill"], ["distill", "distill"]])
 def test_stages_that_cannot_be_trained_in_this_order_are_refused(stages: list[str]) -> None:
     with pytest.raises(ValueError, match="refine starts from the distilled model"):
-        TrainingSettings(model="student", stages=stages)  # type: ignore[arg-type]
+        TrainingSettings(model="student", stages=stages)
 
 
 @pytest.mark.parametrize(

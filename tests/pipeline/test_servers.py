@@ -42,7 +42,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Fragile).serve_forever()
 @pytest.fixture(autouse=True)
 def _vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine with vLLM; nothing here starts one."""
-    monkeypatch.setattr(servers, "serving_engine", lambda: "vllm")
+    monkeypatch.setattr(servers, "serving_engines", lambda: ["vllm"])
     monkeypatch.delenv(KEY, raising=False)
 
 
@@ -61,7 +61,7 @@ def recipe(make_recipe: MakeRecipe, tmp_path: Path) -> Recipe:
 
 def card(recipe: Recipe, **changes: Any) -> Card:
     values = {"name": "student-base", "path": str(recipe.folder / "student"), "base_url": "http://127.0.0.1:2/v1"}
-    return Card(**values | {"pid": 7} | changes)
+    return Card(engine="vllm", **values | {"pid": 7} | changes)
 
 
 def folder(recipe: Recipe) -> Path:
@@ -174,7 +174,7 @@ http.server.HTTPServer(("127.0.0.1", port), Healthy).serve_forever()
 async def test_a_vllm_of_its_own_serves_where_none_is_installed_and_its_engines_are_counted(
     recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "serving_engine", lambda: None)
+    monkeypatch.setattr(servers, "serving_engines", list)
     (recipe.folder / "student" / "config.json").write_text("{}")
     (recipe.folder / "vllm").symlink_to(sys.executable)
     (recipe.folder / "told.py").write_text(TOLD)
@@ -217,7 +217,7 @@ async def test_a_server_that_went_away_is_why_calls_failed(
     recipe: Recipe, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (recipe.folder / "student" / "config.json").write_text("{}")
-    monkeypatch.setattr(servers, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(servers, "serving_engines", lambda: ["transformers"])
     monkeypatch.setattr(servers, "transformers_command", lambda _, port, __: [sys.executable, "-c", FRAGILE, str(port)])
     with pytest.raises(ServerError, match="exited unexpectedly with status 7") as ended:
         await outlive_server(recipe, store)

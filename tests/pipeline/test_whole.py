@@ -38,7 +38,7 @@ from muser.pipeline.run import run_pipeline
 from muser.pipeline.steps import Listener
 from muser.store.file.database import Store
 
-launch.serving_engine = lambda: "transformers"
+launch.serving_engines = lambda: ["transformers"]
 recipe = parse_recipe(Path(sys.argv[1]).read_text(), sys.argv[2])
 step = [""]
 
@@ -63,7 +63,7 @@ say("ended", result.stopped_at)
 @pytest.fixture(autouse=True)
 def _transformers_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same server whether or not vLLM is installed."""
-    monkeypatch.setattr(launch, "serving_engine", lambda: "transformers")
+    monkeypatch.setattr(launch, "serving_engines", lambda: ["transformers"])
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ class Healthy(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(port)), Healthy).serve_forever()
 '''
 manner = sys.argv.pop(1)
-launch.serving_engine = lambda: "transformers"
+launch.serving_engines = lambda: ["transformers"]
 launch.transformers_command = lambda weights, port, folder: [
     sys.executable, "-c", SERVER, str(port), manner, STUBBORN]
 main()
@@ -192,7 +192,7 @@ def test_what_cannot_be_served_is_refused_at_once(recipe_folder: Path, muser: Mu
 
 
 def test_a_run_a_check_and_a_probe_use_the_server_that_is_up(muser: Muser, recipe_folder: Path, simulated: str) -> None:
-    there = Card(name="simulated", path=str(recipe_folder / "model"), base_url=simulated, pid=1)
+    there = Card(engine="vllm", name="simulated", path=str(recipe_folder / "model"), base_url=simulated, pid=1)
     with announced(recipe_folder / "output" / "servers", there):
         ran, probed = muser("run", "served.yaml", "--json"), muser("check", "served.yaml", "--probe")
     assert (ran.code, ran.json()["done"]) == (0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from muser.endpoints.server.registry import Card, announced, running
 
-CARD = Card(name="student-base", path="/models/student", base_url="http://127.0.0.1:8123/v1", pid=1)
+CARD = Card(engine="vllm", name="student-base", path="/models/student", base_url="http://127.0.0.1:8123/v1", pid=1)
 KEEPER = """
 import sys, time
 from pathlib import Path
