@@ -36,6 +36,9 @@ def look_at_training(stage: TrainedStage) -> Callable[[Work], StepState]:
             return state.model_copy(update={"state": "stale"}) if model else state
         if model and not (reason := _differs(model, settings, stage, start, rows)):
             note = f"{model.meta['rows']:,} rows, {model.meta['steps']:,} steps, loss {model.meta['loss_last']:.3f}"
+            if model.meta["held_out"]:
+                first, last = model.meta["held_out_loss_first"], model.meta["held_out_loss_last"]
+                note += f", held-out loss {first:.3f} → {last:.3f}"
             return state.model_copy(
                 update={"state": "done", "result": str(model.id), "inputs": rows.digest[:12], "note": note}
             )

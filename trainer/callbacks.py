@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 from ..core.errors import TrainingError
 from ..core.types import Stage
-from .result import TrainingProgress
+from .result import TrainingProgress, smoothed
 
 
 class TrainingCallback(TrainerCallback):  # type: ignore[misc]
@@ -51,7 +51,7 @@ class TrainingCallback(TrainerCallback):  # type: ignore[misc]
                 stage=self.stage,
                 step=state.global_step,
                 total=state.max_steps,
-                loss=logs["loss"],
+                loss=smoothed([one["loss"] for one in state.log_history if "loss" in one], state.max_steps),
                 tokens=entry["tokens"],
                 tokens_per_second=new_tokens / seconds if seconds else 0.0,
                 eta=(state.max_steps - state.global_step) * seconds / done if done else 0.0,

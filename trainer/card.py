@@ -28,7 +28,7 @@ them. The licenses of the base model and of the models that wrote the rows apply
 |---|---|
 | base model | `{base}` (SHA-256 or commit `{base_digest}`) |
 | rows file | `{rows_file}` (SHA-256 `{rows_digest}`) |
-| rows used | {rows} of {rows_read} ({rows_dropped} dropped) |
+| rows used | {rows} of {rows_read} ({rows_dropped} dropped, {held_out} held out) |
 | rows by run | {runs} |
 | tokens per row | {lengths} |
 
@@ -37,7 +37,8 @@ them. The licenses of the base model and of the models that wrote the rows apply
 |---|---|
 | steps | {steps} |
 | tokens | {tokens} |
-| loss, first and last step | {loss_first:.4f}, {loss_last:.4f} |
+| loss, mean of the first and last tenth of the steps | {loss_first:.4f}, {loss_last:.4f} |
+| loss on {held_out} held-out rows, before and after | {held_out_loss} |
 | time | {seconds:.0f} s |
 | weights (SHA-256) | `{digest}` |
 | versions | {versions} |
@@ -60,7 +61,11 @@ def write_card(trained: TrainedModel, settings: TrainingSettings, facts: dict[st
     values = trained.model_dump(mode="json") | {
         "base": _public_name(trained.base),
         "trains_on": TRAINS_ON[trained.stage],
-        "rows_read": trained.rows + trained.rows_dropped,
+        "rows_read": trained.rows + trained.rows_dropped + trained.held_out,
+        "held_out_loss": ", ".join(
+            "not measured" if loss is None else f"{loss:.4f}"
+            for loss in dict.fromkeys((trained.held_out_loss_first, trained.held_out_loss_last))
+        ),
         "versions": ", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         "settings": json.dumps(identity(settings, trained.stage), indent=2),
         "rows_file": facts["rows_file"],

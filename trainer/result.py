@@ -1,6 +1,7 @@
 """What training returns and reports, and the digests that identify a training by its inputs."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ WEIGHTS = (".safetensors", ".bin")
 
 
 class TrainingProgress(Value):
-    """A training's progress. `tokens_per_second` and `eta` (seconds) are measured since this process started."""
+    """A training's progress. `tokens_per_second` and `eta` (seconds) are measured since this process started.
+
+    `loss` is smoothed: the mean over the latest tenth of all the steps, or over those that there are so far.
+    """
 
     stage: Stage
     step: int
@@ -26,6 +30,8 @@ class TrainingProgress(Value):
 class TrainedModel(Value):
     """A stage's result. `path` is the folder to serve, `digest` covers its weights, `seconds` excludes interruptions.
 
+    `loss_first` and `loss_last` are means over the first and the last tenth of the steps. `held_out_loss_first` and
+    `held_out_loss_last` are means over the `held_out` rows, before and after training; null if no row was held out.
     `peak_memory_mb` is the peak resident memory of the process or, with a GPU, the peak that torch allocated on it.
     """
 
@@ -39,12 +45,21 @@ class TrainedModel(Value):
     rows: int
     rows_dropped: int
     drop_reasons: dict[str, int] = {}
+    held_out: int
     steps: int
     loss_first: float
     loss_last: float
+    held_out_loss_first: float | None
+    held_out_loss_last: float | None
     seconds: float
     tokens: int
     peak_memory_mb: int
+
+
+def smoothed(losses: Sequence[float], steps: int) -> float:
+    """The mean of the latest losses, over a tenth of all `steps`; one batch's loss varies with the rows in it."""
+    latest = losses[-max(1, steps // 10) :]
+    return sum(latest) / len(latest)
 
 
 def stage_settings(settings: TrainingSettings, stage: Stage) -> StageSettings:

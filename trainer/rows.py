@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator
 
 from ..core.conversations import check_answer, check_prompt, has_stray_thinking
 from ..core.errors import InputError, TrainingError
+from ..core.hashing import derive_seed
 from ..core.jsonl import parse_object, read_lines
 from ..core.types import Message, Value
 
@@ -60,10 +61,11 @@ class Row(Value):
 
 
 class Encoded(NamedTuple):
-    """A row's tokens. Loss is computed from index `start` on."""
+    """A row's tokens. Loss is computed from index `start` on; a held-out row is measured and never trained on."""
 
     ids: list[int]
     start: int
+    held_out: bool = False
 
 
 class Span(Value):
@@ -84,10 +86,14 @@ class DroppedRow(Value):
 
 
 class RowReport(Value):
-    """A file of rows measured with one tokenizer. `lengths` has tokens per kept row: min, p50, p90, p99, max."""
+    """A file of rows measured with one tokenizer. `lengths` has tokens per kept row: min, p50, p90, p99, max.
+
+    Training uses the `kept` rows; `held_out` and `dropped` ones are not among them.
+    """
 
     rows: int
     kept: int
+    held_out: int
     tokens: int
     loss_tokens: int
     lengths: dict[str, int]
@@ -101,7 +107,9 @@ class Tally:
     """Counts rows as they are encoded; memory grows by 4 bytes per kept row."""
 
     max_length: int
+    share: float = 0.0
     rows: int = 0
+    held_out: int = 0
     loss_tokens: int = 0
     longest: int = 0
     lengths: "array[int]" = field(default_factory=lambda: array("I"))
@@ -111,6 +119,11 @@ class Tally:
     def report(self) -> RowReport:
         """Raises InputError if every row was dropped."""
         if not self.lengths:
+            if self.held_out:
+                raise InputError(
+                    f"no rows to train on: {self.held_out} of {self.rows} were held out and the rest were dropped",
+                    todo=f"lower the stage's held_out ({self.share}) or train on more rows",
+                )
             raise InputError(
                 f"no rows to train on: all {self.rows} were dropped: {_reasons(self.dropped)}",
                 todo=f"raise the stage's max_length ({self.max_length}): the longest row has {self.longest} tokens",
@@ -120,6 +133,7 @@ class Tally:
         return RowReport(
             rows=self.rows,
             kept=len(ordered),
+            held_out=self.held_out,
             tokens=sum(ordered),
             loss_tokens=self.loss_tokens,
             lengths={name: ordered[round(share * (len(ordered) - 1))] for name, share in marks.items()},
@@ -160,6 +174,10 @@ def encode_rows(rows: Iterable[Row], tokenizer: ChatTokenizer, tally: Tally) -> 
             reason = reason or f"longer than {tally.max_length} tokens"
             tally.dropped.append(DroppedRow(line=row.line, sample=row.sample, tokens=length, reason=reason))
             continue
+        if is_held_out(row, tally.share):
+            tally.held_out += 1
+            yield encoded._replace(held_out=True)
+            continue
         tally.lengths.append(length)
         tally.loss_tokens += length - encoded.start
         tally.runs[row.run] += 1
@@ -193,9 +211,15 @@ def encode(row: Row, tokenizer: ChatTokenizer) -> Encoded:
     return Encoded(ids, len(prompt_ids))
 
 
+def is_held_out(row: Row, share: float) -> bool:
+    """Whether the row belongs to this share of all prompts. Depends on its prompt alone."""
+    # So stage refine never trains on a query whose answer stage distill held out, and new rows move no old one.
+    return derive_seed("held out", *(message.content for message in row.prompt)) < share * 2**31
+
+
 def loss_spans(row: Row, tokenizer: ChatTokenizer) -> tuple[Span, ...]:
     """The row as the student sees it, split into the part without loss and the part with loss."""
-    ids, start = encode(row, tokenizer)
+    ids, start, _ = encode(row, tokenizer)
     parts = ((ids[:start], False), (ids[start:], True))
     return tuple(Span(text=tokenizer.decode(part), tokens=len(part), loss=loss) for part, loss in parts)
 

@@ -24,6 +24,7 @@ from .result import (
     file_digest,
     folder_digest,
     folder_name,
+    smoothed,
     stage_settings,
     training_inputs,
 )
@@ -86,7 +87,7 @@ class _Training:
     history: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.tally = Tally(self.own.max_length)
+        self.tally = Tally(self.own.max_length, self.own.held_out)
 
     @property
     def own(self) -> StageSettings:
@@ -98,7 +99,7 @@ class _Training:
         from .callbacks import TrainingCallback, check_weights
 
         tokenizer = self.load_tokenizer()
-        dataset = self.encode(tokenizer)
+        dataset, held_out = self.encode(tokenizer)
         report = self.tally.report()
         for row in report.dropped:
             self.log.warning("line %d (%s) dropped: %s, %d tokens", row.line, row.sample, row.reason, row.tokens)
@@ -107,9 +108,13 @@ class _Training:
         trainer = self.make_trainer(tokenizer, dataset, TrainingCallback(self.stage, on_progress))
         checkpoint = last_checkpoint(self.folder)
         self.log.info("starting from %s", checkpoint.name if checkpoint else "the base model")
+        # Also on a resume: the trainer loads the checkpoint later, so these are still the base model's weights.
+        held_out_loss_first = held_out_loss(trainer, held_out)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         check_weights(trainer.model, trainer.state.global_step)
         self.history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        losses, steps = [entry["loss"] for entry in self.history], trainer.state.global_step
+        held_out_loss_last = held_out_loss(trainer, held_out)
         adapter, path = self.save(trainer.model, tokenizer)
         trained = TrainedModel(
             stage=self.stage,
@@ -122,9 +127,12 @@ class _Training:
             rows=report.kept,
             rows_dropped=len(report.dropped),
             drop_reasons=dict(Counter(row.reason for row in report.dropped)),
-            steps=trainer.state.global_step,
-            loss_first=self.history[0]["loss"],
-            loss_last=self.history[-1]["loss"],
+            held_out=report.held_out,
+            steps=steps,
+            loss_first=smoothed(losses[: max(1, steps // 10)], steps),
+            loss_last=smoothed(losses, steps),
+            held_out_loss_first=held_out_loss_first,
+            held_out_loss_last=held_out_loss_last,
             seconds=self.history[-1]["seconds"],
             tokens=self.history[-1]["tokens"],
             peak_memory_mb=_peak_memory_mb(),
@@ -146,15 +154,18 @@ class _Training:
             )
         return tokenizer
 
-    def encode(self, tokenizer: Any) -> Any:
-        """The rows as a memory-mapped dataset with `labels`, so that training uses exactly what `loss_spans` shows."""
+    def encode(self, tokenizer: Any) -> tuple[Any, Any]:
+        """(rows to train on, held-out rows) as memory-mapped datasets whose `labels` are what `loss_spans` shows."""
         from datasets import Dataset, Features, List, Value
         from datasets.exceptions import DatasetGenerationError
 
+        held_out: list[bool] = []
+
         def examples() -> Iterator[dict[str, list[int]]]:
-            for ids, start in encode_rows(read_rows(self.rows), tokenizer, self.tally):
+            for row in encode_rows(read_rows(self.rows), tokenizer, self.tally):
+                held_out.append(row.held_out)
                 # PyTorch's cross-entropy ignores label -100; TRL keeps the labels of a dataset that has input_ids.
-                yield {"input_ids": ids, "labels": [-100] * start + ids[start:]}
+                yield {"input_ids": row.ids, "labels": [-100] * row.start + row.ids[row.start :]}
             self.tally.report()
 
         features = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32"))})
@@ -162,9 +173,11 @@ class _Training:
         shutil.rmtree(cache, ignore_errors=True)
         try:
             # Without a fingerprint, datasets pickles the generator and with it the tokenizer to compute one.
-            return Dataset.from_generator(examples, features, str(cache), fingerprint=self.folder.name)
+            rows = Dataset.from_generator(examples, features, str(cache), fingerprint=self.folder.name)
         except DatasetGenerationError as error:
             raise error.__cause__ or error from None
+        kept, held = ([i for i, out in enumerate(held_out) if out is side] for side in (False, True))
+        return (rows.select(kept), rows.select(held)) if held else (rows, None)
 
     def make_trainer(self, tokenizer: Any, dataset: Any, callback: Any) -> Any:
         import torch
@@ -185,6 +198,9 @@ class _Training:
             weight_decay=own.weight_decay,
             max_grad_norm=1.0,
             per_device_train_batch_size=own.batch_size,
+            # The Trainer averages the held-out loss over batches: with one row in each, batch_size does not change it.
+            per_device_eval_batch_size=1,
+            prediction_loss_only=True,
             gradient_accumulation_steps=own.gradient_accumulation,
             # encode_rows has dropped longer rows. Set without packing, max_length makes TRL map over all rows again.
             max_length=own.max_length if own.packing else None,
@@ -279,6 +295,16 @@ class _Training:
         for folder in (trained.path, trained.adapter):
             if folder is not None:
                 write_whole(folder / "README.md", write_card(trained, self.settings, facts))
+
+
+def held_out_loss(trainer: Any, rows: Any) -> float | None:
+    """The mean loss over these rows, None if there are none; the trainer's log stays that of its training steps."""
+    if rows is None:
+        return None
+    history = list(trainer.state.log_history)
+    loss = trainer.evaluate(rows)["eval_loss"]
+    trainer.state.log_history = history
+    return float(loss)
 
 
 def _base_digest(base: str | Path) -> str:

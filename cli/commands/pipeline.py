@@ -89,6 +89,8 @@ def train(
         return
     name = settings.training.model if settings.training else ""
     loss = f"loss {trained.loss_first:.3f} → {trained.loss_last:.3f}"
+    if trained.held_out_loss_first is not None and trained.held_out_loss_last is not None:
+        loss += f", held-out loss {trained.held_out_loss_first:.3f} → {trained.held_out_loss_last:.3f}"
     stdout().print(f"{name}@{stage}: {trained.rows:,} rows, {trained.steps:,} steps, {loss}", soft_wrap=True)
     stdout().print(str(trained.path), soft_wrap=True)
 

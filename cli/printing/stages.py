@@ -74,6 +74,8 @@ class _Screen:
     def rows(self, stage: "Stage", report: "RowReport") -> None:
         lengths = f"{report.lengths['min']:,}–{report.lengths['max']:,} tokens each (max_length {report.max_length:,})"
         say(f"  training {stage}: {report.kept:,} of {report.rows:,} rows, {lengths}")
+        if report.held_out:
+            say(f"  {report.held_out:,} rows held out, to measure the loss on them")
         if report.dropped:
             say(f"  {len(report.dropped):,} rows dropped: {', '.join(sorted({r.reason for r in report.dropped}))}")
 

@@ -35,6 +35,13 @@ class StageSettings(Settings):
         False, description="pack several rows into one sequence of max_length tokens", examples=[True]
     )
     save_steps: int = Field(200, gt=0, description="optimizer steps between checkpoints", examples=[100])
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the queries never trained on; the loss on them is measured before and after training",
+        examples=[0.1],
+    )
 
 
 class TrainingSettings(Settings):

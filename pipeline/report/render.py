@@ -130,15 +130,18 @@ def _training(data: Mapping[str, Any], picture: str) -> Iterator[Block]:
             stage,
             _count(found["rows"]),
             _count(found["rows_dropped"]),
+            _count(found["held_out"]),
             _count(found["steps"]),
             f"{found['loss_first']:.3f} → {found['loss_last']:.3f}",
+            _held_out_loss(found),
             _count(found["tokens"]),
             f"{found['seconds']:.0f} s",
             f"{_count(found['peak_memory_mb'])} MB",
         )
         for stage, found in data["training"].items()
     ]
-    yield Table(("stage", "rows", "dropped", "steps", "loss", "tokens", "time", "peak memory"), tuple(lines))
+    names = ("stage", "rows", "dropped", "held out", "steps", "loss", "held-out loss", "tokens", "time", "peak memory")
+    yield Table(names, tuple(lines))
     if picture:
         yield Picture(picture, "Training loss of both stages, by step")
 
@@ -244,6 +247,11 @@ def _difference(found: Mapping[str, Any] | None) -> str:
         return "–"
     mark = {"lower": f" {WORSE}", "no difference shown": f" {UNSURE}"}.get(found["verdict"], "")
     return f"{100 * found['difference']:+.1f} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]{mark}"
+
+
+def _held_out_loss(found: Mapping[str, Any]) -> str:
+    first, last = found["held_out_loss_first"], found["held_out_loss_last"]
+    return "–" if first is None or last is None else f"{first:.3f} → {last:.3f}"
 
 
 def _count(number: float | None) -> str:

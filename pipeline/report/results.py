@@ -112,7 +112,8 @@ def funnel(work: Work) -> list[dict[str, Any]]:
     for stage in _trained(work):
         meta: dict[str, Any] = _model(work, stage).meta
         lines.append((f"rows of stage {stage}", count_rows(store, work.result(f"{stage}.run"), stage), {}))
-        lines.append((f"trained in stage {stage}", meta["rows"], meta.get("drop_reasons", {})))
+        lost = _counted(meta.get("drop_reasons", {}) | {"held out": meta.get("held_out", 0)})
+        lines.append((f"trained in stage {stage}", meta["rows"], lost))
     return [{"step": name, "samples": count, "lost": lost} for name, count, lost in lines]
 
 
@@ -171,7 +172,18 @@ def _cost(store: Store, state: StepState) -> dict[str, Any]:
 
 
 def _training(model: Artifact) -> dict[str, Any]:
-    keys = ("base", "rows", "rows_dropped", "steps", "loss_first", "loss_last", "seconds", "tokens", "peak_memory_mb")
+    keys = [
+        "base",
+        "rows",
+        "rows_dropped",
+        "held_out",
+        "steps",
+        "loss_first",
+        "loss_last",
+        "held_out_loss_first",
+        "held_out_loss_last",
+    ]
+    keys += ["seconds", "tokens", "peak_memory_mb"]
     return {key: model.meta.get(key) for key in keys} | {"path": model.path, "digest": model.digest}
 
 

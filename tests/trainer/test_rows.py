@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from muser.core.errors import InputError, TrainingError
-from muser.trainer.rows import Row, encode, loss_spans, measure_rows, read_rows
+from muser.core.types import Message
+from muser.trainer.rows import Row, encode, is_held_out, loss_spans, measure_rows, read_rows
 
 Write = Callable[..., Path]
 ASKED = {"prompt": [{"role": "user", "content": "q"}]}
@@ -100,7 +101,7 @@ def test_the_same_tokens_carry_loss_as_trl_would_choose(tokenizer: Any, tiny: Pa
         args = SFTConfig(output_dir=str(tmp_path / "out"), use_cpu=True, bf16=False, report_to="none", max_length=512)
         theirs = SFTTrainer(model=str(tiny), args=args, train_dataset=dataset).train_dataset
     for own, chosen in zip(read_rows(rows), theirs, strict=True):
-        ids, start = encode(own, tokenizer)
+        ids, start, _ = encode(own, tokenizer)
         assert chosen["input_ids"] == ids
         assert chosen["labels"] == [-100] * start + ids[start:]
 
@@ -110,7 +111,7 @@ def test_a_served_prompt_is_where_training_starts(tokenizer: Any, rows: Path) ->
     for own in read_rows(rows):
         turns = [message.model_dump() for message in own.prompt]
         served = tokenizer.apply_chat_template(turns, add_generation_prompt=True)["input_ids"]
-        ids, start = encode(own, tokenizer)
+        ids, start, _ = encode(own, tokenizer)
         assert ids[:start] == served
 
 
@@ -175,3 +176,19 @@ def test_a_template_that_raises_is_a_training_error(tokenizer: Any) -> None:
     tokenizer.chat_template = "{{ raise_exception('no such role') }}"
     with pytest.raises(TrainingError, match="no such role"):
         encode(row("a"), tokenizer)
+
+
+def test_a_query_is_held_out_in_every_file_or_in_none(rows: Path) -> None:
+    read = list(read_rows(rows))
+    held = {row.line for row in read if is_held_out(row, 0.3)}
+    assert 0 < len(held) < len(read)
+    assert held < {row.line for row in read if is_held_out(row, 0.6)}
+    refined = [row.model_copy(update={"stage": "refine", "run": "other", "sample": "other/1"}) for row in read]
+    assert {row.line for row in refined if is_held_out(row, 0.3)} == held
+    assert not any(is_held_out(row, 0.0) for row in read)
+
+
+def test_the_share_held_out_is_near_the_share_asked_for() -> None:
+    answer = Message(role="assistant", content="a")
+    read = [Row(prompt=(Message(role="user", content=f"q{i}"),), completion=(answer,)) for i in range(4000)]
+    assert 0.08 < sum(is_held_out(row, 0.1) for row in read) / len(read) < 0.12

@@ -15,7 +15,7 @@ import pytest
 from muser.core.errors import InputError, TrainingError
 from muser.core.recipe import TrainingSettings
 from muser.trainer.result import TrainingProgress, folder_digest
-from muser.trainer.rows import RowReport
+from muser.trainer.rows import Row, RowReport, encode, is_held_out, read_rows
 from muser.trainer.sft import train_stage
 
 pytestmark = pytest.mark.train
@@ -272,3 +272,77 @@ def test_an_output_that_cannot_be_written_is_named(settings: Make, tiny: Path, r
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match="cannot use a file"):
         train_stage(settings(), "distill", base=tiny, rows=rows, output=tmp_path / "file" / "out")
+
+
+def test_held_out_rows_are_measured_before_and_after_and_never_trained_on(
+    settings: Make, tiny: Path, rows: Path, tmp_path: Path, write: Write, examples: list[dict[str, Any]]
+) -> None:
+    reports: list[RowReport] = []
+    holding = settings(held_out=0.3)
+    trained = train_stage(holding, "distill", base=tiny, rows=rows, output=tmp_path, on_rows=reports.append)
+    kept = [row for row in examples if not is_held_out(Row.model_validate(row), 0.3)]
+    assert 0 < trained.held_out == 24 - len(kept) == reports[0].held_out
+    assert (trained.rows, reports[0].kept) == (len(kept), len(kept))
+    assert trained.held_out_loss_first is not None
+    assert trained.held_out_loss_last is not None
+    assert trained.held_out_loss_last < trained.held_out_loss_first - 1
+    assert (
+        f"{trained.held_out_loss_first:.4f}, {trained.held_out_loss_last:.4f}"
+        in (trained.path / "README.md").read_text()
+    )
+
+    alone = train_stage(
+        settings(), "distill", base=tiny, rows=write(*kept, name="kept.jsonl"), output=tmp_path / "alone"
+    )
+    assert (alone.loss_first, alone.tokens) == (trained.loss_first, trained.tokens)
+    assert alone.held_out_loss_first is None
+
+
+def test_the_held_out_loss_is_the_mean_over_rows_as_transformers_computes_it(
+    settings: Make, tiny: Path, rows: Path, tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trained = train_stage(settings(held_out=0.3), "distill", base=tiny, rows=rows, output=tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    held = [encode(row, tokenizer) for row in read_rows(rows) if is_held_out(row, 0.3)]
+    for folder, loss in ((tiny, trained.held_out_loss_first), (trained.path, trained.held_out_loss_last)):
+        model = AutoModelForCausalLM.from_pretrained(folder).eval()
+        losses = []
+        for row in held:
+            ids = torch.tensor([row.ids])
+            labels = ids.clone()
+            labels[0, : row.start] = -100
+            losses.append(model(input_ids=ids, labels=labels).loss.item())
+        assert loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+
+
+def test_a_resumed_training_keeps_its_held_out_rows_and_their_first_loss(
+    settings: Make, tiny: Path, rows: Path, tmp_path: Path
+) -> None:
+    holding = settings("lora", held_out=0.3)
+    whole = train_stage(holding, "distill", base=tiny, rows=rows, output=tmp_path / "whole")
+
+    def stop_at_three(progress: TrainingProgress) -> None:
+        if progress.step == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train_stage(holding, "distill", base=tiny, rows=rows, output=tmp_path / "cut", on_progress=stop_at_three)
+    resumed = train_stage(holding, "distill", base=tiny, rows=rows, output=tmp_path / "cut")
+    assert (resumed.held_out_loss_first, resumed.held_out_loss_last) == (
+        whole.held_out_loss_first,
+        whole.held_out_loss_last,
+    )
+    assert (resumed.digest, resumed.loss_first, resumed.loss_last) == (whole.digest, whole.loss_first, whole.loss_last)
+
+
+def test_losses_are_means_over_a_tenth_of_the_steps(settings: Make, tiny: Path, rows: Path, tmp_path: Path) -> None:
+    seen: list[TrainingProgress] = []
+    slow = settings(batch_size=2, epochs=2)
+    trained = train_stage(slow, "distill", base=tiny, rows=rows, output=tmp_path, on_progress=seen.append)
+    losses = [entry["loss"] for entry in json.loads((trained.path.parent / "history.json").read_text())]
+    assert len(losses) == 24
+    assert trained.loss_first == pytest.approx((losses[0] + losses[1]) / 2)
+    assert trained.loss_last == seen[-1].loss == pytest.approx((losses[-2] + losses[-1]) / 2)

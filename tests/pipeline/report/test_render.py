@@ -39,6 +39,7 @@ def data() -> dict[str, Any]:
     artifact = {"id": 3, "kind": "model", "name": "student", "stage": "distill", "digest": "d" * 64, "run_id": None}
     role = {"role": "responder", "calls": 4, "reused": 1, "tokens_in": 100, "tokens_out": 50, "tokens_cached": 25}
     trained = {"rows": 4, "rows_dropped": 1, "steps": 2, "loss_first": 5.0, "loss_last": 1.0, "seconds": 3.2}
+    trained |= {"held_out": 2, "held_out_loss_first": 5.5, "held_out_loss_last": 2.25}
     return {
         "caption": "Simulated: everything.",
         "scores": {
@@ -90,7 +91,7 @@ def test_markdown_shows_everything_that_was_gathered(data: dict[str, Any]) -> No
         "Simulated: everything.",
         "Nothing here is medical advice.",
         "| refine | 3 | 0 | 1 | 12 | 2 | 0 |",
-        "| distill | 4 | 1 | 2 | 5.000 → 1.000 | 1,234 | 3 s | 800 MB |",
+        "| distill | 4 | 1 | 2 | 2 | 5.000 → 1.000 | 5.500 → 2.250 | 1,234 | 3 s | 800 MB |",
         "| asked | 4 | 2 EndpointTimeout at respond |",
         "| safety | 4 | 25 % | 75 % |",
         "| distill.run | 4 | 4 | 1 | 100 | 25 % | 50 | 2 s |",
