@@ -80,7 +80,14 @@ def test_the_card_says_where_the_weights_come_from_and_nothing_of_this_machine(
     assert trained.adapter is not None
     card = (trained.path / "README.md").read_text()
     assert (trained.adapter / "README.md").read_text() == card
-    for fact in ("Not medical advice", "stage `refine`", "`demo` (24)", "24 of 24 (0 dropped, 0 held out)", '"seed": 0', "trl "):
+    for fact in (
+        "Not medical advice",
+        "stage `refine`",
+        "`demo` (24)",
+        "24 of 24 (0 dropped, 0 held out)",
+        '"seed": 0',
+        "trl ",
+    ):
         assert fact in card
     for value in (trained.rows_digest, trained.base_digest, trained.digest, f"{trained.loss_last:.4f}"):
         assert value in card
