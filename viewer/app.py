@@ -1,6 +1,5 @@
 """The viewer's server: what each address shows. It only reads, except for replays from the playground."""
 
-import re
 import secrets
 import socket
 from collections.abc import Callable, Collection
@@ -28,8 +27,9 @@ from ..store.queries.overview import version
 from . import pages
 from .access import AccessMiddleware, form_token, is_form_token
 from .connections import BoundedProtocol
+from .markdown import render_markdown
 from .playground import Edit, Playground
-from .text import visible, without_folders
+from .text import breakable, visible, without_folders
 
 HERE = Path(__file__).parent
 LONGEST_FORM = 1 << 20
@@ -37,7 +37,6 @@ LONGEST_FORM = 1 << 20
 OPENING = 20_000
 """Characters of a text that are shown at first; the rest unfolds."""
 
-_UNBROKEN = re.compile(r"(\S{500})")
 T = TypeVar("T")
 
 
@@ -105,10 +104,11 @@ class _Viewer:
         self.templates.filters |= {
             "url": _url,
             "diff": _diff,
+            "markdown": render_markdown,
             "clock": _clock,
             "duration": _duration,
             "change": without_folders,
-            "breakable": _breakable,
+            "breakable": breakable,
         }
         self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}
 
@@ -210,11 +210,6 @@ def _url(sample: str) -> str:
 
 def _diff(before: str, after: str) -> list[tuple[str, str]]:
     return list(word_diff(before, after))
-
-
-def _breakable(text: str) -> Markup:
-    """The text with line-break opportunities: Chromium takes 10 s to lay out a word of 100,000 characters without."""
-    return Markup("<wbr>").join(filter(None, _UNBROKEN.split(visible(text))))
 
 
 def _clock(moment: str | None) -> str:

@@ -1,59 +1,41 @@
-"""The state machine of one sample as a picture: each node's position, state, time and tokens."""
+"""The state machine of one sample, a row for each round: each node's state, time and tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from ..store.records.ledger import Call
 from ..store.records.samples import Trace
 
-WIDTH, HEIGHT, GAP, LANE = 150, 64, 46, 78
 NODES = {"persona": "persona", "responder": "respond", "refiner": "refine", "judge": "grade"}
 
 
 @dataclass(frozen=True)
 class Node:
-    """A box: position in pixels, its state (`done`, `pass`, `revise`, `failed`, `kept`, `waiting`) and two lines."""
+    """A box. `target` is the id of its card; `state` done, pass, revise, failed, kept, skipped or waiting."""
 
     name: str
-    x: int
-    y: int
+    target: str
     state: str
-    lines: tuple[str, str]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Boxes and the arrows between them, as (x1, y1, x2, y2)."""
+class Round:
+    """A row of stages, left to right; the nodes of a stage run side by side."""
 
-    nodes: tuple[Node, ...]
-    arrows: tuple[tuple[int, int, int, int], ...]
-    width: int
-    height: int
+    number: int
+    stages: tuple[tuple[Node, ...], ...]
 
 
-def draw_machine(trace: Trace, calls: Sequence[Call], critics: Sequence[str]) -> Picture:
-    """The picture of a sample's nodes; `critics` in the recipe's order."""
-    if trace.grades or any(call.role == "judge" for call in calls):
-        columns: list[list[str]] = [["respond"], ["grade"]]
-    else:
-        columns = [["persona"], ["respond"], list(critics), ["refine"]] if critics else [["persona"], ["respond"]]
-    lanes = max(len(column) for column in columns)
-    height = lanes * LANE
-    nodes: list[list[Node]] = []
-    for number, column in enumerate(columns):
-        top = (height - len(column) * LANE) // 2 + (LANE - HEIGHT) // 2
-        nodes.append(
-            [_node(name, number * (WIDTH + GAP), top + row * LANE, trace, calls) for row, name in enumerate(column)]
-        )
-    arrows = tuple(
-        (left.x + WIDTH, left.y + HEIGHT // 2, right.x - 6, right.y + HEIGHT // 2)
-        for before, after in pairwise(nodes)
-        for left in before
-        for right in after
-    )
-    flat = tuple(node for column in nodes for node in column)
-    return Picture(flat, arrows, len(columns) * (WIDTH + GAP) - GAP + 2, height)
+def draw_machine(trace: Trace, calls: Sequence[Call], critics: Sequence[str]) -> tuple[Round, ...]:
+    """A sample's rounds; `critics` in the recipe's order."""
+    last = max([1, *(critique.round for critique in trace.critiques), *(call.round for call in calls)])
+    rounds = []
+    for number in range(1, last + 1):
+        columns = _columns(trace, calls, critics, number)
+        stages = tuple(tuple(_node(name, number, last, trace, calls) for name in column) for column in columns)
+        rounds.append(Round(number, stages))
+    return tuple(rounds)
 
 
 def node_of(role: str) -> str:
@@ -61,30 +43,41 @@ def node_of(role: str) -> str:
     return NODES.get(role) or role.removeprefix("critics.")
 
 
-def _node(name: str, x: int, y: int, trace: Trace, calls: Sequence[Call]) -> Node:
-    own = [call for call in calls if node_of(call.role) == name]
-    seconds = sum(call.reply.seconds for call in own if call.reused_from is None)
-    tokens = sum(call.reply.usage.tokens_in + call.reply.usage.tokens_out for call in own)
-    repairs = sum(call.attempt > 1 for call in own)
-    asked = f"{len(own)} calls" if len(own) > 1 else "1 call"
-    lines = (
-        (
-            f"{seconds:.1f} s · {tokens:,} tokens",
-            asked + (f", {repairs} repair{'s' * (repairs > 1)}" if repairs else ""),
-        )
-        if own
-        else ("", "")
+def _columns(trace: Trace, calls: Sequence[Call], critics: Sequence[str], number: int) -> list[Sequence[str]]:
+    if trace.grades or any(call.role == "judge" for call in calls):
+        return [["respond"], ["grade"]]
+    review: list[Sequence[str]] = [critics, ["refine"]] if critics else []
+    return review if number > 1 else [["persona"], ["respond"], *review]
+
+
+def _node(name: str, number: int, last: int, trace: Trace, calls: Sequence[Call]) -> Node:
+    own = [call for call in calls if node_of(call.role) == name and call.round == number]
+    is_earlier = name not in NODES.values() and number < last
+    return Node(name, f"{name}-{number}" if is_earlier else name, _state(name, number, last, trace, own), _lines(own))
+
+
+def _lines(calls: Sequence[Call]) -> tuple[str, ...]:
+    if not calls:
+        return ()
+    seconds = sum(call.reply.seconds for call in calls if call.reused_from is None)
+    tokens = sum(call.reply.usage.tokens_in + call.reply.usage.tokens_out for call in calls)
+    repairs = sum(call.attempt > 1 for call in calls)
+    asked = f"{len(calls)} calls" if len(calls) > 1 else "1 call"
+    return (
+        f"{seconds:.1f} s · {tokens:,} tokens",
+        asked + (f", {repairs} repair{'s' * (repairs > 1)}" if repairs else ""),
     )
-    return Node(name, x, y, _state(name, trace, bool(own)), lines)
 
 
-def _state(name: str, trace: Trace, was_asked: bool) -> str:
-    if trace.failed_node == name:
+def _state(name: str, number: int, last: int, trace: Trace, own: Sequence[Call]) -> str:
+    if trace.failed_node == name and number == last:
         return "failed"
-    verdicts = [critique.verdict for critique in trace.critiques if critique.critic == name]
+    verdicts = [c.verdict for c in trace.critiques if c.critic == name and c.round == number]
     if verdicts:
-        return verdicts[-1] if was_asked else f"{verdicts[-1]} kept"
-    if was_asked:
+        return verdicts[-1] if own else f"{verdicts[-1]} kept"
+    if own:
         return "done"
-    given = {"persona": trace.query, "respond": trace.response}.get(name)
-    return "kept" if given is not None else "waiting"
+    if name == "refine" and number == last:
+        return "skipped" if trace.status == "done" else "waiting"
+    given = {"persona": trace.query, "respond": trace.response, "refine": trace.refinement}.get(name)
+    return "waiting" if given is None else "kept"

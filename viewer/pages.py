@@ -21,7 +21,7 @@ from ..store.records.forks import forks_of
 from ..store.records.ledger import Call, RoleUsage, calls_of, usage_by_role
 from ..store.records.runs import Run, RunLine, find_run, list_runs
 from ..store.records.samples import Failure, Trace, failures, find_sample, get_trace
-from .machine import Picture, draw_machine
+from .machine import Round, draw_machine
 from .playground import Editable, Playground, Replay
 
 Compare = Callable[[str, str], Comparison]
@@ -121,7 +121,7 @@ class TracePage:
 
     run: Run
     trace: Trace
-    picture: Picture
+    picture: Sequence[Round]
     bars: Sequence[Bar]
     seconds: float
     steps: Sequence[overview.Step]

@@ -40,11 +40,23 @@ refine_when: any_revise
 repairs: 1
 store: muser.db
 """
+CROWDED = """\
+name: crowded
+samples: 1
+rounds: 3
+models:
+  main: {{base_url: "{url}", model: hostile, timeout: 20, retries: 0}}
+critics:
+{critics}
+store: muser.db
+"""
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs `hostile`, whose texts are payloads, `clinic`, and `clinic-fork`: the same under another safety critic."""
+    """Runs `hostile`, whose texts are payloads, `crowded`, whose seven critics revise three times, `clinic`, and
+    `clinic-fork`: the same under another safety critic.
+    """
     folder = tmp_path_factory.mktemp("store")
     asked = enumerate(QUESTIONS, start=1)
     lines = [json.dumps({"id": f"q{number:06d}", "query": query}) + "\n" for number, query in asked]
@@ -54,6 +66,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(hostile_endpoint()) as url:
             _run(folder, RECIPE.format(name="hostile", samples=2, queries="hostile.jsonl", url=url, model="hostile"))
+            critics = "".join(f"  {f'critic-{n}-'.ljust(40, 'x')}: {{prompt: empathy.md}}\n" for n in range(7))
+            _run(folder, CROWDED.format(url=url, critics=critics))
         with portal.wrap_async_context_manager(simulated_endpoint()) as url:
             _run(folder, RECIPE.format(name="clinic", samples=24, queries="asked.jsonl", url=url, model="simulated"))
             change = "critics.safety.prompt=empathy.md"

@@ -52,6 +52,7 @@ def test_payloads_on_every_trace_are_shown_and_do_nothing(visit: Visit) -> None:
     for sample in TRACES:
         page.goto(f"/runs/hostile/samples/{sample}")
         page.evaluate(UNFOLD)
+        page.get_by_label("raw text").check()
         shown = page.locator("main").inner_text()
         for name in ("script", "handler", "link", "template", "clobbering"):
             assert PAYLOADS[name] in shown, name
@@ -98,11 +99,11 @@ def test_from_a_run_to_what_the_safety_critic_sent_back_and_why(visit: Visit) ->
     page.keyboard.press("Enter")
     page.wait_for_url("**/samples?*where=verdict*")
     page.locator("ol.samples a.row").first.click()
-    page.locator("svg.machine").wait_for()
+    page.locator("ol.machine").wait_for()
     safety = page.locator("section.critique", has_text="safety")
     assert "revise" in safety.inner_text()
     assert "We should warn of the danger" in safety.inner_text()
-    assert page.locator("svg.machine a.node").count() == 6
+    assert page.locator("ol.machine a.node").count() == 6
     assert page.locator("ins").count() > 0
 
 
@@ -186,3 +187,59 @@ def test_pages_read_well_in_light_and_dark_and_on_a_phone(scheme: str, width: in
         page.evaluate(UNFOLD)
         assert hard_to_read(page) == [], place
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
+
+
+def test_raw_text_is_a_switch_that_is_remembered(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/clinic/samples/s000002")
+    rendered, written = page.locator("#respond .rendered"), page.locator("#respond .written")
+    assert (rendered.is_visible(), written.is_visible()) == (True, False)
+    page.get_by_label("raw text").check()
+    assert (rendered.is_visible(), written.is_visible()) == (False, True)
+    page.reload()
+    assert (rendered.is_visible(), written.is_visible()) == (False, True)
+    assert page.get_by_label("raw text").is_checked()
+
+
+def test_critiques_stand_beside_the_diff_where_there_is_room(visit: Visit) -> None:
+    for width, is_beside in ((1280, True), (390, False)):
+        page = visit(viewport={"width": width, "height": 900})
+        page.goto("/runs/clinic/samples/s000002")
+        diff, critic = (page.locator(name).first.bounding_box() for name in ("#refine", ".review .critique"))
+        assert diff
+        assert critic
+        assert (critic["x"] >= diff["x"] + diff["width"]) is is_beside
+        assert (critic["y"] < diff["y"] + diff["height"]) is is_beside
+
+
+def test_a_line_of_text_has_at_most_75_characters(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/hostile/samples/q000002")
+    box = page.locator("#respond .text").first
+    zero = "const s = document.createElement('span'); s.textContent = '0'.repeat(75); e.after(s);"
+    assert box.evaluate(f"(e) => {{ {zero} return e.clientWidth <= s.getBoundingClientRect().width + 1; }}")
+
+
+OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll('.machine .node strong, .machine .node .state, .machine .node small')]
+    .flatMap((one) => { const range = document.createRange(); range.selectNodeContents(one);
+      return [...range.getClientRects()].map((box) => [one.textContent, box]); });
+  const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  return boxes.flatMap(([name, box], at) => boxes.slice(at + 1).filter(([, other]) => meet(box, other))
+    .map(([other]) => `${name} and ${other}`));
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_two_labels_of_the_machine_overlap(width: int, visit: Visit) -> None:
+    page = visit(viewport={"width": width, "height": 900})
+    page.goto("/runs/crowded/samples/s000001")
+    assert page.locator(".machine .round").count() == 3
+    for node in page.locator(".machine .node").all():
+        box = node.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    assert page.locator(".machine .node").count() == 2 + 3 * 8
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -60,6 +60,12 @@ function exchange(fresh) {
   prepare();
 }
 
+const raw = document.getElementById("raw");
+if (raw) {
+  raw.checked = localStorage.getItem("raw") === "true";
+  raw.addEventListener("change", () => localStorage.setItem("raw", raw.checked));
+}
+
 let seen = document.body.dataset.version;
 async function follow() {
   const live = document.getElementById("live");
