@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import unescape
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from muser.core.recipe import Recipe
 from muser.core.types import SampleInput
 from muser.graph.run import run_recipe
 from muser.store.file.database import Store
+from muser.store.queries.reasons import explain
+from muser.store.records.ledger import calls_of
 from muser.store.records.runs import find_run
 from muser.viewer.app import build_app
 from muser.viewer.playground import Playground
@@ -285,3 +287,21 @@ def test_two_runs_and_two_samples_stand_side_by_side(store: Store) -> None:
         assert "study/s000002 against study/s000001" in client.get("/pair?a=study/s000001&b=study/s000002").text
         for wrong in ("/compare?a=study&b=none", "/pair?a=study/s000001", "/pair?a=../muser.db&b=study/s000001"):
             assert client.get(wrong).status_code in (400, 404), wrong
+
+
+@pytest.mark.parametrize("fault", ["truncated", "loop"])
+def test_a_trace_says_why_and_marks_where_a_reply_broke(
+    client: TestClient, store: Store, recipe: Recipe, simulate: Callable[..., str], fault: str
+) -> None:
+    done = unescape(client.get("/runs/study/samples/s000001").text)
+    assert explain(store, "study/s000001").answer in done
+    assert "broke here" not in done
+    models = {"main": recipe.models["main"].model_copy(update={"base_url": simulate(faults={fault: 1.0})})}
+    asyncio.run(
+        run_recipe(recipe.model_copy(update={"name": "broken", "models": models, "samples": 1, "seed": 7}), store)
+    )
+    failed = client.get("/runs/broken/samples/s000001").text
+    call = calls_of(store, "broken/s000001")[0]
+    assert call.outcome == fault
+    assert "<mark>broke here</mark>" in failed
+    assert '<a href="#call-1">call 1</a>' in failed
