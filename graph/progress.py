@@ -11,6 +11,7 @@ from ..core.types import Usage
 from ..store.records.ledger import RoleUsage
 from ..store.records.runs import RunKind
 from ..store.records.samples import Failure
+from .verdicts import CriticTally
 
 StoppedBy = Literal["", "tokens", "hours", "interrupt", "endpoint", "calls", "bug", "killed"]
 
@@ -122,6 +123,8 @@ class Summary:
     """failed samples, grouped by cause and node"""
     usage: tuple[RoleUsage, ...] = ()
     """calls, tokens and seconds by role"""
+    critics: tuple[CriticTally, ...] = ()
+    """what each critic decided, in the recipe's order"""
     reused_from: Mapping[str, int] = field(default_factory=dict)
     """run → how many of its calls this run reused"""
     concurrency: int = 0
@@ -138,8 +141,9 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""
-        plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage")}
+        plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage", "critics")}
         return plain | {
             "failures": [asdict(failure) for failure in self.failures],
             "usage": [usage.model_dump(mode="json") for usage in self.usage],
+            "critics": [asdict(critic) for critic in self.critics],
         }

@@ -28,6 +28,7 @@ from .identity import note_servers
 from .progress import Limiter, Progress, StoppedBy, Summary
 from .state import initial_state
 from .tracing import exported_spans
+from .verdicts import tally_critics
 
 FAN_OUT = 8  # nodes of one sample running at once; LangGraph's default is no limit
 SAME_FAULT = 20  # samples in a row that end in an endpoint error or a bug before the run stops
@@ -129,6 +130,7 @@ def summarize(
         seconds=progress.elapsed,
         stopped_by=(stopped_by or "interrupt") if unfinished else "",
         failures=tuple(samples.failures(store, progress.run_id)),
+        critics=tally_critics(store, progress.run_id),
         usage=(usage := tuple(ledger.usage_by_role(store, progress.run_id))),
         reused_from=ledger.reused_from(store, progress.run_id) if any(one.reused for one in usage) else {},
         limited_by=dict(sorted(limited_by.items(), key=lambda item: -item[1])),

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .console import command
-from .layout import columns
+from .layout import columns, paragraph
 from .progress import duration, share
 from .text import plain
 from .traces import STATUSES
@@ -85,6 +85,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
         console.print(Text(f"limited mostly by {LIMITERS[limiter]}, {summary.concurrency} samples in flight"))
     if summary.usage:
         console.print()
+        _print_critics(console, summary)
         _print_usage(console, summary.usage)
         _print_prefix_cache(console, summary)
     steps = next_steps(summary, store)
@@ -142,6 +143,26 @@ def _print_failures(console: Console, summary: "Summary", store: str) -> None:
         console.print(Text(f"  {failure.samples:,} x {failure.cause_kind}{where}, for example {failure.example}"))
         console.print(Text(_indented(plain(failure.message), 6)))
     _print_lines(console, "  retry with:", [command("retry", summary.run_id, "--failed", store=store)])
+
+
+def _print_critics(console: Console, summary: "Summary") -> None:
+    """What each critic decided about the first answers, and a hint for one that passed them all."""
+    from ...graph.verdicts import HINT
+
+    if not summary.critics:
+        return
+    console.print(Text("verdicts by critic", style="bold"))
+    rows = [
+        [Text(one.critic), *map(Text, (f"{one.answers:,}", share(one.passed, one.answers), f"{one.words:,}"))]
+        for one in summary.critics
+    ]
+    _print_columns(console, ("critic",), ("answers", "pass", "words (median)"), rows)
+    for one in summary.critics:
+        if one.always_passes:
+            said = f"{one.critic} passed all {one.answers:,} answers: {HINT}"
+            for line in paragraph(console, Text(said, style="yellow")):
+                console.print(line)
+    console.print()
 
 
 def _print_usage(console: Console, usage: Sequence["RoleUsage"]) -> None:

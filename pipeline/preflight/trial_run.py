@@ -14,6 +14,7 @@ from ...endpoints.simulated.replies import UNKNOWN
 from ...graph.inputs import Queries, read_queries, simulated_inputs
 from ...graph.progress import Summary
 from ...graph.run import run_recipe
+from ...graph.verdicts import HINT
 from ...prompts.attributes import load_attributes
 from ...store.file.database import Store
 from ...store.records.ledger import Call, calls_of
@@ -59,6 +60,7 @@ class TrialRun:
             what, _, todo = self.summary.stop_cause.partition("\n  try:   ")
             yield Finding("samples", roles, "problem", what, todo)
         yield from self._not_understood()
+        yield from self._verdicts()
         yield from self._reasoning(recipe)
         yield from self._cached()
         yield from self._outcomes()
@@ -69,6 +71,19 @@ class TrialRun:
         if roles:
             todo = "it recognizes only prompts shaped like those that ship with muser; a real model would answer"
             yield Finding("simulation", roles, "hint", "the simulated endpoint cannot tell what the prompt asks", todo)
+
+    def _verdicts(self) -> Iterator[Finding]:
+        """How each critic judged the answers; its own line if it passed them all."""
+        told = {f"critics.{one.critic}": one for one in self.summary.critics if not one.always_passes}
+        if told:
+            lines = [
+                f"{c.critic} passed {c.passed} of {c.answers} answers, {c.words} words (median)" for c in told.values()
+            ]
+            yield Finding("verdicts", tuple(told), "good", "; ".join(lines))
+        for one in self.summary.critics:
+            if one.always_passes:
+                seen = f"{one.critic} passed all {one.answers} answers, {one.words} words (median)"
+                yield Finding("verdicts", (f"critics.{one.critic}",), "hint", seen, HINT)
 
     def _reasoning(self, recipe: Recipe) -> Iterator[Finding]:
         asked = [call for call in self.calls.get("responder", []) if call.outcome == "ok"]

@@ -1,5 +1,7 @@
 """Counts over a whole run, for plans and reports: one query each."""
 
+from collections.abc import Iterator
+
 from ...core.types import Value
 from ..file.database import Store
 from .export import RowStage
@@ -58,3 +60,16 @@ def verdicts_of(store: Store, run_id: str) -> dict[str, dict[str, int]]:
 VERDICTS = """
     SELECT critic, verdict, count(*) AS n FROM critiques JOIN samples ON samples.id = sample_id
     WHERE run_id = ? AND status = 'done' GROUP BY critic, verdict ORDER BY min(position), critic, verdict"""
+
+
+def judged_answers(store: Store, run_id: str, limit: int) -> Iterator[tuple[str, str, str]]:
+    """(critic, verdict, rationale) of round 1 in up to `limit` finished samples, in the critics' order."""
+    for row in store.read(JUDGED, (run_id, limit)):
+        yield row["critic"], row["verdict"], row["rationale"]
+
+
+JUDGED = """
+    SELECT critic, verdict, body AS rationale FROM
+        (SELECT id FROM samples WHERE run_id = ? AND status = 'done' ORDER BY id LIMIT ?) AS s
+    JOIN critiques ON sample_id = s.id AND round = 1 JOIN texts ON texts.id = rationale_id
+    ORDER BY position, s.id"""

@@ -318,3 +318,22 @@ def test_two_signals_stop_at_once_and_the_run_can_go_on(
     assert "Traceback" not in err
     assert muser("runs", "--json").json()[0]["done"] == 0
     assert muser("run", "small.yaml", "--set", f"models.main.base_url={simulate()}").code == 0
+
+
+def test_a_summary_says_how_each_critic_judged_and_hints_at_one_that_passes_everything(
+    muser: Muser, tmp_path: Path, simulated: str
+) -> None:
+    (tmp_path / "lenient_critic.py").write_text(
+        "from muser.core.types import Critique\n"
+        "async def judge(query, answer, ask):\n"
+        "    return Critique(critic='lenient', verdict='pass', rationale='We see nothing to add.')\n"
+    )
+    recipe = write_recipe(tmp_path, simulated)
+    recipe.write_text(recipe.read_text() + "  lenient: {function: 'lenient_critic:judge'}\n")
+    ended = muser("run", recipe)
+    assert ["lenient", "4", "100", "%", "5"] in [line.split() for line in ended.out.splitlines()]
+    assert "lenient passed all 4 answers: it gives the refiner nothing" in " ".join(ended.out.split())
+    told = muser("run", recipe, "--json").json()["critics"]
+    assert [one["critic"] for one in told] == ["decision", "safety", "lenient"]
+    assert told[2] == {"critic": "lenient", "answers": 4, "passed": 4, "words": 5}
+    assert 0 < told[0]["words"] != 5

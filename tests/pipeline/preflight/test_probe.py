@@ -43,7 +43,7 @@ async def test_a_server_that_has_everything_has_no_problem_and_a_cost(
     probe = await probe_recipe(make(simulated, tmp_path), store)
     assert {finding.level for finding in probe.findings} == {"good"}
     assert {f.what for f in probe.findings} == {
-        "server", "structured output", "samples", "reasoning", "cached tokens", "context",
+        "server", "structured output", "samples", "verdicts", "reasoning", "cached tokens", "context",
     }  # fmt: skip
     assert probe.estimate is not None
     assert (probe.estimate.samples, probe.estimate.tried) == (30, 4)
@@ -202,3 +202,22 @@ async def test_the_judge_is_looked_at_where_the_recipe_evaluates(
     )
     probe = await probe_recipe(recipe, store)
     assert found(probe, "structured output", "problem").roles == ("judge",)
+
+
+async def test_the_probe_says_how_the_critics_judged_and_which_of_them_passes_everything(
+    simulated: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "lenient.py").write_text(
+        "from muser.core.types import Critique\n"
+        "async def judge(query, answer, ask):\n"
+        "    return Critique(critic='lenient', verdict='pass', rationale='We see nothing to add.')\n"
+    )
+    critics = {"lenient": {"function": "lenient:judge"}, "safety": {"prompt": "safety.md"}}
+    probe = await probe_recipe(make(simulated, tmp_path, critics=critics), store)
+    hint = found(probe, "verdicts", "hint")
+    assert (hint.roles, hint.seen) == (("critics.lenient",), "lenient passed all 4 answers, 5 words (median)")
+    assert "sharpen its prompt" in hint.todo
+    assert found(probe, "verdicts", "good").seen.startswith("safety passed ")
+    few = await probe_recipe(make(simulated, tmp_path, critics=critics), store, tries=3)
+    assert not [finding for finding in few.findings if (finding.what, finding.level) == ("verdicts", "hint")]
