@@ -193,6 +193,8 @@ class Endpoint:
         # In vLLM an adapter's card has no max_model_len; its parent's, the base model's, has.
         card = cards.get(self.settings.model, {})
         lengths = [each.get("max_model_len") for each in (card, cards.get(str(card.get("parent")), {}))]
+        meta = card.get("meta")  # llama.cpp's
+        lengths.append(meta.get("n_ctx") if isinstance(meta, dict) else None)
         return next((length for length in lengths if isinstance(length, int)), None)
 
     async def _cards(self) -> dict[str, dict[str, Any]] | None:

@@ -1,11 +1,13 @@
-"""A server's load, read from the Prometheus page /metrics that vLLM serves beside its API."""
+"""A server's load, read from the Prometheus page /metrics that vLLM and llama.cpp serve beside their API."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-LINE = re.compile(r"^(?P<name>vllm:\w+)(?:\{[^}]*\})?\s+(?P<value>\S+)", re.MULTILINE)
+LINE = re.compile(r"^(?P<name>(?:vllm|llamacpp):\w+)(?:\{[^}]*\})?\s+(?P<value>\S+)", re.MULTILINE)
 RUNNING, WAITING, KV_USED = "vllm:num_requests_running", "vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"
+LLAMACPP_RUNNING, LLAMACPP_WAITING = "llamacpp:requests_processing", "llamacpp:requests_deferred"
+LLAMACPP_COMPUTED, LLAMACPP_CACHED = "llamacpp:prompt_tokens_total", "llamacpp:prompt_tokens_cached_total"
 QUERIES, HITS = "vllm:prefix_cache_queries_total", "vllm:prefix_cache_hits_total"
 
 
@@ -37,13 +39,22 @@ def prefix_cache(before: Mapping[str, Load], after: Mapping[str, Load]) -> dict[
 
 
 def read_load(page: str) -> Load | None:
-    """The load from a page of metrics; None if the page is not vLLM's."""
+    """The load from a page of metrics; None if the page is neither vLLM's nor llama.cpp's."""
     found: dict[str, list[float]] = {}
     for line in LINE.finditer(page):
         try:
             found.setdefault(line["name"], []).append(float(line["value"]))
         except ValueError:
             continue
+    if LLAMACPP_RUNNING in found and LLAMACPP_WAITING in found:
+        (computed,), (cached,) = found.get(LLAMACPP_COMPUTED, [0.0]), found.get(LLAMACPP_CACHED, [0.0])
+        return Load(
+            running=found[LLAMACPP_RUNNING][0],
+            waiting=found[LLAMACPP_WAITING][0],
+            kv_used=0,  # not reported
+            prefix_queries=computed + cached,
+            prefix_hits=cached,
+        )
     if RUNNING not in found or WAITING not in found:
         return None
     return Load(

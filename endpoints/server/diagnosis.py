@@ -25,6 +25,16 @@ SHORT = (
 # (pattern, what happened, what to do). The first match decides; {1} is the pattern's first group.
 KNOWN: tuple[tuple[str, str, str], ...] = (
     (r"error: unrecognized arguments: (.+)", "it has no flag {1}", FLAGS),
+    (
+        r"xllamacpp\.CommonParams has no (\w+)",
+        "it has no option {1}",
+        "correct serve.options; llama.cpp's keys are fields of xllamacpp.CommonParams",
+    ),
+    (
+        r"(?:gguf_init_from_reader|llama_model_load: error loading model): ([^\n]+)",
+        "it could not load the model: {1}",
+        "check the GGUF file of models.NAME.model; a newer xllamacpp knows more architectures",
+    ),
     (r"error: argument (\S+): (.+)", "{1}: {2}", FLAGS),
     (
         r"No module named '?vllm\b",

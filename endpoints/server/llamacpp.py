@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={}, help="fields of xllamacpp.CommonParams, as JSON")
     given = parser.parse_args()
 
-    import xllamacpp  # type: ignore[import-not-found]
+    import xllamacpp
 
     settings = xllamacpp.CommonParams()
     settings.model.path = given.model
@@ -37,9 +37,9 @@ def main() -> None:
     settings.endpoint_metrics = True
     settings.cpuparams.poll = 0
     settings.n_parallel = given.options.pop("n_parallel", 4)
-    # All slots share one cache, so a slot may hold a whole context although the cache is smaller than all of them.
-    settings.kv_unified = True
-    settings.n_ctx = 2 * given.context
+    # llama.cpp gives each slot an equal part of this, and for 0 the model's own limit. If the slots shared a smaller
+    # cache (kv_unified), several long requests at once would fill it, and all of them would fail.
+    settings.n_ctx = given.context * settings.n_parallel
     # The prompts that slots drop; llama.cpp's own default is 8 GiB.
     settings.cache_ram_mib = 512
     for name, value in given.options.items():

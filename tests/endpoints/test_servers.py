@@ -87,3 +87,15 @@ async def test_an_adapters_context_is_its_base_models(serve: Any) -> None:
     url = await serve(listen)
     async with open_endpoints({"m": settings(url, model="tuned"), "n": settings(url, model="other")}) as endpoints:
         assert (await endpoints["m"].context(), await endpoints["n"].context()) == (4096, None)
+
+
+async def test_llamacpps_context_is_in_its_models_facts(serve: Any) -> None:
+    from aiohttp import web
+
+    cards = [{"id": "small", "meta": {"n_ctx": 2048, "n_ctx_train": 8192}}]
+
+    async def listen(_: web.Request) -> web.Response:
+        return web.Response(text=json.dumps({"data": cards}), content_type="application/json")
+
+    async with open_endpoints({"m": settings(await serve(listen), model="small")}) as endpoints:
+        assert await endpoints["m"].context() == 2048

@@ -21,6 +21,20 @@ vllm:prefix_cache_hits_created{engine="0",model_name="tiny"} 1.7e+09
 """
 
 
+# As llama.cpp writes it, shortened.
+LLAMACPP = """\
+# TYPE llamacpp:prompt_tokens_total counter
+llamacpp:prompt_tokens_total 41
+llamacpp:prompt_tokens_cached_total 39
+llamacpp:requests_processing 4
+llamacpp:requests_deferred 2
+"""
+
+
+def test_llamacpps_prompt_tokens_are_the_computed_and_the_cached() -> None:
+    assert read_load(LLAMACPP) == Load(4, 2, 0, prefix_queries=80, prefix_hits=39)
+
+
 def test_requests_are_summed_over_engines_and_the_fullest_cache_counts() -> None:
     assert read_load(PAGE) == Load(7, 2, 0.5, 1500, 640, engines=2)
 

@@ -1,10 +1,19 @@
-"""endpoints/server/diagnosis.py on what vLLM 0.32 wrote when it did not start."""
+"""endpoints/server/diagnosis.py on what vLLM 0.32 and llama.cpp wrote when they did not start."""
 
 import pytest
 
 from muser.endpoints.server.diagnosis import diagnose
 
 FOUND = [
+    ("xllamacpp.CommonParams has no n_paralel\n", "it has no option n_paralel", "CommonParams"),
+    (
+        (
+            "E gguf_init_from_reader: invalid magic characters: 'no m', expected 'GGUF'\n"
+            "E llama_model_load: error loading model: llama_model_loader: failed to load model from /m/a.gguf\n"
+        ),
+        "it could not load the model: invalid magic characters: 'no m', expected 'GGUF'",
+        "the GGUF file",
+    ),
     ("api_server.py: error: unrecognized arguments: --no-such-flag", "it has no flag --no-such-flag", "serve.options"),
     (
         ("api_server.py: error: argument --max-model-len: invalid human_readable_int_or_auto value: 'many'"),
