@@ -37,7 +37,7 @@ test-real: $(STAMPS)/test $(STAMPS)/real  ## run the tests on a real small model
 	$(PYTEST) -m real --timeout 900 tests/real
 
 test-browser: $(STAMPS)/browser  ## test the viewer in Chromium, which is installed if you are root
-	$(PYTEST) -m browser --timeout 300 tests/browser
+	$(PYTEST) -m browser tests/browser
 
 screenshots: $(STAMPS)/browser  ## retake the screenshots of the viewer in docs/images
 	$(BIN)/python docs/screenshots.py

@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/viewer.md, of the twenty questions that the demo ends with: `make screenshots`."""
+"""Takes the pictures of docs/viewer.md: the demo's twenty questions with answers of a page each: `make screenshots`."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ critics:
 
 async def take_pictures(folder: Path) -> None:
     """Runs the questions, and does in the viewer what docs/viewer.md says."""
-    async with simulated_endpoint() as url, async_playwright() as playwright:
+    async with simulated_endpoint(long=True) as url, async_playwright() as playwright:
         (folder / "recipe.yaml").write_text(RECIPE.format(url=url))
         shutil.copy(RECIPES / "questions.jsonl", folder)
         await muser(folder, "run", "recipe.yaml")
@@ -70,17 +70,24 @@ async def of_the_walk(page: Page, address: str) -> None:
     await page.locator("ol.samples a.row").nth(2).click()
     await page.wait_for_selector("#playground")
     await save(page, "trace", height=1120)
+    await scroll_to(page, "#refine")
+    await save(page, "refinement", height=720)
     form = page.locator("#playground details", has_text="critics.safety")
     await form.locator("summary").click()
     prompt = form.locator("textarea")
     await prompt.fill((await prompt.input_value()).replace("**safety**", "**empathy**"))
     await page.set_viewport_size({"width": WIDTH, "height": 640})
     await prompt.evaluate("(area) => { area.scrollTop = 0; }")
-    await page.locator("#playground").evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY - 60)")
+    await scroll_to(page, "#playground")
     await save(page, "playground")
     await form.get_by_role("button").click()
     await page.wait_for_selector("#replay ins")
     await save(page, "replay", height=900)
+
+
+async def scroll_to(page: Page, selector: str) -> None:
+    """Puts the element below the bar, which stays at the top of the window."""
+    await page.locator(selector).evaluate("(one) => scrollTo(0, one.getBoundingClientRect().top + scrollY - 60)")
 
 
 async def save(page: Page, name: str, height: int = 640) -> None:

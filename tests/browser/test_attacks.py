@@ -15,7 +15,8 @@ from muser.store.file.database import Store
 from muser.store.records.runs import list_runs
 from muser.viewer.redirect import redirect_file
 
-pytestmark = pytest.mark.browser
+# The first test also waits for the runs that all of them share.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 # On another port of the same host, so that even a cookie for this site alone is sent along.
 EVIL = """<!doctype html><title>evil</title>

@@ -15,7 +15,8 @@ from .hostile import HUGE, PAYLOADS, QUESTIONS
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
+# The first test also waits for the runs that all of them share.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 Open = Callable[..., "Page"]
 WIDTHS = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}

@@ -16,7 +16,8 @@ from .hostile import HUGE, PAYLOADS
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
+# The first test also waits for the runs that all of them share.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 Visit = Callable[..., "Page"]
 PAGES = (
@@ -90,7 +91,7 @@ def test_a_long_text_unfolds_and_leaves_the_page_usable(visit: Visit) -> None:
     assert len(page.locator("#respond").inner_text()) > len(HUGE)
 
 
-def test_from_a_run_to_what_the_safety_critic_sent_back_and_why(visit: Visit) -> None:
+def test_from_a_run_to_what_the_safety_critic_wanted_revised_and_why(visit: Visit) -> None:
     page = visit()
     page.get_by_role("link", name="clinic", exact=True).click()
     page.get_by_role("heading", name="Funnel").wait_for()

@@ -10,7 +10,8 @@ from muser.store.file.database import Store
 
 from .hostile import CANARY, PAYLOADS
 
-pytestmark = pytest.mark.browser
+# The first test also waits for the runs that all of them share.
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 EFFECTS = {
     "script": "dialog script",
