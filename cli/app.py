@@ -31,7 +31,7 @@ Exit codes:
   0    success
   1    error: the message says what to do
   2    wrong usage
-  3    finished, but some samples failed
+  3    finished, but some samples failed or rubric items have no verdict
   4    stopped with samples pending: a limit, or no response from the endpoint
   130  interrupted
 

@@ -1,7 +1,7 @@
 """Answers and grades a benchmark's examples with the graph's runner, so an evaluation resumes like any run."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -37,6 +37,7 @@ class Grading:
     examples: Mapping[str, Example]
     judge: Prompt
     repairs: int
+    on_graded: Callable[[], None]
 
 
 async def answer_example(state: State, context: Grading) -> dict[str, Any]:
@@ -61,19 +62,21 @@ async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
     ask, limit = bind(state, context.make_ask, "judge"), asyncio.Semaphore(FAN_OUT)
 
     async def one(number: int) -> Grade:
-        if number in judged:
-            return judged[number]
-        item = example.rubrics[number]
-        async with limit:
-            return await grade(
-                conversation,
-                item=number,
-                points=item.points,
-                criterion=item.criterion,
-                prompt=context.judge,
-                ask=ask,
-                repairs=context.repairs,
-            )
+        found = judged.get(number)
+        if found is None:
+            item = example.rubrics[number]
+            async with limit:
+                found = await grade(
+                    conversation,
+                    item=number,
+                    points=item.points,
+                    criterion=item.criterion,
+                    prompt=context.judge,
+                    ask=ask,
+                    repairs=context.repairs,
+                )
+        context.on_graded()
+        return found
 
     grades = await asyncio.gather(*(one(number) for number in range(len(example.rubrics))))
     score = score_grades(example, grades).score
@@ -99,7 +102,7 @@ async def evaluate(
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
 
     def context(calls: Calls) -> Grading:
-        return Grading(calls.make_ask, examples, prompts.judge, recipe.repairs)
+        return Grading(calls.make_ask, examples, prompts.judge, recipe.repairs, calls.count_graded)
 
     steps = {"respond": answer_example, "grade": grade_answer}
     timeouts = node_timeouts(recipe, ROLES)
@@ -115,6 +118,7 @@ async def evaluate(
         revisions=revisions or {},
         inputs=_inputs(examples),
         retry=retry,
+        items=sum(len(example.rubrics) for example in examples.values()),
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
 

@@ -101,6 +101,10 @@ class Calls:
 
         return ask
 
+    def count_graded(self) -> None:
+        """Counts a rubric item as graded."""
+        self._progress.graded += 1
+
     def _forget(self, task: asyncio.Task[Reply]) -> None:
         self._under_way.discard(task)
         # Retrieve the exception: asyncio would log it as never retrieved if the node was cancelled.

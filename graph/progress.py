@@ -24,7 +24,8 @@ class Progress:
     """A run's counters, updated in place; displays read them at any time.
 
     `done`, `failed` and `total` cover the whole run, tokens and calls this command, `in_flight` the present moment;
-    `nodes` counts the calls in progress by node.
+    `nodes` counts the calls in progress by node. `items` and `graded` are rubric items of the whole evaluation;
+    `graded_before` were graded when this command began.
     """
 
     run_id: str
@@ -40,11 +41,14 @@ class Progress:
     tokens_cached: int = 0
     call_seconds: float = 0.0
     ended_here: int = 0
+    items: int = 0
+    graded: int = 0
+    graded_before: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def counted(self) -> dict[str, Any]:
         """The counters of this process, as JSON values: all except those of the whole run, which the store has."""
-        apart = {"run_id", "total", "done", "failed", "started"}
+        apart = {"run_id", "total", "done", "failed", "items", "graded", "graded_before", "started"}
         return {name: value for name, value in vars(self).items() if name not in apart}
 
     def add_up(self, counted: Iterable[Mapping[str, Any]]) -> None:
@@ -89,10 +93,14 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """Seconds until the last sample ends at the current rate; None before the first has ended."""
-        if not self.ended_here:
-            return None
-        return (self.total - self.done - self.failed) * self.elapsed / self.ended_here
+        """Seconds until the last sample ends at the current rate; None before the first has ended.
+
+        In an evaluation, until the last item is graded: a long rubric is most of an example's time.
+        """
+        left, ended = self.total - self.done - self.failed, self.ended_here
+        if self.items:
+            left, ended = max(self.items - self.graded, 0), self.graded - self.graded_before
+        return left * self.elapsed / ended if ended else None
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,8 @@ class Summary:
     """seconds that this command took"""
     kind: RunKind = "samples"
     """evaluation: its samples are a benchmark's examples"""
+    items: int = 0
+    """rubric items of finished samples"""
     unjudged: int = 0
     """rubric items of finished samples that have no verdict"""
     stopped_by: StoppedBy = ""

@@ -42,7 +42,7 @@ class Job:
     """One run to finish: its state machine, the context of its nodes, and the roles of the recipe that they call.
 
     `inputs` are added first, and with `retry` the failed samples are reset. With `join`, other processes may work on
-    the run too. `most_calls` limits the calls.
+    the run too. `most_calls` limits the calls. `items` is the number of rubric items in an evaluation.
     """
 
     run: runs.Run
@@ -56,6 +56,7 @@ class Job:
     retry: bool = False
     join: bool = False
     most_calls: int | None = None
+    items: int = 0
 
 
 async def run_job(
@@ -118,6 +119,7 @@ def summarize(
 ) -> Summary:
     """The run's state now, with the work of all its processes."""
     counts, run = samples.counts(store, progress.run_id), runs.find_run(store, progress.run_id)
+    items, unjudged = samples.count_items(store, progress.run_id)
     unfinished = counts["pending"] + counts["running"]
     return Summary(
         run_id=progress.run_id,
@@ -125,7 +127,8 @@ def summarize(
         total=sum(counts.values()),
         done=counts["done"],
         failed=counts["failed"],
-        unjudged=samples.count_unjudged(store, progress.run_id),
+        items=items,
+        unjudged=unjudged,
         pending=unfinished,
         seconds=progress.elapsed,
         stopped_by=(stopped_by or "interrupt") if unfinished else "",
@@ -153,7 +156,8 @@ class _Running:
         stop: asyncio.Event,
     ) -> None:
         self.store, self.job, self.worker, self.stop = store, job, worker, stop
-        self.progress = Progress(job.run.id)
+        graded = samples.count_items(store, job.run.id)[0] if job.items else 0
+        self.progress = Progress(job.run.id, items=job.items, graded=graded, graded_before=graded)
         self.on_progress = on_progress or (lambda _: None)
         self.calls = Calls(store, job.recipe, endpoints, job.revisions, self.progress, job.most_calls)
         self.context = job.context(self.calls)

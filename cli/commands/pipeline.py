@@ -153,7 +153,7 @@ def result_code(result: "PipelineResult") -> int:
 
     if result.stopped_at:
         return exit_code(result.summary) if result.summary else Code.INTERRUPTED
-    return Code.FAILED_SAMPLES if any(step.failed for step in result.steps) else Code.DONE
+    return Code.FAILED_SAMPLES if any(step.failed or step.unjudged for step in result.steps) else Code.DONE
 
 
 def charts() -> "Charts":

@@ -61,7 +61,7 @@ class _Panel:
         )
         counts = Text.assemble(
             (f"{p.done:,} done", "green"), " · ", (f"{p.failed:,} failed", "red" if p.failed else ""), " · ",
-            f"{p.in_flight:,} in flight",
+            f"{p.in_flight:,} in flight{_items(p)}",
         )  # fmt: skip
         under_way = Text(f"calls in progress: {_nodes(p) or 'none'}")
         return Panel(Group(head, counts, under_way, Text(_rates(p))), title=Text(p.run_id), title_align="left")
@@ -108,7 +108,7 @@ def progress_line(p: "Progress") -> str:
     nodes = _nodes(p)
     eta = "" if p.eta is None or p.done + p.failed >= p.total else f" · about {duration(p.eta)} left"
     flight = f"{p.in_flight:,} in flight{f' ({nodes})' if nodes else ''}"
-    return f"{p.run_id}: {p.done:,}/{p.total:,} done, {p.failed:,} failed, {flight} · {_rates(p)}{eta}"
+    return f"{p.run_id}: {p.done:,}/{p.total:,} done, {p.failed:,} failed, {flight}{_items(p)} · {_rates(p)}{eta}"
 
 
 def duration(seconds: float) -> str:
@@ -127,6 +127,10 @@ def share(part: int, whole: int) -> str:
 
 def _nodes(p: "Progress") -> str:
     return ", ".join(f"{node} {count}" for node, count in sorted(p.nodes.items()) if count)
+
+
+def _items(p: "Progress") -> str:
+    return f" · {min(p.graded, p.items):,}/{p.items:,} items graded" if p.items else ""
 
 
 def _rates(p: "Progress") -> str:

@@ -52,19 +52,18 @@ LIMITERS: dict["Limiter", str] = {
 
 
 def exit_code(summary: "Summary") -> Code:
-    """Pending samples outrank failed ones, because rerunning the command continues them."""
+    """Pending samples outrank failed ones, because rerunning the command continues them.
+
+    Rubric items that are not judged count as failed: a retry is what judges them.
+    """
     if summary.pending:
         return Code.INTERRUPTED if summary.stopped_by == "interrupt" else Code.STOPPED
-    return Code.FAILED_SAMPLES if summary.failed else Code.DONE
+    return Code.FAILED_SAMPLES if summary.failed or summary.unjudged else Code.DONE
 
 
 def print_summary(console: Console, summary: "Summary", again: str, store: str) -> None:
     """`again` is the command that resumes pending samples."""
-    line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
-    line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
-    line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
-    has_failed = summary.failed and not summary.done
-    console.print(Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold"))
+    console.print(_headline(summary))
     if summary.simulated:
         console.print(Text(SIMULATED, style="yellow"))
     if summary.pending:
@@ -92,6 +91,16 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     if steps:
         console.print()
         _print_lines(console, "next steps", steps, "bold")
+
+
+def _headline(summary: "Summary") -> Text:
+    line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
+    line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
+    if summary.items:
+        line += f", {summary.items - summary.unjudged:,} of {summary.items:,} rubric items judged"
+    line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""
+    has_failed = (summary.failed and not summary.done) or (summary.items and summary.unjudged == summary.items)
+    return Text(f"{line}, in {duration(summary.seconds)}", style="bold red" if has_failed else "bold")
 
 
 def _reused(runs: Mapping[str, int]) -> str:

@@ -211,12 +211,13 @@ def counts(store: Store, run_id: str) -> dict[SampleStatus, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
-def count_unjudged(store: Store, run_id: str) -> int:
-    """How many rubric items of the run's finished samples have no verdict."""
+def count_items(store: Store, run_id: str) -> tuple[int, int]:
+    """How many rubric items the run's finished samples have, and how many of them have no verdict."""
     sql = """
-        SELECT count(*) AS n FROM samples JOIN grades ON sample_id = samples.id
-        WHERE run_id = ? AND status = 'done' AND met IS NULL"""
-    return int(store.read(sql, (run_id,))[0]["n"])
+        SELECT count(*) AS items, count(*) - count(met) AS unjudged FROM samples JOIN grades ON sample_id = samples.id
+        WHERE run_id = ? AND status = 'done'"""
+    row = store.read(sql, (run_id,))[0]
+    return row["items"], row["unjudged"]
 
 
 def failures(store: Store, run_id: str) -> list[Failure]:

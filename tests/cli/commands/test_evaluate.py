@@ -21,7 +21,8 @@ from ..conftest import Muser, write_recipe
 def test_a_model_is_scored_and_its_scores_are_printed_by_axis_and_theme(muser: Muser, benchmarked: Path) -> None:
     ran = muser("eval", "run", benchmarked)
     assert ran.code == 0
-    assert "small-eval-main: 2 of 2 samples done" in ran.out
+    assert "small-eval-main: 2 of 2 samples done, 16 of 16 rubric items judged" in " ".join(ran.out.split())
+    assert "16/16 items graded" in ran.err
     assert "muser eval score small-eval-main" in ran.out
     assert "muser export" not in ran.out
     scored = muser("eval", "score", "small-eval-main")
@@ -89,6 +90,8 @@ def test_a_summary_names_the_items_without_a_verdict_and_the_command_that_retrie
 ) -> None:
     url = simulate(faults={"wrong_schema": 1.0})
     ended = muser("eval", "run", write_recipe(tmp_path, url, extra="evaluation: {file: benchmark.jsonl}\n"))
+    assert ended.code == 3
+    assert "2 of 2 samples done, 0 of 16 rubric items judged" in " ".join(ended.out.split())
     assert "16 rubric items got no verdict from the judge; retry with:" in ended.out
     assert "muser retry small-eval-main --failed" in ended.out
 

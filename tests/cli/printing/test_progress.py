@@ -25,6 +25,14 @@ def test_a_line_says_how_far_the_run_is() -> None:
     assert line.endswith("tokens/s · 25 % of prompt tokens cached · about 1 min 0 s left")
 
 
+def test_an_evaluation_is_measured_in_rubric_items() -> None:
+    progress = Progress("eval", total=4, done=1, in_flight=3, ended_here=1, items=100, graded=40, graded_before=20)
+    progress.started -= 10
+    line = progress_line(progress)
+    assert "3 in flight · 40/100 items graded · " in line
+    assert line.endswith("about 30 s left")
+
+
 def test_without_a_terminal_there_are_plain_lines_at_the_start_at_times_and_at_the_end() -> None:
     file, progress, written = io.StringIO(), some_progress(), threading.Event()
 
