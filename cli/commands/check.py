@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from ...core.errors import MuserError
+from ...core.errors import MissingModel, MuserError
 from ...core.hashing import derive_seed
+from ...core.installation import install_hint
+from ...core.packaged import base_path
+from ...core.recipe import ServeSettings
 from ...core.types import Critique, Response
 from ...endpoints.client.chat import open_endpoints
+from ...endpoints.server import launch
 from ...graph.inputs import read_queries
 from ...graph.run import load_critics
 from ...prompts.attributes import draw_persona, load_attributes
@@ -108,11 +112,30 @@ def _role_facts(recipe: "Recipe", role: str) -> dict[str, str]:
     return {"role": role, "model": bound.model, "served_as": recipe.models[bound.name].model, "speaks": speaks}
 
 
+def _served_by(recipe: "Recipe", bound: str) -> str:
+    """Which engine muser would start for the model, why, and what that means for replies with a schema."""
+    name = bound.partition("@")[0]
+    serve = recipe.models[name].serve or ServeSettings()
+    try:
+        # A trained stage has a GGUF file if its base has one.
+        engine, why = launch.choose_engine(serve, base_path(recipe, name))
+    except MissingModel as error:
+        return f"is served by muser during the run, but {error.what}: {error.todo}"
+    if engine is None:
+        return f"cannot be served here: {why}; with a GPU: {install_hint('vllm')}; without: {install_hint('train')}"
+    notes = [why]
+    if engine == "transformers":
+        notes.append("structured: prompt")
+    if not (serve.python or serve.command) and engine not in launch.serving_engines():
+        notes.append(f"not installed: {install_hint(launch.EXTRAS[engine])}")
+    return f"is served by muser during the run, by {launch.TITLES[engine]} ({'; '.join(notes)})"
+
+
 async def _endpoint_facts(recipe: "Recipe", bound: str) -> dict[str, Any]:
     settings = recipe.models[bound.partition("@")[0]]
     facts: dict[str, Any] = {"model": bound, "url": ", ".join(settings.addresses), "error": None}
     if not settings.addresses or "@" in bound:
-        return facts | {"url": None, "state": "is served by muser during the run"}
+        return facts | {"url": None, "state": _served_by(recipe, bound)}
     try:
         async with open_endpoints({bound: settings}) as endpoints:
             await endpoints[bound].check()

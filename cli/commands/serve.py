@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...endpoints.server.registry import Card
     from ...store.file.database import Store
 
+IN_PROMPT = "transformers serve ignores JSON schemas, so muser puts them into the prompt (structured: prompt)."
 USED = "Other muser commands on this recipe use it instead of starting one."
 OPEN = "It needs no key, so every user of this machine can use it. To require one, set MUSER_SERVER_KEY here and there."
 
@@ -93,10 +94,13 @@ def _announce(name: str, server: "Server", card: "Card", *, json: bool) -> None:
         key = f", api_key_env: {card.key_env}" if card.key_env else ""
         model = next(iter(card.adapters), card.name)
         engines = f", data_parallel: {card.data_parallel}" if card.data_parallel > 1 else ""
+        engines += ", structured: prompt" if card.engine == "transformers" else ""
         line = f"  {name.partition('@')[0]}: {{base_url: {dumps(card.base_url)}, model: {model}{key}{engines}}}"
         sys.stdout.write(f"{card.base_url}\n\nmodels:\n{line}\n")
     sys.stdout.flush()
     say(f"{name} is up after {server.seconds:.1f} s; log: {server.log}")
+    if card.engine == "transformers":
+        say(IN_PROMPT)
     say(USED if card.key_env else f"{USED} {OPEN}")
     say("Ctrl-C stops it.")
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import httpx2
 
@@ -36,6 +36,7 @@ from .diagnosis import diagnose
 Engine = Literal["vllm", "llamacpp", "transformers"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 MODULES: dict[Engine, str] = {"vllm": "vllm", "llamacpp": "xllamacpp", "transformers": "transformers"}
+TITLES: dict[Engine, str] = {"vllm": "vLLM", "llamacpp": "llama.cpp", "transformers": "transformers serve"}
 EXTRAS: dict[Engine, str] = {"vllm": "vllm", "llamacpp": "llamacpp", "transformers": "train"}
 POLL = 0.2  # seconds
 LINES = 15  # of the log, in an error
@@ -98,16 +99,34 @@ async def serve_model(
             yield Server(f"http://{HOST}:{port}/v1", log, weights.name, time.monotonic() - began, process)
 
 
-def engine_of(settings: ServeSettings, path: str) -> Engine | None:
+class Choice(NamedTuple):
+    """The engine for a model, and why; None if nothing here can serve it."""
+
+    engine: Engine | None
+    why: str
+
+
+def choose_engine(settings: ServeSettings, path: str) -> Choice:
     """The engine for the model at `path`: the one that its settings name, else the first here that can serve it."""
     if settings.engine:
-        return settings.engine
+        return Choice(settings.engine, "serve.engine")
     if settings.python or settings.command:
-        return "vllm"
-    there = serving_engines()
+        return Choice("vllm", f"serve.{'python' if settings.python else 'command'}")
     if path.endswith(".gguf"):
-        return "llamacpp"
-    return next((one for one in there if one != "llamacpp" or gguf_file(path)), None)
+        return Choice("llamacpp", "the model is a GGUF file")
+    there = serving_engines()
+    if "vllm" in there:
+        return Choice("vllm", "it is installed")
+    if "llamacpp" in there and gguf_file(path):
+        return Choice("llamacpp", "the model has a GGUF file, and vLLM is not installed")
+    if "transformers" in there:
+        return Choice("transformers", "vLLM is not installed")
+    return Choice(None, "neither vLLM nor transformers is installed")
+
+
+def engine_of(settings: ServeSettings, path: str) -> Engine | None:
+    """The engine of `choose_engine`."""
+    return choose_engine(settings, path).engine
 
 
 def serving_engines() -> list[Engine]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.loading import load_recipe, parse_recipe
+from muser.endpoints.server import launch
 from muser.prompts.templates import load_prompts
 
 from ..conftest import Muser, write_recipe
@@ -89,6 +90,45 @@ def test_check_says_what_would_run_and_who_answers(muser: Muser, recipe: Path, s
     assert f"models.main at {simulated} responds and serves simulated" in ended.out
     for role in ("persona", "responder", "critics.decision", "critics.safety", "refiner"):
         assert any(line.split()[:3] == [role, "main", "simulated"] for line in ended.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("there", "file", "serve", "shown"),
+    [
+        (["vllm"], "config.json", "{}", "by vLLM (it is installed)"),
+        (["llamacpp", "transformers"], "model.gguf", "{}", "by llama.cpp (the model has a GGUF file, and vLLM is not"),
+        (["transformers"], "config.json", "{}", "transformers serve (vLLM is not installed; structured: prompt)"),
+        ([], "config.json", "{engine: llamacpp}", "by llama.cpp (serve.engine; not installed: "),
+        ([], "config.json", "{python: /opt/python}", "by vLLM (serve.python)"),
+        ([], "config.json", "{}", "cannot be served here: neither vLLM nor transformers is installed; with a GPU: "),
+    ],
+)
+def test_check_says_which_engine_would_serve_a_model_and_why(
+    there: list[launch.Engine],
+    file: str,
+    serve: str,
+    shown: str,
+    muser: Muser,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "serving_engines", lambda: there)
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / file).touch()
+    recipe = tmp_path / "served.yaml"
+    recipe.write_text(f"name: served\nsamples: 1\nmodels: {{main: {{model: student, serve: {serve}}}}}\n")
+    ended = muser("check", recipe)
+    assert ended.code == 0
+    assert shown in ended.out
+
+
+def test_check_says_how_to_fetch_a_model_that_is_not_there(
+    muser: Muser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUSER_CACHE", str(tmp_path / "cache"))
+    recipe = tmp_path / "served.yaml"
+    recipe.write_text("name: served\nsamples: 1\nmodels: {main: {model: smollm2, serve: {}}}\n")
+    assert "but smollm2 is not fetched yet: muser model smollm2" in muser("check", recipe).out
 
 
 def test_check_prints_json(muser: Muser, recipe: Path) -> None:

@@ -111,7 +111,9 @@ def test_it_says_where_the_model_is_and_how_to_use_it_and_ctrl_c_stops_all(start
     url, snippet = out.split("\n", 1)
     recipe = parse_recipe(f"name: x\n{snippet}", tmp_path)
     assert (recipe.models["main"].base_url, recipe.models["main"].model) == (url, "main-base")
+    assert recipe.models["main"].structured == "prompt", "transformers serve ignores JSON schemas"
     assert "main is up after" in said
+    assert "(structured: prompt)" in said
     assert "output/logs/main-base.log" in said
     assert "needs no key" in said
     assert "stopped in" in err
