@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ..core.errors import MachineError
 from ..core.recipe import Recipe
 from ..graph.identity import difference
+from ..graph.inputs import Queries
 from ..graph.progress import Summary
 from ..graph.run import Materials, describe_recipe, run_recipe
 from ..store.file.database import Store
@@ -43,11 +44,19 @@ def refine_roles(recipe: Recipe) -> list[str]:
     return [*(f"critics.{name}" for name in recipe.critics), "refiner"]
 
 
+def distill_roles(recipe: Recipe, brought: Queries | None) -> list[str] | None:
+    """Empty if the query file brings every response, so that no model is called; else None, for the recipe's own."""
+    answered = not recipe.samples and brought is not None and all(given.response for given in brought)
+    return [] if answered else None
+
+
 def look_at_distill(work: Work) -> StepState:
     """Whether the teacher has answered every query."""
     recipe = distill_recipe(work.recipe)
-    materials, revisions = Materials.load(recipe), revisions_of(recipe, work.store, recipe.call_roles())
-    described = describe_recipe(recipe, materials, revisions=revisions)
+    materials = Materials.load(recipe)
+    roles = distill_roles(recipe, materials.brought)
+    revisions = revisions_of(recipe, work.store, recipe.call_roles() if roles is None else roles)
+    described = describe_recipe(recipe, materials, roles=roles, revisions=revisions)
     planned = Planned(described, recipe.samples + (materials.brought.count if materials.brought else 0))
     return look_at_run(work.store, DISTILL, planned)
 
@@ -55,10 +64,11 @@ def look_at_distill(work: Work) -> StepState:
 async def run_distill(work: Work) -> None:
     """Simulates queries and collects the teacher's responses."""
     recipe, listener, state = distill_recipe(work.recipe), work.listener, look_at_distill(work)
+    roles = distill_roles(recipe, Materials.load(recipe).brought)
     async with serving(
         recipe,
         work.store,
-        recipe.call_roles(),
+        recipe.call_roles() if roles is None else roles,
         on_start=listener.on_serve,
         on_warning=listener.on_warning,
         stop=work.stop,
@@ -66,6 +76,7 @@ async def run_distill(work: Work) -> None:
         summary = await run_recipe(
             recipe,
             work.store,
+            roles=roles,
             models=served.models,
             revisions=served.revisions,
             on_progress=listener.on_samples,

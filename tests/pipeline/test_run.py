@@ -1,14 +1,16 @@
 """Which steps a recipe asks for, where they stand, and what a change sets back; nothing is trained here."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from muser.core.errors import MachineError, SettingsError
 from muser.core.recipe import TrainingSettings
+from muser.graph.inputs import read_queries
 from muser.pipeline import sampling
 from muser.pipeline.run import STEPS, look, plan, run_pipeline, steps_of
-from muser.pipeline.steps import StepState, Work
+from muser.pipeline.steps import Listener, StepState, Work
 from muser.store.file.database import Store
 from muser.store.queries.export import export_rows
 from muser.store.records.artifacts import Artifact, record_artifact
@@ -106,6 +108,22 @@ async def test_a_finished_step_is_done_and_more_samples_make_it_unfinished(
     assert states(plan(make_recipe(simulated), store))["distill.run"] == "done"
     more = plan(make_recipe(simulated, samples=6), store)
     assert (more[0].state, more[0].note) == ("unfinished", "4 samples done, 2 to do")
+
+
+async def test_no_server_starts_for_responses_that_the_query_file_brings(
+    make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    """The responder is a folder that no server could load, so starting one would fail."""
+    brought = [{"id": f"b{n}", "query": f"May I run {n} km?", "response": {"answer": "Yes."}} for n in range(3)]
+    (tmp_path / "brought.jsonl").write_text("".join(json.dumps(one) + "\n" for one in brought), encoding="utf-8")
+    recipe = make_recipe("http://127.0.0.1:1/v1", samples=0, queries="brought.jsonl", roles={"responder": "student"})
+    served: list[str] = []
+    work = Work(recipe, store, listener=Listener(on_serve=lambda name, _: served.append(name)))
+    await answer(work)
+    assert (work.states["distill.run"].note, served) == ("3 samples done", [])
+    brought[0].pop("response")
+    (tmp_path / "brought.jsonl").write_text("".join(json.dumps(one) + "\n" for one in brought), encoding="utf-8")
+    assert sampling.distill_roles(recipe, read_queries(tmp_path / "brought.jsonl")) is None
 
 
 async def test_a_changed_teacher_opens_a_new_run_and_says_why(
