@@ -289,6 +289,20 @@ def test_two_runs_and_two_samples_stand_side_by_side(store: Store) -> None:
             assert client.get(wrong).status_code in (400, 404), wrong
 
 
+def test_answers_side_by_side_are_rendered_below_the_diff_of_what_was_written(
+    store: Store, recipe: Recipe, simulate: Callable[..., str]
+) -> None:
+    models = {"main": recipe.models["main"].model_copy(update={"base_url": simulate(long=True)})}
+    asyncio.run(run_recipe(recipe.model_copy(update={"name": "long", "models": models, "seed": 7}), store))
+    app = build_app(store, token=TOKEN, hosts={HOST})
+    with TestClient(app, base_url=f"http://{HOST}") as client:
+        client.get(f"/?token={TOKEN}")
+        for before, ways in (("s000002", 2), ("s000001", 1)):
+            page = client.get(f"/pair?a=long/{before}&b=long/s000001").text
+            assert "### What to do first" in page
+            assert page.count("<h5>What to do first</h5>") == ways
+
+
 @pytest.mark.parametrize("fault", ["truncated", "loop"])
 def test_a_trace_says_why_and_marks_where_a_reply_broke(
     client: TestClient, store: Store, recipe: Recipe, simulate: Callable[..., str], fault: str
