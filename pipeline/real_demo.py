@@ -1,0 +1,80 @@
+"""The real demo's folder: two recipes on a real small model, brought answers, and real HealthBench examples."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import StoreError
+from ..core.hashing import derive_seed
+from ..core.loading import load_recipe
+from ..core.packaged import HEALTHBENCH, fetch
+from ..core.recipe import Recipe
+from ..endpoints.simulated.replies import respond, write_query
+from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
+from .demo import QUESTIONS, RECIPES
+
+ANSWERS = "answers.jsonl"
+BENCHMARK = f"{HEALTHBENCH.name}.jsonl"
+ROWS = 64
+EXAMPLES = 20
+
+
+def prepare_real_demo(folder: Path) -> tuple[Path, Path]:
+    """Writes the missing input files; returns the recipe of the graph's run and that of training and scoring.
+
+    The model must be fetched already. Raises StoreError, InputError.
+    """
+    try:
+        return _prepare(folder)
+    except OSError as error:
+        raise StoreError(
+            f"the demo's files cannot be written: {error.strerror or error}",
+            where=str(error.filename or folder),
+            todo="name a writable folder: muser demo --real --folder DIR",
+        ) from error
+
+
+def _prepare(folder: Path) -> tuple[Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(fetch(HEALTHBENCH), folder / BENCHMARK)
+    shutil.copyfile(RECIPES / QUESTIONS, folder / QUESTIONS)
+    recipe = load_recipe(RECIPES / "smollm2.yaml")
+    tables = load_attributes(recipe.attributes, recipe.folder)
+    (folder / ANSWERS).write_text("".join(_rows(recipe, tables)), encoding="utf-8")
+    text = (RECIPES / "smollm2.yaml").read_text(encoding="utf-8")
+    for name in ("muser.db", "output"):
+        text = text.replace(f": {name}\n", f": {json.dumps(str(folder / name))}\n")
+    run, training = folder / "recipe.yaml", folder / "training.yaml"
+    run.write_text(text.replace("recipes/smollm2.yaml", str(run)), encoding="utf-8")
+    training.write_text(_training(text, training), encoding="utf-8")
+    return run, training
+
+
+def _training(text: str, path: Path) -> str:
+    """The recipe's text with brought answers for queries, and the benchmark."""
+    text = text.replace("# muser run recipes/smollm2.yaml\n", f"# muser pipeline {path}\n")
+    text = text.replace("\nname: smollm2\n", "\nname: smollm2-training\n")
+    lines = [line for line in text.splitlines() if not line.startswith(("queries:", "samples:"))]
+    place = lines.index("name: smollm2-training") + 1
+    lines.insert(place, f"queries: {ANSWERS}         # with their responses, so no model is asked")
+    return "\n".join([*lines, "", f"evaluation: {{file: {BENCHMARK}, examples: {EXAMPLES}}}", ""])
+
+
+def _rows(recipe: Recipe, tables: AttributeTables) -> Iterator[str]:
+    """Questions of simulated users with the pages that muser's simulated teacher writes: brought answers of real length."""
+    for number in range(ROWS):
+        persona = draw_persona(tables, derive_seed(recipe.seed, "answers", number))
+
+        def pick(what: str, choices: Sequence[str], number: int = number) -> str:
+            return choices[derive_seed("answers", number, what) % len(choices)]
+
+        query = write_query(tables.describe(persona), pick)
+        row: dict[str, Any] = {
+            "id": f"a{number + 1:03d}",
+            "query": query,
+            "persona": persona.model_dump(),
+            "response": {"answer": respond(query, pick, long=True).text},
+        }
+        yield json.dumps(row, ensure_ascii=False) + "\n"
