@@ -21,13 +21,67 @@ The teacher, critics, refiner and judge of this demo are SIMULATED: replies come
 The student is tiny, but really trained and served. Nothing here is medical advice or says how good a model is."""
 
 
-def demo(folder: Annotated[str, Option(metavar="DIR", help="Folder for everything the demo writes.")] = "demo") -> None:
-    """Train a tiny student in both stages, with simulated models. Rerun it to resume.
+REAL_NOTICE = """\
+Every reply of this demo is written by a real model, SmolLM2-135M-Instruct, also as its own critic and judge. A model of
+135 million weights is medically worthless: what is shown is that every part works on a real model and real data.
+Nothing here is medical advice, and no score here says how good MuSeR is."""
 
-    Simulates queries and the teacher's responses, trains, critiques and refines, trains again, and scores every stage
-    on personas that training never saw. Then it takes twenty questions through the same graph. Needs the training
-    libraries.
+
+def demo(
+    real: Annotated[
+        bool, Option("--real", help="Use a real small model and real HealthBench examples; takes about 40 minutes.")
+    ] = False,
+    folder: Annotated[
+        str | None, Option(metavar="DIR", help="Folder for everything the demo writes; default: demo or demo-real.")
+    ] = None,
+) -> None:
+    """Run the whole method on this machine. Rerun it to resume.
+
+    Simulates queries and the teacher's responses, trains a tiny student, critiques and refines, trains again, and
+    scores every stage on personas that training never saw. Then it takes twenty questions through the same graph. All
+    models but the student are simulated. Needs the training libraries.
+
+    --real takes twenty questions and ten simulated users through the graph on SmolLM2-135M, trains one stage on 64
+    brought answers, and answers and grades 20 HealthBench examples before and after. Needs llama.cpp too.
     """
+    if real:
+        _demo_real(folder or "demo-real")
+    else:
+        _demo_simulated(folder or "demo")
+
+
+def _demo_real(folder: str) -> None:
+    from pathlib import Path
+
+    from ...core.loading import load_recipe
+    from ...graph.run import run_recipe
+    from ...pipeline.real_demo import prepare_real_demo
+    from ...store.file.database import Store
+    from ..printing.summaries import Code, exit_code, print_summary
+    from .fetch import ensure_model
+    from .pipeline import print_result, result_code, run_shown
+    from .run import serve_and_run, take_to_end
+
+    say(REAL_NOTICE)
+    again = command("demo", "--real", *([] if folder == "demo-real" else ["--folder", folder]))
+    ensure_model("smollm2")
+    asking, training = (load_recipe(path, needs=["inputs"]) for path in prepare_real_demo(Path(folder)))
+    with Store.open(asking.store) as store:
+        say("\ntwenty questions and ten simulated users through the graph")
+        summary = take_to_end(serve_and_run(run_recipe, asking, store, asking.call_roles()), again)
+        print_summary(stdout(), summary, again, asking.store)
+        if summary.pending:
+            raise Exit(exit_code(summary))
+        say("\none stage of training on brought answers, and HealthBench before and after")
+        result = run_shown(training, store, again=again)
+        print_result(result, training.store, again)
+        if not result.stopped_at:
+            _show_questions(store, summary, result, Path(folder))
+    # A model of this size fails some samples: the demo has done its work all the same.
+    raise Exit(result_code(result) if result.stopped_at else Code.DONE)
+
+
+def _demo_simulated(folder: str) -> None:
     from pathlib import Path
 
     from ...core.loading import load_recipe
@@ -43,7 +97,7 @@ def demo(folder: Annotated[str, Option(metavar="DIR", help="Folder for everythin
         print_result(result, settings.store, again)
         if not result.stopped_at:
             _ask_questions(store, settings, again)
-            _show_more(store, result, Path(folder))
+            _show_more(store, result, Path(folder) / "recipe.yaml")
     raise Exit(result_code(result))
 
 
@@ -88,7 +142,31 @@ def _ask_questions(store: "Store", settings: "Recipe", again: str) -> None:
     take_to_end(work, again)
 
 
-def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None:
+def _show_questions(store: "Store", summary: "Summary", result: "PipelineResult", folder: "Path") -> None:
+    """One sample of the graph in full, and commands to continue with."""
+    from ...store.records.ledger import calls_of
+    from ...store.records.samples import get_trace
+    from ..printing.traces import print_trace
+
+    out, path = stdout(), str(store.path)
+    done = "SELECT key FROM samples WHERE run_id = ? AND status = 'done' ORDER BY id LIMIT 1"
+    for row in store.read(done, (summary.run_id,)):
+        sample = f"{summary.run_id}/{row['key']}"
+        out.print(f"\n$ {command('show', sample, store=path)}", soft_wrap=True)
+        print_trace(out, get_trace(store, sample), calls_of(store, sample))
+    evaluations = [step.result for step in result.steps if step.name.startswith("eval.")]
+    out.print("\nnext steps")
+    for line in (
+        command("view", store=path),
+        command("runs", store=path),
+        command("list", summary.run_id, "--where", "status=failed", store=path),
+        command("eval", "score", evaluations[-1], "--against", evaluations[0], store=path),
+        command("pipeline", str(folder / "training.yaml"), "--plan"),
+    ):
+        out.print(f"    {line}", soft_wrap=True)
+
+
+def _show_more(store: "Store", result: "PipelineResult", recipe: "Path") -> None:
     """One persona's answer at every stage, one refined sample in full, and commands to continue with."""
     from ...pipeline.demo import KNOWLEDGE
     from ...store.records.ledger import calls_of
@@ -109,7 +187,7 @@ def _show_more(store: "Store", result: "PipelineResult", folder: "Path") -> None
         out.print(f"\n{run.rpartition('-')[2]}: {_shortened(answer.answer if answer else '')}")
     out.print("\nnext steps")
     for line in (
-        command("pipeline", str(folder / "recipe.yaml"), "--plan"),
+        command("pipeline", str(recipe), "--plan"),
         command("runs", store=path),
         command("show", f"{evaluations[-1]}/{asked}", "--reasoning", store=path),
         command("eval", "score", evaluations[-1], "--against", evaluations[0], store=path),

