@@ -63,7 +63,7 @@ def _training(text: str, path: Path) -> str:
 
 
 def _rows(recipe: Recipe, tables: AttributeTables) -> Iterator[str]:
-    """Questions of simulated users with the pages that muser's simulated teacher writes: brought answers of real length."""
+    """Questions of simulated users with pages that the simulated teacher wrote: brought answers of real length."""
     for number in range(ROWS):
         persona = draw_persona(tables, derive_seed(recipe.seed, "answers", number))
 
