@@ -1,4 +1,4 @@
-"""Output of `muser check --probe`: each finding with what to do about it, then what a run will cost."""
+"""Output of `muser check --probe`: each finding as it is known, what to do about it, and a run's cost."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from ...pipeline.preflight.probe import Probe, probe_recipe
+from ...pipeline.preflight.probe import probe_recipe
+from ...pipeline.preflight.trial_run import Finding
 from ..loading import existing_store
-from ..printing.console import print_json, say, stdout
+from ..printing.console import print_json, say, stderr, stdout
 from ..printing.layout import columns, paragraph
-from ..printing.progress import duration, share
+from ..printing.progress import duration, share, shown_progress
 from ..printing.summaries import Code
 from ..printing.text import plain
 from .check import print_check
@@ -31,35 +32,51 @@ BOUNDS = (
 def probe_and_print(
     recipe: "Recipe", file: str, facts: dict[str, Any], *, tries: int, gpus: int | None, json: bool
 ) -> int:
-    """Probes and prints; returns the exit code. `facts` is what `muser check` reports without calling an endpoint."""
+    """Probes and prints each finding when it is known; returns the exit code.
+
+    `facts` is what `muser check` reports without calling an endpoint.
+    """
+    roles = [role["role"] for role in facts["roles"]]
+    if not json:
+        print_check(stdout(), file, facts | {"endpoints": []})
+
+    def show(finding: Finding) -> None:
+        if not json:
+            print_finding(stdout(), finding, roles)
+
     try:
-        with existing_store(recipe) as store:
-            found = asyncio.run(probe_recipe(recipe, store, tries=tries, gpus=gpus, on_start=_tell))
+        with existing_store(recipe) as store, shown_progress(stderr(), panel=False) as follow:
+            probing = probe_recipe(
+                recipe, store, tries=tries, gpus=gpus, on_start=_tell, on_finding=show, on_progress=follow
+            )
+            found = asyncio.run(probing)
     except KeyboardInterrupt:
         return Code.INTERRUPTED
     if json:
         print_json(facts | found.to_dict())
     else:
-        print_check(stdout(), file, facts | {"endpoints": []})
-        print_probe(stdout(), found, [role["role"] for role in facts["roles"]])
+        print_cost(stdout(), found.estimate)
     return Code.ERROR if found.problems else Code.DONE
 
 
-def print_probe(console: Console, probe: Probe, roles: Sequence[str]) -> None:
+def print_finding(console: Console, finding: Finding, roles: Sequence[str]) -> None:
     """`roles` are all roles of the recipe: a finding on all of them says "all roles"."""
-    for finding in probe.findings:
-        label = Text(finding.level, style=MARKS[finding.level])
-        said = f"{finding.what}, {_named(finding.roles, roles)}: {plain(finding.seen)}"
-        for line in paragraph(console, Text(said), by=INDENT, label=label):
+    label = Text(finding.level, style=MARKS[finding.level])
+    said = f"{finding.what}, {_named(finding.roles, roles)}: {plain(finding.seen)}"
+    for line in paragraph(console, Text(said), by=INDENT, label=label):
+        console.print(line)
+    if finding.level != "good" and finding.todo:
+        for line in paragraph(console, Text(plain(finding.todo)), by=INDENT + 2, label=Text(" " * INDENT + "→")):
             console.print(line)
-        if finding.level != "good" and finding.todo:
-            for line in paragraph(console, Text(plain(finding.todo)), by=INDENT + 2, label=Text(" " * INDENT + "→")):
-                console.print(line)
+
+
+def print_cost(console: Console, estimate: "Estimate | None") -> None:
+    """What a run will cost, if enough of the trial run's samples finished."""
     console.print()
-    if probe.estimate is None:
+    if estimate is None:
         console.print(Text("Fix the problems first; then --probe can estimate what a run will cost.", style="yellow"))
     else:
-        _print_estimate(console, probe.estimate)
+        _print_estimate(console, estimate)
 
 
 def _print_estimate(console: Console, estimate: "Estimate") -> None:

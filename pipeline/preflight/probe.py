@@ -19,6 +19,7 @@ from ...core.errors import MissingModel, MuserError
 from ...core.recipe import Recipe, RoleSettings
 from ...core.types import Message, Request
 from ...endpoints.client.chat import Endpoint, open_endpoints
+from ...graph.progress import Progress
 from ...store.file.database import Store
 from ..models import locate
 from ..servers import serving
@@ -63,36 +64,52 @@ async def probe_recipe(
     tries: int = 4,
     gpus: int | None = None,
     on_start: Callable[[str, str], None] | None = None,
+    on_finding: Callable[[Finding], None] = lambda _: None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Probe:
     """Checks every role, then runs `tries` samples. `store` locates trained stages and is only read.
 
-    Serves models without an address for that time and calls `on_start` for each. Raises ServerError if a server does
-    not start, SettingsError for keys that are not in the environment.
+    Serves models without an address for that time and calls `on_start` for each; calls `on_finding` for each finding
+    when it is known, and `on_progress` during the trial run. If a reply broke the schema, the trial run is a single
+    sample without repairs: enough to see the rest, and no minutes of repairs that cannot succeed.
+
+    Raises ServerError if a server does not start, SettingsError for keys that are not in the environment.
     """
     roles = [*recipe.call_roles(), *(["judge"] if recipe.evaluation else [])]
-    findings, ready = [], []
+    findings: list[Finding] = []
+    ready = []
+
+    def note(found: Iterable[Finding]) -> None:
+        for finding in found:
+            findings.append(finding)
+            on_finding(finding)
+
     for role in roles:
         try:
             locate(recipe, store, recipe.role(role).model)
             ready.append(role)
         except MissingModel as error:
-            findings.append(Finding("model", (role,), "problem", error.what, error.todo))
+            note([Finding("model", (role,), "problem", error.what, error.todo)])
     async with AsyncExitStack() as stack:
         up = await stack.enter_async_context(serving(recipe, store, ready, on_start=on_start))
         endpoints = await stack.enter_async_context(open_endpoints(up.models))
         by_model = {name: tuple(r for r in ready if recipe.role(r).model == name) for name in up.models}
-        findings += await asyncio.gather(*(_reach(endpoints[name], by_model[name]) for name in up.models))
+        note(await asyncio.gather(*(_reach(endpoints[name], by_model[name]) for name in up.models)))
         engines = await asyncio.gather(*(_engines(endpoints[name], by_model[name]) for name in up.models))
-        findings += [finding for finding in engines if finding]
+        note(finding for finding in engines if finding)
         dead = {role for finding in findings if finding.level == "problem" for role in finding.roles}
-        findings += await _structured(recipe, endpoints, [role for role in ready if role not in dead])
+        structured = await _structured(recipe, endpoints, [role for role in ready if role not in dead])
+        note(structured)
         if dead:
             return Probe(tuple(findings))
-        trial = await try_samples(recipe, up.models, up.revisions, tries)
-        findings += trial.findings(recipe)
+        is_broken = any(finding.level == "problem" for finding in structured)
+        if is_broken:
+            recipe, tries = recipe.model_copy(update={"repairs": 0}), 1
+        trial = await try_samples(recipe, up.models, up.revisions, tries, on_progress)
+        note(trial.findings(recipe))
         for name in up.models:
-            findings += trial.fit(recipe, await endpoints[name].context(), by_model[name])
-        return Probe(tuple(findings), trial.estimate(recipe, gpus))
+            note(trial.fit(recipe, await endpoints[name].context(), by_model[name]))
+        return Probe(tuple(findings), None if is_broken else trial.estimate(recipe, gpus))
 
 
 async def _reach(endpoint: Endpoint, roles: tuple[str, ...]) -> Finding:

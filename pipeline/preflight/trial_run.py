@@ -1,7 +1,7 @@
 """Runs a few samples of a recipe in a temporary store, to check the servers and measure the cost."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ from ...core.recipe import Limits, ModelSettings, Recipe
 from ...core.types import SampleInput
 from ...endpoints.simulated.replies import UNKNOWN
 from ...graph.inputs import Queries, read_queries, simulated_inputs
-from ...graph.progress import Summary
+from ...graph.progress import Progress, Summary
 from ...graph.run import run_recipe
 from ...graph.verdicts import HINT
 from ...prompts.attributes import load_attributes
@@ -163,20 +163,30 @@ def _max_tokens(recipe: Recipe, role: str) -> int:
 
 
 async def try_samples(
-    recipe: Recipe, models: Mapping[str, ModelSettings], revisions: Mapping[str, str], tries: int
+    recipe: Recipe,
+    models: Mapping[str, ModelSettings],
+    revisions: Mapping[str, str],
+    tries: int,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> TrialRun:
-    """Runs about `tries` of the recipe's samples concurrently, at least two of each kind."""
+    """Runs about `tries` of the recipe's samples concurrently: one, or at least two of each kind."""
     brought = read_queries(recipe.folder / recipe.queries) if recipe.queries else None
     count = brought.count if brought else 0
-    simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + count, 1)), 2))
+    least = min(tries, 2)
+    simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + count, 1)), least))
     tables = load_attributes(recipe.attributes, recipe.folder)
     # Personas are drawn independently, so the first ones are representative. A file of queries may be sorted.
     drawn = list(islice(simulated_inputs(recipe.samples, tables, recipe.seed), simulated))
-    picked = _spread(brought, max(tries - simulated, 2)) if brought else []
+    picked = _spread(brought, max(tries - simulated, 2)) if brought and (tries > 1 or not simulated) else []
     changes = {"name": "probe", "concurrency": len(drawn) + len(picked) or 1, "limits": Limits()}
     with tempfile.TemporaryDirectory(prefix="muser-probe-") as folder, Store.open(Path(folder) / "probe.db") as store:
         summary = await run_recipe(
-            recipe.model_copy(update=changes), store, inputs=[*drawn, *picked], models=models, revisions=revisions
+            recipe.model_copy(update=changes),
+            store,
+            inputs=[*drawn, *picked],
+            models=models,
+            revisions=revisions,
+            on_progress=on_progress,
         )
         ids = [[f"{summary.run_id}/{given.key}" for given in kind] for kind in (drawn, picked)]
         calls: dict[str, list[Call]] = {role: [] for role in recipe.call_roles()}

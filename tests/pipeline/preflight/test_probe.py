@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from muser.core.recipe import Recipe
+from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
 from muser.pipeline.preflight.probe import Probe, probe_recipe
 from muser.pipeline.preflight.trial_run import Finding
@@ -165,7 +166,7 @@ async def test_a_stage_that_is_not_trained_is_a_problem_of_its_roles(
 async def test_samples_that_fail_are_told_with_their_cause(simulate: Simulate, tmp_path: Path, store: Store) -> None:
     probe = await probe_recipe(make(simulate(faults={"truncated": 1.0}), tmp_path, repairs=0), store)
     problem = found(probe, "samples", "problem")
-    assert "4 of 4 samples failed" in problem.seen
+    assert "1 of 1 samples failed" in problem.seen
     assert "max_tokens" in problem.todo
     assert probe.estimate is None
 
@@ -221,3 +222,26 @@ async def test_the_probe_says_how_the_critics_judged_and_which_of_them_passes_ev
     assert found(probe, "verdicts", "good").seen.startswith("safety passed ")
     few = await probe_recipe(make(simulated, tmp_path, critics=critics), store, tries=3)
     assert not [finding for finding in few.findings if (finding.what, finding.level) == ("verdicts", "hint")]
+
+
+async def test_findings_come_as_they_are_known_and_a_broken_schema_shortens_the_trial_run(
+    simulate: Simulate, tmp_path: Path, store: Store
+) -> None:
+    events: list[str] = []
+    totals: set[int] = set()
+
+    def follow(progress: Progress) -> None:
+        events.append("trial run")
+        totals.add(progress.total)
+
+    probe = await probe_recipe(
+        make(simulate(lacks={"schema"}), tmp_path, repairs=5),
+        store,
+        on_finding=lambda finding: events.append(finding.what),
+        on_progress=follow,
+    )
+    assert [event for event in events if event != "trial run"] == [finding.what for finding in probe.findings]
+    assert events[:3] == ["server", "structured output", "trial run"]
+    assert totals == {1}
+    assert "after 1 attempt" in found(probe, "samples", "problem").seen
+    assert probe.estimate is None
