@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..core.errors import MachineError
-from ..core.recipe import Recipe
+from ..core.recipe import Recipe, RoleSettings
 from ..graph.identity import difference
 from ..graph.inputs import Queries
 from ..graph.progress import Summary
@@ -35,8 +35,15 @@ def distill_recipe(recipe: Recipe) -> Recipe:
 
 
 def refine_recipe(recipe: Recipe) -> Recipe:
-    """The recipe of the run that critiques and refines the teacher's responses."""
-    return recipe.model_copy(update={"name": f"{recipe.name}-refine"})
+    """The recipe of the run that critiques and refines the teacher's responses.
+
+    Where the recipe names no critic or refiner, the distilled student plays it (paper, section 3.2).
+    """
+    roles, changes = recipe.roles, dict[str, RoleSettings]()
+    if recipe.training and len(recipe.models) == 1:
+        student = RoleSettings(model=f"{recipe.training.model}@distill")
+        changes = {role: student for role in ("critic", "refiner") if getattr(roles, role) is None}
+    return recipe.model_copy(update={"name": f"{recipe.name}-refine", "roles": roles.model_copy(update=changes)})
 
 
 def refine_roles(recipe: Recipe) -> list[str]:

@@ -15,6 +15,7 @@ from ...endpoints.client.chat import open_endpoints
 from ...endpoints.server import launch
 from ...graph.inputs import read_queries
 from ...graph.run import load_critics
+from ...pipeline.sampling import refine_recipe, refine_roles
 from ...prompts.attributes import draw_persona, load_attributes
 from ...prompts.templates import PromptSet, load_prompts
 from ..printing.layout import columns
@@ -71,7 +72,17 @@ def what_would_run(recipe: "Recipe") -> dict[str, Any]:
         "concurrency": recipe.concurrency,
         "store": recipe.store,
         "roles": [_role_facts(recipe, role) for role in recipe.call_roles()],
+        "refined_by": _refined_by(recipe),
     }
+
+
+def _refined_by(recipe: "Recipe") -> dict[str, str]:
+    """Role → model in the pipeline's second stage, for those that it plays with another model than `muser run`."""
+    if not recipe.training or "refine" not in recipe.training.stages:
+        return {}
+    refining = refine_recipe(recipe)
+    bound = {role: refining.role(role).model for role in refine_roles(recipe)}
+    return {role: model for role, model in bound.items() if model != recipe.role(role).model}
 
 
 async def ask_endpoints(recipe: "Recipe") -> list[dict[str, Any]]:
@@ -93,6 +104,10 @@ def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
     rows = [[Text(role[key]) for key in ("role", "model", "served_as", "speaks")] for role in facts["roles"]]
     for line in columns(console, names, (), rows):
         console.print(line)
+    if facts["refined_by"]:
+        models = ", ".join(dict.fromkeys(facts["refined_by"].values()))
+        says = f"muser pipeline, stage refine: {models} plays {', '.join(facts['refined_by'])}, as no roles are set"
+        console.print(Text(says), soft_wrap=True)
     console.print()
     print_prompts(console, facts["prompts"])
     console.print()

@@ -88,8 +88,9 @@ def _print_estimate(console: Console, estimate: "Estimate") -> None:
         ("prompt tokens", f"{_count(estimate.tokens_in)}, {cached} of them cached"),
         ("completion tokens", _count(estimate.tokens_out)),
         ("time", f"{duration(3600 * estimate.hours_least.low)} to {duration(3600 * estimate.hours_most.high)}"),
-        ("GPU-hours", f"{_gpu_hours(estimate)}, with {estimate.gpus} GPU{'s' * (estimate.gpus > 1)}"),
     ]
+    if estimate.gpus:
+        rows.append(("GPU-hours", f"{_gpu_hours(estimate)}, with {estimate.gpus} GPU{'s' * (estimate.gpus > 1)}"))
     for line in columns(console, ("", ""), (), [[Text(name), Text(value)] for name, value in rows]):
         if line.plain:
             console.print(line)

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 from ...core.recipe import Recipe
 from ...store.file.database import Store
 from ...store.records.ledger import calls_of
 from ...store.records.samples import get_trace
 
+HERE = {"127.0.0.1", "localhost", "::1"}
 RESAMPLES = 1000
 WITHIN = 0.95
 
@@ -118,13 +121,21 @@ def estimate_cost(
 
 
 def count_gpus(recipe: Recipe, roles: Sequence[str]) -> int:
-    """GPUs behind the servers of a run: from their serve options, else one per address."""
+    """GPUs behind the servers of a run: from their serve options, else one per address; without a GPU here, none."""
     names = dict.fromkeys(recipe.role(role).name for role in roles)
     return sum(_gpus_of(recipe, name) for name in names)
 
 
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA or AMD GPU that programs can use."""
+    return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd"))
+
+
 def _gpus_of(recipe: Recipe, name: str) -> int:
     model = recipe.models[name]
+    addresses = [each for each in model.addresses if urlsplit(each).hostname not in HERE]
+    if not addresses and not has_gpu():
+        return 0
     options: Mapping[str, Any] = model.serve.options if model.serve else {}
     plain = {key.replace("_", "-"): value for key, value in options.items()}
     product = 1

@@ -222,3 +222,14 @@ async def test_a_limit_stops_the_pipeline_at_the_step_that_met_it(
     assert (result.summary.done, result.summary.stopped_by) == (1, "tokens")
     assert heard == ["distill.run"]
     assert look(Work(recipe, store), STEPS[0]).state == "unfinished"
+
+
+def test_the_distilled_student_critiques_where_a_recipe_names_nobody(make_recipe: MakeRecipe) -> None:
+    alone = {"student": {"model": "student"}}
+    recipe = make_recipe("http://127.0.0.1:1/v1", models=alone, roles={})
+    refining = sampling.refine_recipe(recipe)
+    roles = sampling.refine_roles(refining)
+    assert {refining.role(role).model for role in roles} == {"student@distill"}
+    assert recipe.role("refiner").model == "student"
+    named = make_recipe("http://127.0.0.1:1/v1", models=alone, roles={"critic": "student"})
+    assert sampling.refine_recipe(named).role("critics.safety").model == "student"

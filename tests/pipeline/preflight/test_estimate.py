@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from muser.core.recipe import Recipe
+from muser.pipeline.preflight import estimate
 from muser.pipeline.preflight.estimate import Cost, count_gpus, estimate_cost
 
 
@@ -57,10 +58,23 @@ def test_the_same_trial_gives_the_same_estimate() -> None:
     [
         ({"base_url": "http://a/v1"}, 1),
         ({"base_url": ["http://a/v1", "http://b/v1"]}, 2),
+        ({"base_url": "http://127.0.0.1:1/v1"}, 1),
         ({"serve": {}}, 1),
         ({"serve": {"options": {"tensor_parallel_size": 4, "data-parallel-size": 2}}}, 8),
     ],
 )
-def test_gpus_are_counted_by_servers_and_their_options(model: dict[str, object], gpus: int) -> None:
+def test_gpus_are_counted_by_servers_and_their_options(
+    model: dict[str, object], gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "has_gpu", lambda: True)
+    recipe = Recipe.model_validate({"name": "r", "samples": 1, "models": {"m": {"model": "x", **model}}})
+    assert count_gpus(recipe, recipe.call_roles()) == gpus
+
+
+@pytest.mark.parametrize(("model", "gpus"), [({"serve": {}}, 0), ({"base_url": "http://127.0.0.1:1/v1"}, 0)])
+def test_a_machine_without_a_gpu_spends_no_gpu_hours(
+    model: dict[str, object], gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "has_gpu", lambda: False)
     recipe = Recipe.model_validate({"name": "r", "samples": 1, "models": {"m": {"model": "x", **model}}})
     assert count_gpus(recipe, recipe.call_roles()) == gpus
