@@ -1,5 +1,6 @@
 """Resolves the model name that a role is bound to: an endpoint, a path to serve or a trained stage."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +90,19 @@ def folder_revision(path: str, serve: ServeSettings | None = None) -> str:
         return f"{path}@{revision}" if revision else path
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix != ".md"]
     return digest([[file.name, file.stat().st_size, _edges(file)] for file in files])
+
+
+def context_of(place: Place) -> int | None:
+    """Maximum tokens of prompt plus reply by the folder's config.json; None if it does not say."""
+    if place.path is None:
+        return None
+    try:
+        config = json.loads((Path(place.path) / "config.json").read_text(encoding="utf-8"))
+        # Models that also read images have the language model's settings in a section of their own.
+        length = config.get("text_config", config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return length if isinstance(length, int) else None
 
 
 def _edges(path: Path) -> str:

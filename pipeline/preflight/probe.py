@@ -21,7 +21,7 @@ from ...core.types import Message, Request
 from ...endpoints.client.chat import Endpoint, open_endpoints
 from ...graph.progress import Progress
 from ...store.file.database import Store
-from ..models import locate
+from ..models import context_of, locate
 from ..servers import serving
 from .estimate import Estimate
 from .trial_run import Finding, Level, try_samples
@@ -108,7 +108,9 @@ async def probe_recipe(
         trial = await try_samples(recipe, up.models, up.revisions, tries, on_progress)
         note(trial.findings(recipe))
         for name in up.models:
-            note(trial.fit(recipe, await endpoints[name].context(), by_model[name]))
+            # `transformers serve` does not report it, and serves the model's whole context.
+            context = await endpoints[name].context() or context_of(locate(recipe, store, name))
+            note(trial.fit(recipe, context, by_model[name]))
         return Probe(tuple(findings), None if is_broken else trial.estimate(recipe, gpus))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.errors import MissingModel, SettingsError
-from muser.pipeline.models import EDGE, folder_revision, locate, places_of
+from muser.pipeline.models import EDGE, Place, context_of, folder_revision, locate, places_of
 from muser.store.file.database import Store
 from muser.store.records.artifacts import Artifact, record_artifact
 
@@ -81,3 +81,22 @@ def test_a_revision_changes_with_the_weights_and_not_with_the_card(tmp_path: Pat
     (own / "model.safetensors").write_bytes(b"a" * (3 * EDGE - 1) + b"b")
     assert folder_revision(str(own)) != before
     assert folder_revision("org/name-on-a-hub") == "org/name-on-a-hub"
+
+
+def test_the_context_is_that_of_the_folders_configuration(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("sim", make_recipe(URL).models["sim"], str(tmp_path))
+    assert context_of(place) is None
+    for config, length in (
+        ('{"max_position_embeddings": 2048}', 2048),
+        ('{"text_config": {"max_position_embeddings": 4096}}', 4096),
+        ('{"max_position_embeddings": "many"}', None),
+        ("[]", None),
+        ("{", None),
+    ):
+        (tmp_path / "config.json").write_text(config)
+        assert context_of(place) == length
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 2048}')
+    monkeypatch.chdir(tmp_path)
+    assert context_of(Place("sim", place.settings)) is None, "a model with an address has no folder"

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from muser.core.recipe import Recipe
+from muser.endpoints.server.registry import Card, announced
 from muser.graph.progress import Progress
 from muser.graph.run import run_recipe
 from muser.pipeline.preflight.probe import Probe, probe_recipe
@@ -114,6 +115,21 @@ async def test_a_context_that_is_too_short_is_told_with_the_length_that_it_needs
     problem = found(probe, "context", "problem")
     assert "of 32,768" in problem.seen
     assert "--max-model-len" in problem.todo
+
+
+async def test_the_context_of_a_server_that_does_not_tell_it_is_that_of_the_folder_it_serves(
+    simulated: str, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("muser.endpoints.simulated.server.CONTEXT", None)
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "config.json").write_text('{"max_position_embeddings": 256}')
+    served: dict[str, Any] = {"base_url": None, "model": "student", "serve": {}}
+    recipe = make(simulated, tmp_path, model=served, output=str(tmp_path / "output"))
+    path = str((tmp_path / "student").resolve())
+    card = Card(name="simulated", path=path, base_url=simulated, engine="transformers", pid=1)
+    with announced(tmp_path / "output" / "servers", card):
+        probe = await probe_recipe(recipe, store)
+    assert "of 256" in found(probe, "context", "problem").seen
 
 
 async def test_a_response_as_long_as_it_may_be_is_a_hint(simulated: str, tmp_path: Path, store: Store) -> None:
