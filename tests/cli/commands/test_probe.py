@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from muser.pipeline.preflight.estimate import has_gpu
+
 from ..conftest import Muser, write_recipe
 
 Simulate = Callable[..., str]
