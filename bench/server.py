@@ -1,4 +1,4 @@
-"""muser against the server's own limit: the six-call graph on a real vLLM, and a bare client that sends the same prompts.
+"""muser against the server's own limit: the six-call graph on a real vLLM, and the same prompts from a bare client.
 
     python bench/server.py [--in-flight 8 16 32] [--samples N] [--rounds N]     SmolLM2 on vLLM, served here
     python bench/server.py --base-url URL --model NAME                          your own vLLM, started with
