@@ -76,7 +76,10 @@ def _empty_talk(prose: str, request: Request) -> Outcome | None:
     text = prose.strip()
     letters = weigh_letters(text)
     elided = _ELLIPSIS.search(text) and letters < 2 * request.shortest
-    if elided or (text and not letters) or _SLOT.fullmatch(text) or text.casefold() in _stand_ins(request):
+    # What a text says besides its slots: nothing in "<rationale>", too little in "We should [insert rationale]".
+    said = weigh_letters(_SLOT.sub("", text))
+    slotted = said < letters and said < max(request.shortest, 1)
+    if elided or (text and not letters) or slotted or text.casefold() in _stand_ins(request):
         return "placeholder"
     if letters < request.shortest:
         return "too_short"

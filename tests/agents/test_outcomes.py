@@ -128,6 +128,9 @@ def critique(rationale: str) -> Reply:
     ("outcome", "rationale"),
     [
         *(("placeholder", text) for text in ("…", "...", "We should …", "We should ask...", "<rationale>", "[plan]")),
+        # SmolLM2-135M wrote this; the other one has a slot and a plan all the same.
+        ("placeholder", "We should [insert rationale]"),
+        ("ok", "Ask the dose [mg] and for how long"),
         *(("placeholder", text) for text in ("rationale", "String", "-", "{the plan in full, as one string}")),
         *(("too_short", text) for text in ("", "pass", "We should", "Revise.", "OK.", "应该")),
         ("echo", "Write your rationale as our own plan before we answer: first person plural"),
