@@ -24,12 +24,15 @@ async def _watch(work: Callable[[asyncio.Event], Awaitable[T]], warn: Callable[[
     stop, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
 
     def interrupt() -> None:
+        # Cancelling reaches every await: requests are closed, and what was committed stays.
         if stop.is_set() and task is not None:
             task.cancel()
             return
         stop.set()
         warn()
 
+    # A handler of signal.signal would run between two bytecodes and could not set an event of the loop safely
+    # (docs.python.org/3/library/asyncio-eventloop.html#unix-signals).
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
     return await work(stop)

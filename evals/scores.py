@@ -95,6 +95,7 @@ def score_grades(example: Example, grades: Iterable[Grade]) -> ExampleScore:
     items = example.rubrics
     met: list[Met] = [None] * len(items)
     for grade in grades:
+        # A grade carries the points and not the criterion's text, so the points must tell another rubric apart.
         if not 0 <= grade.item < len(items) or items[grade.item].points != grade.points:
             raise EvaluationError(
                 f"the grade of item {grade.item} does not match the rubric",
@@ -117,6 +118,7 @@ def aggregate(values: Sequence[float], *, seed: int = 0) -> Score | None:
     if not values:
         return None
     std, low, high = spread(values, seed=seed)
+    # Clipped after averaging, as simple-evals does: a clipped example would hide points that were lost.
     return Score(mean=min(1.0, max(0.0, fsum(values) / len(values))), n=len(values), std=std, low=low, high=high)
 
 

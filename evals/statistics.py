@@ -103,6 +103,7 @@ def fleiss_kappa(items: Sequence[Sequence[Label]]) -> Agreement:
     judges = len(judged[0])
     if judges < 2 or any(len(row) != judges for row in judged):
         raise ValueError("every item needs the same number of labels, at least two")
+    # Pairs of judges that agree on an item, over all pairs of judges.
     counts = [Counter(row) for row in judged]
     observed = sum(sum(k * (k - 1) for k in c.values()) for c in counts) / (len(counts) * judges * (judges - 1))
     total = Counter(label for row in judged for label in row)

@@ -41,6 +41,7 @@ def trained_model(recipe: Recipe, store: Store, stage: Stage) -> Artifact | None
     """The newest model trained for this stage, if its folder still exists."""
     name = recipe.training.model if recipe.training else ""
     found = latest_artifact(store, "model", name, stage)
+    # A user may delete old weights to free their space: the stage then counts as not trained, and is trained again.
     return found if found and Path(found.path).is_dir() else None
 
 
@@ -88,6 +89,7 @@ def folder_revision(path: str, serve: ServeSettings | None = None) -> str:
     if not folder.is_dir():
         revision = serve.options.get("revision") if serve else None
         return f"{path}@{revision}" if revision else path
+    # A model card (README.md) may be edited without changing what the model answers.
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix != ".md"]
     return digest([[file.name, file.stat().st_size, _edges(file)] for file in files])
 

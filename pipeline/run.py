@@ -78,7 +78,9 @@ async def run_pipeline(
         state = look(work, step)
         work.listener.on_step(state)
         if state.state != "done" or (retry and (state.failed or state.unjudged)):
+            # So that a stop in this step does not show the summary of the step before it.
             work.summary = None
+            # Stopped while a server was starting: nothing was called yet, and the step's state below says so.
             with suppress(StartStopped):
                 await step.do(work)
             state = look(work, step)

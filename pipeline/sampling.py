@@ -150,6 +150,7 @@ def look_at_run(store: Store, step: str, planned: Planned) -> StepState:
         return StepState(name=step, state="stale", inputs=inputs, note=note)
     tally = tally_run(store, run.id)
     unjudged = f", {tally.grades_failed:,} items without a verdict" if tally.grades_failed else ""
+    # A run keeps the samples that it has: a recipe with fewer `samples` than before does not drop any.
     missing = max(planned.samples, tally.samples) - tally.done - tally.failed
     failed = f", {tally.failed:,} failed" if tally.failed else ""
     note = f"{tally.done:,} samples done{failed}{unjudged}"

@@ -57,6 +57,7 @@ def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
         recipe, began = stage_recipe(work.recipe, stage), time.monotonic()
         summary = await evaluate_model(work, recipe)
         keep_summary(work, summary)
+        # A score over part of the benchmark would look like one over all of it.
         if summary.done and not summary.pending:
             seconds = round(time.monotonic() - began, 1)
             _record(work, stage, recipe, summary.run_id, {"seconds": seconds})

@@ -120,6 +120,7 @@ async def unless_stopped(starting: Awaitable[T], stop: asyncio.Event | None) -> 
             return work.result()
         raise StartStopped
     finally:
+        # Awaited, so that a server that was starting is gone when this returns.
         stopping.cancel()
         if not work.done():
             work.cancel()
@@ -138,6 +139,7 @@ async def _started(recipe: Recipe, group: list[Place]) -> AsyncIterator[Card]:
     weights, settings = _weights(recipe, group), _settings(recipe, first)
     async with serve_model(weights, settings, log=_log(recipe, first), key=_key(key_env)) as server:
         yield _card(weights, settings, server, key_env)
+        # The calls that failed with it report only a lost connection; this error has the log's last lines.
         if server.process.returncode is not None:
             raise await server.end()
 

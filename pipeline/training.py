@@ -32,6 +32,7 @@ def look_at_training(stage: TrainedStage) -> Callable[[Work], StepState]:
         settings, start = _training(recipe), start_of(recipe, store, stage)
         model, rows = trained_model(recipe, store, stage), latest_artifact(store, "rows", run, stage)
         state = StepState(name=f"{stage}.train", state="to do", note=f"{count_rows(store, run, stage):,} rows")
+        # Counting is cheap; a digest would need every row to be read.
         if rows is None or rows.meta.get("rows") != count_rows(store, run, stage):
             return state.model_copy(update={"state": "stale"}) if model else state
         if model and not (reason := _differs(model, settings, stage, start, rows)):
@@ -42,6 +43,7 @@ def look_at_training(stage: TrainedStage) -> Callable[[Work], StepState]:
             return state.model_copy(
                 update={"state": "done", "result": str(model.id), "inputs": rows.digest[:12], "note": note}
             )
+        # The folder's name is a digest of everything that affects the weights, so its checkpoints fit these inputs.
         if _was_begun(recipe, settings, stage, start, rows):
             return state.model_copy(update={"state": "unfinished", "note": "resumes from its last checkpoint"})
         return state.model_copy(update={"state": "stale", "note": reason}) if model else state

@@ -159,9 +159,11 @@ class _Viewer:
         if self.playground is None:
             raise InputError("this viewer was started with --read-only")
         form = await _form(request)
+        # Another site's page could send this form with the user's cookie; it cannot know the token.
         if not is_form_token(form.get("form_token", ""), self.token):
             return PlainTextResponse("This form did not come from this server.", 403)
         sample = f"{request.path_params['run']}/{request.path_params['key']}"
+        # Browsers send a form's line breaks as CRLF (HTML standard), which would change every prompt.
         edit = Edit(sample, form.get("role", ""), form.get("prompt", "").replace("\r\n", "\n"), form.get("model", ""))
         return RedirectResponse(f"/replays/{self.playground.begin(edit)}", 303)
 

@@ -76,6 +76,7 @@ def _lines(console: Console, every: float) -> Iterator[Callable[["Progress"], No
     def write() -> None:
         nonlocal last
         line = progress_line(seen[0])
+        # A log of an unattended run should not grow by a line every few seconds while nothing changes.
         if line != last:
             console.print(Text(f"{time.strftime('%H:%M:%S')}  {line}"), soft_wrap=True)
             last = line
@@ -91,6 +92,7 @@ def _lines(console: Console, every: float) -> Iterator[Callable[["Progress"], No
             write()
             begun.set()
 
+    # A thread, because a busy event loop would delay the lines just when one looks at them.
     writer = threading.Thread(target=write_now_and_then, name="progress", daemon=True)
     writer.start()
     try:
