@@ -20,8 +20,9 @@ tags: [muser, medical, {stage}]
 
 Fine-tuned by muser (multifaceted self-refinement, arXiv 2511.10067) on {trains_on}.
 
-**Not medical advice. Do not use with patients.** Language models wrote the training rows, and no clinician has reviewed
-them. The licenses of the base model and of the models that wrote the rows apply to these weights.
+**Not medical advice. Do not use with patients.** Language models wrote the training rows, or the user brought them in a
+file; no clinician's review is recorded. The licenses of the base model and of whoever wrote the rows apply to these
+weights.
 
 ## Data
 | | |
@@ -51,7 +52,7 @@ Loss is computed on the completion only. `history.json` has the loss of every st
 """
 
 TRAINS_ON = {
-    "distill": "a teacher's answers to medical queries (the paper's QueryKD)",
+    "distill": "first answers to medical queries, a teacher's or brought ones (the paper's QueryKD)",
     "refine": "refined answers, with reasoning composed from critics' rationales (the paper's MultifacetedSR)",
 }
 

@@ -141,7 +141,7 @@ class TrialRun:
         """Tokens of the longest prompt and its reply: as seen, and with a response of max_tokens tokens."""
         calls = [call for call in self.calls.get(role, []) if call.reply.usage.tokens_in]
         tokens = sum(call.reply.usage.tokens_in for call in calls) or 1
-        # The file's longest query need not be among the tried ones, so it is counted by this server's tokens a character.
+        # The file's longest query may not be among the tried ones: its tokens are estimated from its characters.
         letters = sum(len(message.content) for call in calls for message in call.messages) or 1
         longest = max((call.reply.usage.tokens_in for call in calls), default=0)
         longest += round(self.longest_query * tokens / letters)

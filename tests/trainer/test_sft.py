@@ -82,6 +82,7 @@ def test_the_card_says_where_the_weights_come_from_and_nothing_of_this_machine(
     assert (trained.adapter / "README.md").read_text() == card
     for fact in (
         "Not medical advice",
+        "or the user brought them",
         "stage `refine`",
         "`demo` (24)",
         "24 of 24 (0 dropped, 0 held out)",
