@@ -1,4 +1,4 @@
-"""A real llama.cpp serves the real small model: schema, key, cached tokens, context, and no orphan after SIGKILL."""
+"""A real llama.cpp, named because vLLM may be installed too: schema, key, cached tokens, context, no orphan process."""
 
 import asyncio
 import json
@@ -43,7 +43,8 @@ from muser.endpoints.server.launch import serve_model
 
 async def main():
     folder, log = sys.argv[1:]
-    async with serve_model(Weights("small", folder), ServeSettings(), log=Path(log), key="sesame") as server:
+    settings = ServeSettings(engine="llamacpp")
+    async with serve_model(Weights("small", folder), settings, log=Path(log), key="sesame") as server:
         print(server.url, flush=True)
         await asyncio.Event().wait()
 
@@ -54,7 +55,7 @@ asyncio.run(main())
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     log = tmp_path_factory.mktemp("llamacpp") / "server.log"
-    settings = ServeSettings(max_model_len=CONTEXT)
+    settings = ServeSettings(engine="llamacpp", max_model_len=CONTEXT)
     async with serve_model(Weights("small", str(smollm2)), settings, log=log, key=KEY) as started:
         yield started
 
@@ -136,12 +137,14 @@ def test_it_is_gone_when_muser_is_killed(smollm2: Path, tmp_path: Path) -> None:
 async def test_a_file_that_is_no_model_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_text("no model")
     with pytest.raises(ServerError, match="it could not load the model: invalid magic"):
-        async with serve_model(Weights("a", str(tmp_path / "a.gguf")), ServeSettings(), log=tmp_path / "log"):
+        async with serve_model(
+            Weights("a", str(tmp_path / "a.gguf")), ServeSettings(engine="llamacpp"), log=tmp_path / "log"
+        ):
             pass
 
 
 async def test_an_option_that_it_lacks_is_said_so(smollm2: Path, tmp_path: Path) -> None:
-    settings = ServeSettings(options={"no_such_option": 1})
+    settings = ServeSettings(engine="llamacpp", options={"no_such_option": 1})
     with pytest.raises(ServerError, match="it has no option no_such_option") as refused:
         async with serve_model(Weights("a", str(smollm2)), settings, log=tmp_path / "log"):
             pass
