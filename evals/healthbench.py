@@ -1,6 +1,5 @@
 """The file format of HealthBench (arXiv 2505.08775; format and texts as in OpenAI's simple-evals)."""
 
-import hashlib
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from ..core.conversations import conversation_text as turns_text
 from ..core.errors import InputError
+from ..core.hashing import file_digest
 from ..core.jsonl import read_lines
 from ..core.types import Message, RubricItem, Tags, Value
 from ..prompts.delimiters import quote_turns
@@ -72,11 +72,10 @@ def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list
     return examples * repeats
 
 
-def file_digest(path: Path) -> str:
+def benchmark_digest(path: Path) -> str:
     """SHA-256 (hex) of a file's content. Raises InputError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_digest(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -1,11 +1,10 @@
 """What training returns and reports, and the digests that identify a training by its inputs."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.hashing import digest
+from ..core.hashing import digest, file_digest
 from ..core.recipe import StageSettings, TrainingSettings
 from ..core.types import Stage, Value
 
@@ -87,12 +86,6 @@ def training_inputs(settings: TrainingSettings, stage: Stage, *, base: str, rows
 def folder_name(stage: Stage, inputs: dict[str, Any]) -> str:
     """The name of a training's folder; different inputs give a different name."""
     return f"{stage}-{digest(inputs)[:12]}"
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_digest(folder: Path, *, weights_only: bool = False) -> str:

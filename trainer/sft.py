@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import TrainingError
+from ..core.hashing import file_digest
 from ..core.packaged import GGUF
 from ..core.recipe import StageSettings, TrainingSettings
 from ..core.types import Stage
@@ -21,7 +22,6 @@ from .library_logs import library_logs, translated
 from .result import (
     TrainedModel,
     TrainingProgress,
-    file_digest,
     folder_digest,
     folder_name,
     smoothed,

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import InputError, MissingModel, SettingsError
+from ..core.hashing import file_digest
 from ..core.packaged import base_path
 from ..core.recipe import Recipe, TrainingSettings
 from ..store.file.database import Store
 from ..store.queries.export import export_rows, own_rows
 from ..store.records.artifacts import Artifact, latest_artifact, link_parents, parents_of, record_artifact
 from .library_logs import require_libraries
-from .result import TrainedModel, TrainingProgress, file_digest, identity
+from .result import TrainedModel, TrainingProgress, identity
 from .rows import RowReport, read_rows
 
 

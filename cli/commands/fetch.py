@@ -97,9 +97,9 @@ def _copied(source: "Path", target: "Path") -> None:
     import shutil
 
     from ...core.errors import InputError
-    from ...core.packaged import digest_of
+    from ...core.hashing import file_digest
 
-    if target.exists() and (not target.is_file() or digest_of(target) != digest_of(source)):
+    if target.exists() and (not target.is_file() or file_digest(target) != file_digest(source)):
         raise InputError("the file exists and is another one", where=str(target), todo="name another file with --out")
     partial = target.with_name(f".{target.name}.part")
     try:

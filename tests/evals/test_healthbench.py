@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from muser.core.errors import InputError
 from muser.core.types import Message, RubricItem
-from muser.evals.healthbench import Example, conversation_text, file_digest, item_text, load_examples
+from muser.evals.healthbench import Example, benchmark_digest, conversation_text, item_text, load_examples
 
 Write = Callable[..., Path]
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_missing_or_empty_is_an_input_error(write: Write, tmp_pat
     with pytest.raises(InputError, match="cannot be read"):
         load_examples(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="cannot be read"):
-        file_digest(tmp_path)
+        benchmark_digest(tmp_path)
     with pytest.raises(InputError, match="no examples"):
         load_examples(write(""))
 
@@ -153,4 +153,4 @@ def test_a_misspelt_field_in_code_is_an_error_although_files_may_have_more() -> 
 
 def test_the_digest_is_of_the_bytes(write: Write) -> None:
     path = write(line())
-    assert file_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert benchmark_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()
