@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
@@ -28,8 +29,15 @@ __all__ = ["KNOWLEDGE", "QUESTIONS", "held_out_personas", "prepare_demo", "train
 
 def prepare_demo(folder: Path) -> Path:
     """Writes the demo's missing input files and returns the recipe's path. Raises StoreError."""
-    try:
+    with writing_to(folder):
         return _prepare(folder)
+
+
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Translates a file error into StoreError."""
+    try:
+        yield
     except OSError as error:
         raise StoreError(
             f"the demo's files cannot be written: {error.strerror or error}",
@@ -44,12 +52,12 @@ def _prepare(folder: Path) -> Path:
     for name in ("muser.db", "output"):
         text = text.replace(f": demo/{name}", f": {json.dumps(str(folder / name))}")
     text = text.replace("# muser demo\n", f"# muser pipeline {folder / 'recipe.yaml'}\n", 1)
-    _write(folder / "recipe.yaml", text + f"\nevaluation: {{file: {BENCHMARK}}}\n")
-    _write(folder / QUESTIONS, (RECIPES / QUESTIONS).read_text(encoding="utf-8"))
+    write_changed(folder / "recipe.yaml", text + f"\nevaluation: {{file: {BENCHMARK}}}\n")
+    write_changed(folder / QUESTIONS, (RECIPES / QUESTIONS).read_text(encoding="utf-8"))
     recipe = load_recipe(RECIPES / "demo.yaml")
     tables = load_attributes(recipe.attributes, recipe.folder)
     lines = (_example(persona, number, tables) for number, persona in enumerate(held_out_personas(recipe, tables), 1))
-    _write(folder / BENCHMARK, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_changed(folder / BENCHMARK, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     _build_student(folder / recipe.models["student"].model, tables)
     return folder / "recipe.yaml"
 
@@ -97,7 +105,7 @@ def _build_student(folder: Path, tables: AttributeTables) -> None:
     card = folder / "README.md"
     if not card.is_file() or card.read_text(encoding="utf-8") != says:
         build_tiny_model(folder, texts, **STUDENT)
-        _write(card, says)
+        write_changed(card, says)
 
 
 def _sentences(tables: AttributeTables) -> Iterator[str]:
@@ -122,7 +130,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
-def _write(path: Path, text: str) -> None:
+def write_changed(path: Path, text: str) -> None:
     """Writes the file only if its content changes, so that its modification time stays meaningful."""
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         partial = path.with_name(f".{path.name}.part")

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import StoreError
 from ..core.hashing import derive_seed
 from ..core.loading import load_recipe
 from ..core.packaged import HEALTHBENCH, fetch
 from ..core.recipe import Recipe
 from ..endpoints.simulated.replies import respond, write_query
 from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
-from .demo import QUESTIONS, RECIPES
+from .demo import QUESTIONS, RECIPES, write_changed, writing_to
 
 ANSWERS = "answers.jsonl"
 BENCHMARK = f"{HEALTHBENCH.name}.jsonl"
@@ -26,14 +25,8 @@ def prepare_real_demo(folder: Path) -> tuple[Path, Path]:
 
     The model must be fetched already. Raises StoreError, InputError.
     """
-    try:
+    with writing_to(folder):
         return _prepare(folder)
-    except OSError as error:
-        raise StoreError(
-            f"the demo's files cannot be written: {error.strerror or error}",
-            where=str(error.filename or folder),
-            todo="name a writable folder: muser demo --real --folder DIR",
-        ) from error
 
 
 def _prepare(folder: Path) -> tuple[Path, Path]:
@@ -42,13 +35,13 @@ def _prepare(folder: Path) -> tuple[Path, Path]:
     shutil.copyfile(RECIPES / QUESTIONS, folder / QUESTIONS)
     recipe = load_recipe(RECIPES / "smollm2.yaml")
     tables = load_attributes(recipe.attributes, recipe.folder)
-    (folder / ANSWERS).write_text("".join(_rows(recipe, tables)), encoding="utf-8")
+    write_changed(folder / ANSWERS, "".join(_rows(recipe, tables)))
     text = (RECIPES / "smollm2.yaml").read_text(encoding="utf-8")
     for name in ("muser.db", "output"):
         text = text.replace(f": {name}\n", f": {json.dumps(str(folder / name))}\n")
     run, training = folder / "recipe.yaml", folder / "training.yaml"
-    run.write_text(text.replace("recipes/smollm2.yaml", str(run)), encoding="utf-8")
-    training.write_text(_training(text, training), encoding="utf-8")
+    write_changed(run, text.replace("recipes/smollm2.yaml", str(run)))
+    write_changed(training, _training(text, training))
     return run, training
 
 

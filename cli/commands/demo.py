@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from rich.console import Console
+
     from ...core.recipe import Recipe
     from ...graph.progress import Progress, Summary
     from ...pipeline.run import PipelineResult
@@ -22,14 +24,15 @@ The student is tiny, but really trained and served. Nothing here is medical advi
 
 
 REAL_NOTICE = """\
-Every reply of this demo is written by a real model, SmolLM2-135M-Instruct, also as its own critic and judge. A model of
-135 million weights is medically worthless: what is shown is that every part works on a real model and real data.
-Nothing here is medical advice, and no score here says how good MuSeR is."""
+Every reply of this demo is written by a real model, SmolLM2-135M-Instruct, also as its own critic and judge. The
+answers that it is trained on are SIMULATED: muser's script wrote them. A model of 135 million weights is medically
+worthless: what is shown is that every part works on a real model and real data. Nothing here is medical advice, and no
+score here says how good MuSeR is."""
 
 
 def demo(
     real: Annotated[
-        bool, Option("--real", help="Use a real small model and real HealthBench examples; takes about 40 minutes.")
+        bool, Option("--real", help="Use a real small model and real HealthBench examples; takes tens of minutes.")
     ] = False,
     folder: Annotated[
         str | None, Option(metavar="DIR", help="Folder for everything the demo writes; default: demo or demo-real.")
@@ -142,18 +145,22 @@ def _ask_questions(store: "Store", settings: "Recipe", again: str) -> None:
     take_to_end(work, again)
 
 
-def _show_questions(store: "Store", summary: "Summary", result: "PipelineResult", folder: "Path") -> None:
-    """One sample of the graph in full, and commands to continue with."""
+def _show_sample(out: "Console", store: "Store", sample: str) -> None:
+    """A sample as `muser show` prints it, below that command."""
     from ...store.records.ledger import calls_of
     from ...store.records.samples import get_trace
     from ..printing.traces import print_trace
 
+    out.print(f"\n$ {command('show', sample, store=str(store.path))}", soft_wrap=True)
+    print_trace(out, get_trace(store, sample), calls_of(store, sample))
+
+
+def _show_questions(store: "Store", summary: "Summary", result: "PipelineResult", folder: "Path") -> None:
+    """One sample of the graph in full, and commands to continue with."""
     out, path = stdout(), str(store.path)
     done = "SELECT key FROM samples WHERE run_id = ? AND status = 'done' ORDER BY id LIMIT 1"
     for row in store.read(done, (summary.run_id,)):
-        sample = f"{summary.run_id}/{row['key']}"
-        out.print(f"\n$ {command('show', sample, store=path)}", soft_wrap=True)
-        print_trace(out, get_trace(store, sample), calls_of(store, sample))
+        _show_sample(out, store, f"{summary.run_id}/{row['key']}")
     evaluations = [step.result for step in result.steps if step.name.startswith("eval.")]
     out.print("\nnext steps")
     for line in (
@@ -169,16 +176,12 @@ def _show_questions(store: "Store", summary: "Summary", result: "PipelineResult"
 def _show_more(store: "Store", result: "PipelineResult", recipe: "Path") -> None:
     """One persona's answer at every stage, one refined sample in full, and commands to continue with."""
     from ...pipeline.demo import KNOWLEDGE
-    from ...store.records.ledger import calls_of
     from ...store.records.samples import get_trace
-    from ..printing.traces import print_trace
 
     out, path = stdout(), str(store.path)
     runs = {step.name: step.result for step in result.steps}
     first = store.read("SELECT key FROM samples WHERE run_id = ? AND status = 'done' LIMIT 1", (runs["refine.run"],))
-    sample = f"{runs['refine.run']}/{first[0]['key']}"
-    out.print(f"\n$ {command('show', sample, store=path)}", soft_wrap=True)
-    print_trace(out, get_trace(store, sample), calls_of(store, sample))
+    _show_sample(out, store, f"{runs['refine.run']}/{first[0]['key']}")
     evaluations = [run for step, run in runs.items() if step.startswith("eval.")]
     asked = store.read("SELECT key FROM samples WHERE run_id = ? ORDER BY id LIMIT 1", (evaluations[0],))[0]["key"]
     out.print(f"\nThe student's answers to a persona new to it: {get_trace(store, f'{evaluations[0]}/{asked}').query}")
