@@ -18,7 +18,7 @@ install: $(STAMPS)/core  ## install muser with its core dependencies into .venv
 demo: $(STAMPS)/train  ## run the whole method on this machine, with simulated models and a tiny student
 	$(BIN)/muser demo
 
-demo-real: $(STAMPS)/real  ## run every part on a real small model, llama.cpp and HealthBench examples (40 minutes)
+demo-real: $(STAMPS)/real  ## run every part on a real small model, llama.cpp and HealthBench examples
 	$(BIN)/muser demo --real
 
 test: $(STAMPS)/test  ## run the fast tests

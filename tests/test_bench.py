@@ -1,4 +1,4 @@
-"""Every benchmark still runs, at its smallest size; prefix_cache and server need vLLM, real_model takes 40 minutes."""
+"""Every benchmark still runs, at its smallest size; prefix_cache and server need vLLM, real_model much time."""
 
 import subprocess
 import sys
