@@ -61,8 +61,12 @@ def threads() -> dict[str, float]:
     ticks = os.sysconf("SC_CLK_TCK")
     used = {}
     for task in Path("/proc/self/task").iterdir():
+        try:
+            stat = (task / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # The thread has exited since it was listed.
         # Fields 14 and 15 of proc(5). The name before them, in parentheses, may contain spaces.
-        user, system = (task / "stat").read_text().rpartition(")")[2].split()[11:13]
+        user, system = stat.rpartition(")")[2].split()[11:13]
         used[task.name] = (int(user) + int(system)) / ticks
     return used
 
