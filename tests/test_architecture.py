@@ -76,7 +76,7 @@ OWNERS = {
     "torch": "trainer",
     "transformers": "trainer",
     "trl": "trainer",
-    "numpy": "evals trainer/gguf.py",
+    "numpy": "evals screens trainer/gguf.py",
     "markdown_it": "viewer",
     "matplotlib": "viewer",
     "nh3": "viewer",

@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "7202e442417ba2027b5267f7a4a9a3c68c649e1040bc8f4b09e9689acecbf6a3"
+SCHEMA = "469ca5a34ce0d1ddddfcf0b23478b9dc05130188d6700f3265d7ae873f022a38"
 """The digest of the schema that the migrations make."""
 
 

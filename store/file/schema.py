@@ -418,3 +418,29 @@ def create_rubric_items(db: Database) -> None:
             points REAL NOT NULL, tags TEXT NOT NULL, criterion_id INTEGER NOT NULL REFERENCES texts (id),
             PRIMARY KEY (sample_id, item)
         ) STRICT, WITHOUT ROWID""")
+
+
+@migrations()
+def create_sketches(db: Database) -> None:
+    """The index of similar queries (store/records/neighbours.py): texts once per run, who drew them, and their buckets.
+
+    A bucket's key starts with the run's number, so that deleting a run deletes one range of the buckets and needs no
+    second index on them.
+    """
+    db.execute("""
+        CREATE TABLE sketched_runs (
+            id INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE REFERENCES runs (id) ON DELETE CASCADE
+        ) STRICT""")
+    run = "run INTEGER NOT NULL REFERENCES sketched_runs (id) ON DELETE CASCADE"
+    db.execute(f"CREATE TABLE sketches (id INTEGER PRIMARY KEY, {run}, hash BLOB NOT NULL, data BLOB NOT NULL) STRICT")
+    db.execute("CREATE UNIQUE INDEX sketches_by_hash ON sketches (run, hash)")
+    db.execute("""
+        CREATE TABLE sketched_draws (
+            sketch INTEGER NOT NULL REFERENCES sketches (id) ON DELETE CASCADE,
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, draw INTEGER NOT NULL,
+            PRIMARY KEY (sketch, sample_id, draw)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX sketched_draws_by_sample ON sketched_draws (sample_id)")
+    db.execute(f"""
+        CREATE TABLE sketch_buckets ({run}, key INTEGER NOT NULL, sketch INTEGER NOT NULL,
+            PRIMARY KEY (run, key, sketch)) STRICT, WITHOUT ROWID""")
