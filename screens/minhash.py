@@ -44,9 +44,9 @@ def _digest(kind: str, found: Sequence[str]) -> bytes:
 def shingles(found: Sequence[str]) -> Hashes:
     """The hashes of the pairs of neighbouring words, each once, ascending; a single word counts as a pair."""
     single = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in found]
-    hashes = _mixed(np.array(single, dtype=np.uint64) + ONE)
+    hashes = mixed(np.array(single, dtype=np.uint64) + ONE)
     # The order of a pair matters: "not safe, take" differs from "safe, not take".
-    pairs = _mixed(hashes[:-1] * np.uint64(3) + hashes[1:]) if len(hashes) > 1 else hashes
+    pairs = mixed(hashes[:-1] * np.uint64(3) + hashes[1:]) if len(hashes) > 1 else hashes
     return np.unique(pairs)
 
 
@@ -72,18 +72,18 @@ def _buckets(pairs: Hashes) -> tuple[int, ...]:
     least = ((pairs[:, None] * factors + offsets) >> HALF).min(axis=0).reshape(BANDS, ROWS)
     keys = np.arange(1, BANDS + 1, dtype=np.uint64)
     for row in range(ROWS):
-        keys = _mixed(keys + least[:, row])
+        keys = mixed(keys + least[:, row])
     return tuple(int(key) for key in keys >> KEY)
 
 
 @cache
 def _permutations() -> tuple[Hashes, Hashes]:
     """Factors, which must be odd, and offsets: a * x + b in 64 bits, of which the upper half is kept."""
-    drawn = _mixed(np.arange(1, 2 * BANDS * ROWS + 1, dtype=np.uint64))
+    drawn = mixed(np.arange(1, 2 * BANDS * ROWS + 1, dtype=np.uint64))
     return drawn[: BANDS * ROWS] | ONE, drawn[BANDS * ROWS :]
 
 
-def _mixed(values: Hashes) -> Hashes:
+def mixed(values: Hashes) -> Hashes:
     """MurmurHash3's finalizer: each bit of the value changes half of the bits of the result."""
     shift = np.uint64(33)
     values = (values ^ (values >> shift)) * np.uint64(0xFF51AFD7ED558CCD)
