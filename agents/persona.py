@@ -10,7 +10,7 @@ async def simulate(persona: Persona, tables: AttributeTables, prompt: Prompt, as
     """The query, without the quotation marks that models often put around it."""
     described = tables.describe(persona)
     # Attributes that say how to write instruct too. The others are what a message is about: people may use their words.
-    told = "\n".join(described[name] for name in ("identity", "vagueness", "completeness", "style"))
+    told = "\n".join(described.get(name, "") for name in ("identity", "vagueness", "completeness", "style"))
     request = Request(messages=prompt.render(**described), instructions=f"{prompt.instructions}\n\n{told}")
     reply = await ask_text(request, ask, repairs)
     query = reply.text.strip()

@@ -123,7 +123,9 @@ def main() -> None:
     options.add_argument("--samples", type=int, default=2000)
     options.add_argument("--writers", type=int, default=64)
     given = options.parse_args()
-    persona = Persona(identity="a", region="b", condition="c", intent="d", vagueness="e", completeness="f", style="g")
+    persona: Persona = dict(
+        zip(("identity", "region", "condition", "intent", "vagueness", "completeness", "style"), "abcdefg", strict=True)
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.db"
         measure(path, given.samples, given.writers, persona)

@@ -12,16 +12,18 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Persona(Value):
-    """Who asks and how: the seven attributes that condition a simulated query (paper, section 3.1)."""
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
 
-    identity: str
-    region: str
-    condition: str
-    intent: str
-    vagueness: str
-    completeness: str
-    style: str
+
+# Not a pattern for the values: Pydantic's accept no lone surrogates, and models write those.
+Persona = dict[Annotated[str, Field(pattern=r"^[^\W\d][\w-]{0,63}$")], Annotated[str, AfterValidator(_not_blank)]]
+"""Who asks and how: attribute → value, in the order of the attribute table (paper, section 3.1).
+
+The names are those of the user's own table, or of a query file. A filter can use a name, hence its letters.
+"""
 
 
 class Message(Value):

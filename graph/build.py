@@ -21,8 +21,8 @@ from ..agents.refiner import refine as refine_answer
 from ..agents.responder import respond as respond_to
 from ..core.conversations import asked_text, in_conversation
 from ..core.errors import EndpointTimeout
-from ..core.types import Persona, Response
-from ..prompts.attributes import ATTRIBUTES, AttributeTables, draw_persona
+from ..core.types import Response
+from ..prompts.attributes import AttributeTables, draw_persona
 from .state import (
     Context,
     State,
@@ -49,16 +49,16 @@ Step = Callable[[State, Any], Awaitable[dict[str, Any]]]
 async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Persona → query. A run's samples have a persona; in `langgraph dev` one may have a part of it, or none."""
     context, told = runtime.context, state.get("persona") or {}
-    drawn: State = {} if all(told.get(name) for name in ATTRIBUTES) else _draw(state, context.tables)
+    drawn: State = {} if all(told.get(name) for name in context.tables.choices) else _draw(state, context.tables)
     ask = bind({**state, **drawn}, context.make_ask, "persona")
-    given = Persona(**(drawn.get("persona") or told))
+    given = drawn.get("persona") or told
     return {**drawn, "query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
 
 
 def _draw(state: State, tables: AttributeTables) -> State:
     seed = state.get("seed", secrets.randbelow(2**31))
     told = {name: value for name, value in (state.get("persona") or {}).items() if value}
-    return {"seed": seed, "persona": draw_persona(tables, seed).model_dump() | told}
+    return {"seed": seed, "persona": draw_persona(tables, seed) | told}
 
 
 async def respond(state: State, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -29,18 +29,6 @@ class Choice:
     recipe: str = str(RECIPE)
 
 
-class PersonaForm(TypedDict, total=False):
-    """The attributes of a persona; missing ones are drawn from the recipe's tables."""
-
-    identity: str
-    region: str
-    condition: str
-    intent: str
-    vagueness: str
-    completeness: str
-    style: str
-
-
 class ResponseForm(TypedDict, total=False):
     """A response that goes straight to the critics."""
 
@@ -49,9 +37,12 @@ class ResponseForm(TypedDict, total=False):
 
 
 class Start(TypedDict, total=False):
-    """A sample's input: a response goes to the critics, a query to the responder; with neither, a persona is drawn."""
+    """A sample's input: a response goes to the critics, a query to the responder; with neither, a persona is drawn.
 
-    persona: PersonaForm
+    Attributes that `persona` lacks are drawn from the recipe's tables.
+    """
+
+    persona: dict[str, str]
     query: str
     response: ResponseForm
 

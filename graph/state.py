@@ -58,7 +58,7 @@ def initial_state(trace: Trace) -> State:
     that have a verdict.
     """
     state: State = {"sample": trace.id, "seed": trace.seed, "round": max(trace.rounds, 1), "done": False}
-    state["persona"] = trace.persona.model_dump() if trace.persona else None
+    state["persona"] = trace.persona
     state["critiques"] = [critique.model_dump() for critique in trace.critiques]
     if trace.history:
         state["history"] = [message.model_dump() for message in trace.history]

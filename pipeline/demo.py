@@ -69,9 +69,9 @@ def trained_personas(recipe: Recipe, tables: AttributeTables) -> Iterator[Person
 
 def held_out_personas(recipe: Recipe, tables: AttributeTables, examples: int = EXAMPLES) -> list[Persona]:
     """Personas whose combination of identity and condition does not occur in training."""
-    met = {(persona.identity, persona.condition) for persona in trained_personas(recipe, tables)}
+    met = {(persona["identity"], persona["condition"]) for persona in trained_personas(recipe, tables)}
     drawn = (draw_persona(tables, derive_seed(recipe.seed, "held out", number)) for number in count())
-    fresh = (persona for persona in drawn if (persona.identity, persona.condition) not in met)
+    fresh = (persona for persona in drawn if (persona["identity"], persona["condition"]) not in met)
     return [next(fresh) for _ in range(examples)]
 
 
@@ -84,17 +84,17 @@ def _example(persona: Persona, number: int, tables: AttributeTables) -> dict[str
     return {
         "prompt_id": f"held-out-{number:03d}",
         "prompt": [{"role": "user", "content": write_query(tables.describe(persona), pick)}],
-        "rubrics": rubric(persona.condition, persona.identity, persona.region),
+        "rubrics": rubric(persona["condition"], persona["identity"], persona["region"]),
         "example_tags": [f"theme:{_theme(persona)}"],
     }
 
 
 def _theme(persona: Persona) -> str:
     """The HealthBench theme that fits a persona best."""
-    topic = knowledge().topic(persona.condition, persona.identity, persona.region)
+    topic = knowledge().topic(persona["condition"], persona["identity"], persona["region"])
     if topic.condition.urgent:
         return "emergency_referrals"
-    if persona.completeness != "complete":
+    if persona["completeness"] != "complete":
         return "context_seeking"
     return "communication" if topic.is_professional else "global_health"
 

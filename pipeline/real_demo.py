@@ -67,7 +67,7 @@ def _rows(recipe: Recipe, tables: AttributeTables) -> Iterator[str]:
         row: dict[str, Any] = {
             "id": f"a{number + 1:03d}",
             "query": query,
-            "persona": persona.model_dump(),
+            "persona": persona,
             "response": {"answer": respond(query, pick, long=True).text},
         }
         yield json.dumps(row, ensure_ascii=False) + "\n"

@@ -12,7 +12,7 @@ from ..core.hashing import derive_seed, digest
 from ..core.problems import Problem, raise_problems, suggestion
 from ..core.types import Persona, Value
 
-ATTRIBUTES = tuple(Persona.model_fields)
+ATTRIBUTES = ("identity", "region", "condition", "intent", "vagueness", "completeness", "style")
 
 
 class Choice(Value):
@@ -32,12 +32,12 @@ class AttributeTables(Value):
     def describe(self, persona: Persona) -> dict[str, str]:
         """Attribute → the words for the prompt; a value that is not in the tables is used as it is."""
         texts = {name: {choice.value: choice.text for choice in choices} for name, choices in self.choices.items()}
-        return {name: texts[name].get(value, value) for name, value in persona.model_dump().items()}
+        return {name: texts.get(name, {}).get(value, value) for name, value in persona.items()}
 
 
 def draw_persona(tables: AttributeTables, seed: int) -> Persona:
     """One value of every attribute, drawn by weight and independently: a changed table changes no other draw."""
-    return Persona(**{name: _draw(tables.choices[name], derive_seed(seed, name)) for name in ATTRIBUTES})
+    return {name: _draw(tables.choices[name], derive_seed(seed, name)) for name in ATTRIBUTES}
 
 
 def _draw(choices: tuple[Choice, ...], seed: int) -> str:

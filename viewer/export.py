@@ -177,7 +177,7 @@ class _Bundle:
                 facts[name] = value
         hide = self.redacted
         if trace.persona:
-            persona = {name: visible(value) for name, value in trace.persona}
+            persona = {name: visible(value) for name, value in trace.persona.items()}
             facts["persona"] = None if "persona" in hide else persona
         if trace.history:
             facts["history"] = [[turn.role, self._text("query", turn.content).get("query")] for turn in trace.history]

@@ -84,7 +84,7 @@ class _Page:
     def what_was_said(self, trace: "Trace") -> None:
         if trace.persona:
             self.title("persona")
-            for name, value in trace.persona:
+            for name, value in trace.persona.items():
                 self.text(Text(plain(value)), by=LABELS, label=Text(name, style="dim"))
         for turn in trace.history:
             self.title(f"earlier turn: {turn.role}")

@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "469ca5a34ce0d1ddddfcf0b23478b9dc05130188d6700f3265d7ae873f022a38"
+SCHEMA = "f2006bea390d62f5ec2d598039dfb2974fdacf92e20b40591c91584d6d6d99f0"
 """The digest of the schema that the migrations make."""
 
 

@@ -444,3 +444,35 @@ def create_sketches(db: Database) -> None:
     db.execute(f"""
         CREATE TABLE sketch_buckets ({run}, key INTEGER NOT NULL, sketch INTEGER NOT NULL,
             PRIMARY KEY (run, key, sketch)) STRICT, WITHOUT ROWID""")
+
+
+@migrations()
+def keep_personas_as_json(db: Database) -> None:
+    """A persona is a JSON object, so that a user's own table or query file may have any attributes."""
+    seven = ("identity", "region", "condition", "intent", "vagueness", "completeness", "style")
+    db.execute("DROP VIEW traces")
+    db.execute("ALTER TABLE samples ADD COLUMN persona TEXT")
+    pairs = ", ".join(f"'{name}', {name}" for name in seven)
+    db.execute(f"UPDATE samples SET persona = json_object({pairs}) WHERE identity IS NOT NULL")  # noqa: S608
+    for name in seven:
+        db.execute(f"ALTER TABLE samples DROP COLUMN {name}")
+    db.create_view(
+        "traces",
+        """
+        SELECT s.id, s.run_id || '/' || s.key AS sample, s.run_id AS run, s.key, s.status, s.persona,
+            query.body AS query, reasoning.body AS reasoning, answer.body AS answer,
+            (SELECT group_concat(critic || ': ' || verdict, ', ') FROM (
+                SELECT critic, verdict FROM critiques WHERE sample_id = s.id ORDER BY round, position)) AS verdicts,
+            (SELECT group_concat(body, '') FROM (
+                SELECT body FROM json_each(s.refined_reasoning) piece JOIN texts ON texts.id = piece.value
+                ORDER BY piece.key)) AS refined_reasoning,
+            refined_answer.body AS refined_answer,
+            s.score, s.rounds, s.cause_kind, s.cause, s.failed_node, s.origin, s.checkpoint_id,
+            s.started_at, s.finished_at, s.seconds
+        FROM samples s
+        LEFT JOIN texts query ON query.id = s.query_id
+        LEFT JOIN texts reasoning ON reasoning.id = s.reasoning_id
+        LEFT JOIN texts answer ON answer.id = s.answer_id
+        LEFT JOIN texts refined_answer ON refined_answer.id = s.refined_answer_id
+        """,
+    )

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple, NoReturn
 from ...core.errors import InputError
 from ...core.problems import suggestion
 from ..file.texts import readable
-from ..records.samples import PERSONA, STATUSES
+from ..records.samples import STATUSES
 
 LONGEST = 4000
 """Maximum length of a filter or a search, in characters."""
@@ -47,7 +47,6 @@ NAMES = {
     **{name: Name((f"s.{name}",), "number") for name in ("score", "seconds", "rounds", "tries", "tokens")},
     "cause": Name(("s.cause_kind",)),
     "node": Name(("s.failed_node",)),
-    **{name: Name((f"s.{name}",)) for name in PERSONA},
     "origin": Name(("s.origin",)),
     "started": Name(("s.started_at",)),
     "finished": Name(("s.finished_at",)),
@@ -57,12 +56,13 @@ NAMES = {
     "refinement": Name(("s.refined_answer_id",), "text"),
     "text": Name(("s.query_id", "s.answer_id", "s.refined_answer_id"), "text"),
 }
-"""All names but `verdict.CRITIC`, a critic's verdict in its last round."""
+"""All names but a persona's attributes, and `verdict.CRITIC`, a critic's verdict in its last round."""
 
 VERDICTS = ("pass", "revise")
 VERDICT = "(SELECT verdict FROM critiques WHERE sample_id = s.id AND critic = ? ORDER BY round DESC LIMIT 1)"
 FOUND = "(SELECT rowid FROM texts_search WHERE texts_search MATCH ?)"
 SIGNS = {"=": "IS", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+ATTRIBUTE = re.compile(r"[^\W\d][\w-]*")
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?")
 TOKEN = re.compile(
     r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign>!=|<=|>=|[=<>~()])|(?P<word>[^\s()=<>~!"']+))""",
@@ -86,13 +86,19 @@ class _Token(NamedTuple):
     end: int
 
 
-def parse_filter(text: str, critics: Collection[str] | None = None) -> Filter:
+def parse_filter(text: str, critics: Collection[str] | None = None, attributes: Collection[str] = ()) -> Filter:
     """Parse a filter; an empty one matches every sample. InputError marks the place and suggests the nearest name.
 
-    If `critics` is given, a filter may name only those.
+    `attributes` are those of the personas; if `critics` is given, a filter may name only those. `persona.NAME` is the
+    attribute NAME too, for one that has the name of something else.
     """
     cleaned = readable(text)
-    return _Parser(cleaned, critics).read() if cleaned.strip() else Filter()
+    return _Parser(cleaned, critics, attributes).read() if cleaned.strip() else Filter()
+
+
+def attribute_sql(name: str) -> str | None:
+    """An attribute's value in a sample `s` as SQL; None if no attribute can have this name."""
+    return f"(s.persona ->> '{name}')" if ATTRIBUTE.fullmatch(name) else None
 
 
 def phrase(text: str) -> str:
@@ -120,8 +126,8 @@ def _found_in(columns: Sequence[str]) -> str:
 class _Parser:
     """Reads one filter from left to right; each rule of the grammar is a method."""
 
-    def __init__(self, text: str, critics: Collection[str] | None) -> None:
-        self.text, self.critics = text, critics
+    def __init__(self, text: str, critics: Collection[str] | None, attributes: Collection[str]) -> None:
+        self.text, self.critics, self.attributes = text, critics, attributes
         self.parameters: list[str | float] = []
         self.searches = False
         self.comparisons = self.depth = 0
@@ -213,13 +219,21 @@ class _Parser:
         if token.kind == "word" and token.text in NAMES:
             return NAMES[token.text], token
         first, _, critic = token.text.partition(".")
-        if token.kind != "word" or first != "verdict" or not critic:
-            known = [*NAMES, *(f"verdict.{name}" for name in self.critics or (critic or "CRITIC",))]
+        if token.kind == "word" and first == "verdict" and critic:
+            if self.critics is not None and critic not in self.critics:
+                self.fail(f"there is no critic {critic!r}{suggestion(critic, self.critics)}", token)
+            self.parameters.append(critic)
+            return Name((VERDICT,), values=VERDICTS), token
+        return self.attribute(token), token
+
+    def attribute(self, token: _Token) -> Name:
+        name = token.text.removeprefix("persona.")
+        sql = attribute_sql(name) if token.kind == "word" else None
+        if sql is None or name not in self.attributes:
+            critics = self.critics or (token.text.partition(".")[2] or "CRITIC",)
+            known = [*NAMES, *self.attributes, *(f"verdict.{critic}" for critic in critics)]
             self.fail(f"unknown name {token.text!r}{suggestion(token.text, known)}", token)
-        if self.critics is not None and critic not in self.critics:
-            self.fail(f"there is no critic {critic!r}{suggestion(critic, self.critics)}", token)
-        self.parameters.append(critic)
-        return Name((VERDICT,), values=VERDICTS), token
+        return Name((sql,))
 
     def take(self) -> _Token:
         taken, self.next = self.next, self.token(self.next.end)

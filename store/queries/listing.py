@@ -1,7 +1,7 @@
 """Lists of samples: filtered, searched, sorted, one page at a time."""
 
 import json
-from collections.abc import Container
+from collections.abc import Collection, Container
 from typing import Any
 
 from ...core.errors import InputError
@@ -9,7 +9,8 @@ from ...core.problems import suggestion
 from ...core.types import SampleStatus, Value, Verdict
 from ..file.database import Store
 from ..records.search import OnIndexed, index_texts
-from .filters import NAMES, parse_filter, parse_search
+from .attributes import Attributes
+from .filters import NAMES, attribute_sql, parse_filter, parse_search
 
 OPENING = 300
 """Characters of the query shown in a line."""
@@ -66,8 +67,9 @@ def list_samples(
     search first indexes new texts and reports progress to `on_indexed`. InputError if an argument is invalid.
     """
     critics = _critics(store, run_id)
-    wanted = parse_filter(where, critics or None)
-    order = _order(sort)
+    attributes = Attributes(store, run_id)
+    wanted = parse_filter(where, critics or None, attributes)
+    order = _order(sort, attributes)
     found = parse_search(search)
     if wanted.searches or found.searches:
         index_texts(store, on_indexed)
@@ -94,15 +96,16 @@ ENDED = """
     ORDER BY finished_at, id"""
 
 
-def _order(sort: str) -> str:
+def _order(sort: str, attributes: Collection[str]) -> str:
     name = sort.removeprefix("-")
     if not name:
         return "s.id DESC" if sort else "s.id"
     known = {name: value.sql[0] for name, value in NAMES.items() if value.kind != "text"}
-    if name not in known:
-        raise InputError(f"Samples cannot be sorted by {name!r}{suggestion(name, known)}.")
+    sql = known.get(name) or (attribute_sql(name) if name in attributes else None)
+    if sql is None:
+        raise InputError(f"Samples cannot be sorted by {name!r}{suggestion(name, [*known, *attributes])}.")
     # SQLite sorts NULL before all values (sqlite.org/lang_select.html#orderby); s.id makes pages disjoint.
-    return f"{known[name]} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
+    return f"{sql} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
 
 
 def _critics(store: Store, run_id: str | None) -> list[str]:

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from ..file.database import Store
-from ..records.samples import PERSONA
+from .attributes import Attributes
 
 BINS = 60
 """Number of bars in a timeline."""
@@ -21,15 +21,15 @@ class Step(NamedTuple):
 
 def coverage(store: Store, run_id: str) -> dict[str, dict[str, int]]:
     """Attribute → value → number of samples, most frequent first, without the samples that have no persona."""
-    found: dict[str, dict[str, int]] = {}
-    for name in PERSONA:
-        rows = store.read(
-            f"SELECT {name} AS value, count(*) AS n FROM samples WHERE run_id = ? AND {name} IS NOT NULL"  # noqa: S608
-            f" GROUP BY {name} ORDER BY n DESC, {name}",
-            (run_id,),
-        )
-        found[name] = {row["value"]: row["n"] for row in rows}
-    return {name: values for name, values in found.items() if values}
+    found: dict[str, dict[str, int]] = {name: {} for name in Attributes(store, run_id)}
+    for row in store.read(COVERAGE, (run_id,)):
+        found[row["name"]][row["value"]] = row["n"]
+    return found
+
+
+COVERAGE = """
+    SELECT one.key AS name, one.value, count(*) AS n FROM samples, json_each(persona) one WHERE run_id = ?
+    GROUP BY one.key, one.value ORDER BY n DESC, one.value"""
 
 
 def timeline(store: Store, run_id: str) -> tuple[str, str, list[int]]:

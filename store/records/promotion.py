@@ -9,7 +9,7 @@ from ...core.hashing import digest
 from ...core.types import Value
 from ..file.database import Store, now
 from .runs import Run, find_run, free_id, insert_run
-from .samples import PERSONA, find_sample, row_id
+from .samples import find_sample, row_id
 
 
 class Promoted(Value):
@@ -107,7 +107,7 @@ TAKEN = """
         SELECT id, key, coalesce(fork, id) FROM samples LEFT JOIN replaced ON replaced.own = id
         WHERE run_id = :parent)"""
 
-KEPT = f"""seed, status, {", ".join(PERSONA)}, history, extra, query_id, reasoning_id, answer_id,
+KEPT = """seed, status, persona, history, extra, query_id, reasoning_id, answer_id,
     refined_reasoning, refined_answer_id, score, rounds, checkpoint_id, started_at, finished_at, seconds,
     simulated"""
 

@@ -40,7 +40,6 @@ from ..file.texts import (
 from .history import drop_history, drop_threads
 from .rubrics import add_rubric, get_rubric
 
-PERSONA = tuple(Persona.model_fields)
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
 CHUNK = 1000
 """Samples added in one transaction."""
@@ -272,7 +271,7 @@ def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: 
 
 def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
-    row |= _persona(one.persona) | _texts(db, one.query, one.response) | _brought(db, one)
+    row |= {"persona": _dump_persona(one.persona), **_texts(db, one.query, one.response), **_brought(db, one)}
     added = int(db.execute(ADD, row).rowcount)
     if added and one.rubric:
         add_rubric(db, row_id(db, f"{run_id}/{one.key}"), one.rubric)
@@ -280,10 +279,8 @@ def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
 
 
 ADD = """
-    INSERT INTO samples (run_id, key, seed, origin, identity, region, condition, intent, vagueness, completeness, style,
-        query_id, reasoning_id, answer_id, history, extra)
-    VALUES (:run_id, :key, :seed, :origin, :identity, :region, :condition, :intent, :vagueness, :completeness, :style,
-        :query_id, :reasoning_id, :answer_id, :history, :extra)
+    INSERT INTO samples (run_id, key, seed, origin, persona, query_id, reasoning_id, answer_id, history, extra)
+    VALUES (:run_id, :key, :seed, :origin, :persona, :query_id, :reasoning_id, :answer_id, :history, :extra)
     ON CONFLICT (run_id, key) DO NOTHING"""
 
 
@@ -312,7 +309,7 @@ UNENDED = ("checkpoint_id", "cause_kind", "cause", "failed_node", "finished_at")
 def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str, Any]) -> None:
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
-    row |= _persona(Persona.model_validate(persona) if persona else None)
+    row["persona"] = _dump_persona(persona)
     row |= _texts(db, state.get("query"), Response.model_validate(response) if response else None)
     critiques = [Critique.model_validate(value) for value in state.get("critiques") or ()]
     grades = [Grade.model_validate(value) for value in state.get("grades") or ()]
@@ -336,8 +333,7 @@ def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str
 
 
 RECORD = """
-    UPDATE samples SET status = :status, identity = :identity, region = :region, condition = :condition,
-        intent = :intent, vagueness = :vagueness, completeness = :completeness, style = :style, query_id = :query_id,
+    UPDATE samples SET status = :status, persona = :persona, query_id = :query_id,
         reasoning_id = :reasoning_id, answer_id = :answer_id, refined_reasoning = :refined_reasoning,
         refined_answer_id = :refined_answer_id, score = :score, rounds = :rounds, checkpoint_id = :checkpoint_id,
         cause_kind = :cause_kind, cause = :cause, failed_node = :failed_node, finished_at = :finished_at, worker = NULL,
@@ -352,8 +348,11 @@ def _kind(cause: BaseException | None) -> str | None:
     return f"ReplyError.{cause.outcome}" if isinstance(cause, ReplyError) else type(cause).__name__
 
 
-def _persona(persona: Persona | None) -> dict[str, Any]:
-    return {name: None if persona is None else readable(getattr(persona, name)) for name in PERSONA}
+def _dump_persona(persona: Persona | None) -> str | None:
+    """The persona as JSON; an empty one is none."""
+    if not persona:
+        return None
+    return json.dumps({name: readable(value) for name, value in persona.items()}, ensure_ascii=False)
 
 
 def _texts(db: Connection, query: str | None, response: Response | None) -> dict[str, int | None]:
@@ -387,14 +386,14 @@ def _trace(db: Connection, sample: int) -> Trace:
     critiques = _rows(db, "SELECT * FROM critiques WHERE sample_id = ? ORDER BY round, position", sample)
     grades = _rows(db, "SELECT * FROM grades WHERE sample_id = ? ORDER BY item", sample)
     ids = [row.pop(name) for name in ("query_id", "reasoning_id", "answer_id", "refined_answer_id")]
-    rope, turns, extra = (row.pop(name) for name in ("refined_reasoning", "history", "extra"))
+    names = ("refined_reasoning", "history", "extra", "persona")
+    rope, turns, extra, persona = (row.pop(name) for name in names)
     said = [c["rationale_id"] for c in critiques] + [g["explanation_id"] for g in grades]
     texts = get_texts(db, [*ids, *rope_ids(rope), *rope_ids(turns), *said])
     query, reasoning, answer, refined = (None if i is None else texts[i] for i in ids)
-    persona = {name: row.pop(name) for name in PERSONA}
     return Trace(
         **row | {"id": f"{row['run_id']}/{row['key']}"},
-        persona=None if persona["identity"] is None else Persona(**persona),
+        persona=json.loads(persona) if persona else None,
         history=build_messages(turns or "[]", texts),
         query=query,
         extra=json.loads(extra or "{}"),

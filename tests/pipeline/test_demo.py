@@ -36,7 +36,7 @@ def test_a_folder_that_cannot_be_written_is_said_so() -> None:
 
 
 def combination(persona: Persona) -> tuple[str, str]:
-    return persona.identity, persona.condition
+    return persona["identity"], persona["condition"]
 
 
 def test_training_and_benchmark_share_no_combination_of_identity_and_condition(tables: AttributeTables) -> None:
@@ -47,8 +47,8 @@ def test_training_and_benchmark_share_no_combination_of_identity_and_condition(t
     assert len(held_out) == demo.EXAMPLES
     assert {*map(combination, held_out)} & {*map(combination, drawn)} == set()
     assert len({*map(combination, held_out)}) > demo.EXAMPLES / 2
-    assert {one.condition for one in held_out} <= {one.condition for one in drawn}
-    assert {one.identity for one in held_out} <= {one.identity for one in drawn}
+    assert {one["condition"] for one in held_out} <= {one["condition"] for one in drawn}
+    assert {one["identity"] for one in held_out} <= {one["identity"] for one in drawn}
 
 
 def test_no_query_of_the_benchmark_is_asked_in_training(folder: Path, tables: AttributeTables) -> None:
@@ -57,7 +57,7 @@ def test_no_query_of_the_benchmark_is_asked_in_training(folder: Path, tables: At
     examples = load_examples(folder / demo.BENCHMARK)
     for persona, example in zip(held_out, examples, strict=True):
         topic, asked = knowledge().read(example.prompt[-1].content), knowledge()
-        expected = asked.topic(persona.condition, persona.identity, persona.region)
+        expected = asked.topic(persona["condition"], persona["identity"], persona["region"])
         assert (topic.condition, topic.identity) == (expected.condition, expected.identity)
 
 

@@ -72,7 +72,7 @@ def test_a_redacted_field_is_nowhere_in_the_file(field: str, finished: Muser) ->
     assert trace.response
     assert trace.refinement
     secrets: dict[str, list[str | None]] = {
-        "persona": [f'"{trace.persona.completeness}"', prompt],
+        "persona": [f'"{trace.persona["completeness"]}"', prompt],
         "query": [trace.query],
         "reasoning": [trace.response.reasoning, trace.refinement.reasoning],
         "answer": [trace.response.answer],

@@ -140,7 +140,7 @@ def test_hostile_text_cannot_steer_the_terminal_and_is_no_markup() -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07\x9b31m[bold]not bold[/bold] :warning: \u202egnol\r\x08"
     everywhere = {
         "query": hostile,
-        "persona": PERSONA.model_copy(update={"identity": hostile}),
+        "persona": PERSONA | {"identity": hostile},
         "response": Response(reasoning=hostile, answer=hostile),
         "critiques": (Critique(critic="safety", verdict="revise", rationale=hostile),),
         "refinement": Refinement(reasoning=hostile, answer=hostile + " more"),

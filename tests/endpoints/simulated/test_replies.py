@@ -69,7 +69,7 @@ async def critiques(query: str, answer: str, names: tuple[str, ...], prompts: Pr
 
 
 async def points(answer: str, prompts: PromptSet, ask: Ask) -> dict[str, bool | None]:
-    items = rubric(PERSONA.condition, PERSONA.identity, PERSONA.region)
+    items = rubric(PERSONA["condition"], PERSONA["identity"], PERSONA["region"])
     conversation = f"user: help\n\nassistant: {answer}"
     grades = [
         await grade(

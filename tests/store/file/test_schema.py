@@ -1,3 +1,4 @@
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +10,10 @@ from muser.store.file.connections import APPLICATION_ID, VERSION, connect, prepa
 from muser.store.file.database import Store
 from muser.store.file.objects import SCHEMA, schema_digest
 from muser.store.file.schema import migrations
+from muser.store.queries.listing import list_samples
 from muser.store.records.ledger import Call, record_call, usage_by_role
 from muser.store.records.runs import Run
-from muser.store.records.samples import add_samples, record_sample
+from muser.store.records.samples import add_samples, get_trace, record_sample
 
 PERSONA = Persona(
     identity="patient",
@@ -56,6 +58,29 @@ def test_usage_totals_survive_the_renaming_of_their_table(path: Path) -> None:
     assert (usage.role, usage.calls, usage.reused, usage.tokens_in) == ("refiner", 2, 1, 30)
 
 
+def test_personas_of_an_older_store_become_objects(path: Path) -> None:
+    with closing(connect(path, "mode=rwc")) as db:
+        migrations.apply(Database(db), stop_before="keep_personas_as_json")
+        db.execute(
+            "INSERT INTO runs (id, name, kind, status, seed, folder, recipe, identity, fingerprint, prompts, versions, "
+            "created_at) VALUES ('r', 'r', 'samples', 'done', 0, '', '', '{}', '', '{}', '{}', '')"
+        )
+        db.execute(
+            "INSERT INTO samples (run_id, key, seed, identity, region, condition, intent, vagueness, completeness, "
+            """style) VALUES ('r', 's1', 1, 'a', 'é "b"', 'c', 'd', 'e', 'f', 'g')"""
+        )
+        db.execute("INSERT INTO samples (run_id, key, seed) VALUES ('r', 'q1', 1)")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION - 1}")
+    with Store.open(path) as store:
+        assert get_trace(store, "r/s1").persona == {
+            "identity": "a", "region": 'é "b"', "condition": "c", "intent": "d", "vagueness": "e", "completeness": "f",
+            "style": "g",
+        }  # fmt: skip
+        assert get_trace(store, "r/q1").persona is None
+        assert list_samples(store, where="""region='é "b"'""").total == 1
+
+
 def test_commits_are_flushed_and_readers_do_not_wait_for_the_writer(store: Store) -> None:
     assert store.read("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
     assert store.write_now(lambda db: db.execute("PRAGMA synchronous").fetchone()[0]) == 2
@@ -76,7 +101,7 @@ def test_a_store_of_an_older_muser_gets_the_steps_that_it_lacks(path: Path) -> N
 async def test_plain_sqlite_reads_the_views_as_plain_columns(store: Store, run: Run, path: Path) -> None:
     add_samples(store, run.id, [SampleInput(key="s1", persona=PERSONA)], 1)
     state = {
-        "persona": PERSONA.model_dump(),
+        "persona": PERSONA,
         "query": "Fever for three days?\ud800",
         "response": {"reasoning": "think", "answer": "rest"},
         "critiques": [
@@ -99,17 +124,15 @@ async def test_plain_sqlite_reads_the_views_as_plain_columns(store: Store, run: 
         plain.row_factory = sqlite3.Row
         (trace,) = plain.execute("SELECT * FROM traces").fetchall()
         (call,) = plain.execute("SELECT * FROM calls_plain").fetchall()
-    assert {
-        name: trace[name] for name in ("sample", "run", "region", "query", "answer", "refined_answer", "verdicts")
-    } == {
+    assert {name: trace[name] for name in ("sample", "run", "query", "answer", "refined_answer", "verdicts")} == {
         "sample": "demo/s1",
         "run": "demo",
-        "region": "Kenya",
         "query": "Fever for three days?\ufffd",
         "answer": "rest",
         "refined_answer": "see a doctor",
         "verdicts": "safety: revise, communication: pass",
     }
+    assert json.loads(trace["persona"])["region"] == "Kenya"
     assert call["messages"] == "system: You are kind.\n\nuser: Hi\ufffdthere"
     assert (call["sample"], call["reply"], call["reasoning"], call["seed"]) == ("demo/s1", "rest", "think", 7)
     assert call["parameters"] == '{"temperature": 0.5}'

@@ -12,7 +12,7 @@ from muser.store.queries.filters import DEEPEST, MOST, NAMES, SIGNS, parse_filte
 
 def complaint(text: str, *critics: str) -> str:
     with pytest.raises(InputError) as raised:
-        parse_filter(text, critics or None)
+        parse_filter(text, critics or None, ["region"])
     return str(raised.value)
 
 
@@ -28,7 +28,8 @@ def test_an_empty_filter_holds_for_everything() -> None:
 
 
 def test_every_value_is_a_parameter() -> None:
-    read = parse_filter("""verdict.safety=revise and region="Robert'); DROP TABLE samples" and tokens > 2e3""")
+    text = """verdict.safety=revise and region="Robert'); DROP TABLE samples" and tokens > 2e3"""
+    read = parse_filter(text, None, ["region"])
     assert read.parameters == ("safety", "revise", "Robert'); DROP TABLE samples", 2000.0)
     assert "Robert" not in read.sql
     assert read.sql.count("?") == 4
@@ -42,15 +43,15 @@ def test_and_binds_stronger_than_or_and_not_strongest() -> None:
 
 
 def test_quotes_hold_any_value() -> None:
-    assert parse_filter(r'region="a \"b\" (c) and \\"').parameters == (r'a "b" (c) and \\'[:-1],)
-    assert parse_filter("region='x=y'").parameters == ("x=y",)
+    assert parse_filter(r'region="a \"b\" (c) and \\"', None, ["region"]).parameters == (r'a "b" (c) and \\'[:-1],)
+    assert parse_filter("region='x=y'", None, ["region"]).parameters == ("x=y",)
 
 
 def test_a_text_is_searched_for_a_phrase_in_its_column() -> None:
     read = parse_filter('query~"chest pain" and not response~"fev*"')
     assert read.searches
     assert read.parameters == ('"chest pain"', '"fev"*')
-    assert not parse_filter("region~x and has query").searches
+    assert not parse_filter("region~x and has query", None, ["region"]).searches
 
 
 def test_search_words_are_phrases_of_fts_whatever_they_hold() -> None:
@@ -110,7 +111,7 @@ values = st.one_of(
     st.text(max_size=8).map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'),
     st.sampled_from(["done", "failed", "revise", "7", "-1.5e3", "x';--", "a/b", "NULL"]),
 )
-names = st.sampled_from([*NAMES, "verdict.safety", "verdict.x"])
+names = st.sampled_from([*NAMES, "verdict.safety", "verdict.x", "region", "persona.status"])
 comparisons = st.one_of(
     st.builds(lambda name, sign, value: f"{name} {sign}{value}", names, st.sampled_from([*SIGNS, "~"]), values),
     names.map("has {}".format),
@@ -126,7 +127,7 @@ filters = st.recursive(
 )
 SAMPLES = """
     CREATE TABLE samples (id INTEGER PRIMARY KEY, run_id, key, status, score, seconds, rounds, tries, tokens,
-        cause_kind, failed_node, identity, region, condition, intent, vagueness, completeness, style, origin,
+        cause_kind, failed_node, persona, origin,
         started_at, finished_at, pruned_at, query_id, answer_id, refined_answer_id);
     CREATE TABLE critiques (sample_id, round, critic, verdict);
     CREATE VIRTUAL TABLE texts_search USING fts5 (body);
@@ -146,7 +147,7 @@ def table() -> sqlite3.Connection:
 
 
 def holds_for(db: sqlite3.Connection, text: str) -> set[int]:
-    read = parse_filter(text)
+    read = parse_filter(text, None, ["region", "status"])
     return {row[0] for row in db.execute(f"SELECT id FROM samples s WHERE {read.sql}", read.parameters)}
 
 

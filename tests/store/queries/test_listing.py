@@ -26,7 +26,7 @@ def keys(listing: Listing) -> list[str]:
 
 def state(query: str, answer: str, refined: str = "", verdict: str = "pass") -> dict[str, Any]:
     return {
-        "persona": PERSONA.model_dump(),
+        "persona": PERSONA,
         "query": query,
         "response": {"reasoning": "hidden words", "answer": answer},
         "critiques": [{"critic": "safety", "verdict": verdict, "rationale": "r"}],
@@ -74,6 +74,8 @@ async def filled(store: Store, run: Run) -> Store:
         ('region="rural Kenya" and tokens>51', ["s2"]),
         ("region~KENYA", ["s1", "s2"]),
         ("region~%", []),
+        ("persona.region=x", []),
+        ("has style", ["s1", "s2"]),
         ("cause=ReplyError.malformed or not has query", ["s3", "s4"]),
         ("node=respond", ["s3"]),
         ('text~"chest pain"', ["s1"]),

@@ -46,7 +46,7 @@ PERSONA = Persona(
     style="terse",
 )
 STATE: dict[str, Any] = {
-    "persona": PERSONA.model_dump(),
+    "persona": PERSONA,
     "query": "A burn?",
     "response": {"reasoning": "hot", "answer": "cool it"},
     "critiques": [
@@ -184,7 +184,7 @@ async def test_an_empty_text_is_not_a_missing_one(store: Store, sample: str) -> 
 
 
 async def test_hostile_values_are_recorded(store: Store, run: Run) -> None:
-    persona = PERSONA.model_copy(update={"region": "\ud800\0'; DROP TABLE samples; --"})
+    persona = PERSONA | {"region": "\ud800\0'; DROP TABLE samples; --"}
     add_samples(store, run.id, [SampleInput(key="s1", persona=persona)], 1)
     state = {"query": "\ud800\0", "response": {"answer": "\0", "reasoning": "\udfff"}}
     await record_sample(store, "demo/s1", status="failed", state=state, cause=ValueError("\ud800 in the cause"))
