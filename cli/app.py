@@ -8,6 +8,7 @@ from typer import Exit, Option, Typer
 
 from .commands import (
     db,
+    decontaminate,
     demo,
     diff,
     evaluate,
@@ -31,7 +32,7 @@ Exit codes:
   0    success
   1    error: the message says what to do
   2    wrong usage
-  3    finished, but some samples failed or rubric items have no verdict
+  3    finished, but some samples failed, rubric items have no verdict, or texts copy a benchmark
   4    stopped with samples pending: a limit, or no response from the endpoint
   130  interrupted
 
@@ -67,6 +68,7 @@ for command in (
     sample.export,
     diff.diff,
     provenance.provenance,
+    decontaminate.decontaminate,
     fetch.model,
     fetch.data,
     serve.serve,

@@ -13,6 +13,7 @@ from ..pipeline.preflight.estimate import Estimate
 from ..pipeline.preflight.trial_run import Finding
 from ..pipeline.run import PipelineResult
 from ..pipeline.steps import StepState
+from ..screens.matches import Decontamination, NetScore
 from ..store.maintenance.health import Health
 from ..store.maintenance.space import Space
 from ..store.queries.listing import Listing, SampleLine
@@ -251,6 +252,8 @@ OUTPUTS: Mapping[str, Any] = {
     "list": Listing,
     "eval run": Summary,
     "eval score": dict[str, EvaluationScores],
+    "decontaminate": Decontamination,
+    "decontaminate --self-test": list[NetScore],
     "db stats": StoreSize,
     "db check": StoreCheck,
     "db prune": Pruned,

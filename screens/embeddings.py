@@ -5,6 +5,7 @@ would change the program's logging, and may download.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 SIZE = 256
 BATCH = 1000
+LETTER, LATIN = re.compile(r"[^\W\d_]"), re.compile("[A-Za-z\u00c0-\u024f]")
 
 BANDS, BITS = 32, 20
 LEAST = 0.92
@@ -38,13 +40,17 @@ LEAST = 0.92
 
 
 def embed(texts: Sequence[str]) -> Vectors:
-    """One row of length 1 for each text; of length 0 for a text without words."""
+    """One row of length 1 for each text; of length 0 for a text that is mostly not in Latin letters.
+
+    The weights know other scripts only as single letters, by which all texts in a script are alike.
+    """
     tokenizer, vectors = _model()
     made = np.zeros((len(texts), SIZE), dtype=np.float32)
     for start in range(0, len(texts), BATCH):
         batch = [text.encode("utf-8", "replace").decode() for text in texts[start : start + BATCH]]
         for row, found in enumerate(tokenizer.encode_batch_fast(batch, add_special_tokens=False), start):
             vectors.take(found.ids, axis=0).sum(axis=0, out=made[row])
+    made[[2 * len(LATIN.findall(text)) <= len(LETTER.findall(text)) for text in texts]] = 0
     lengths = np.linalg.norm(made, axis=1, keepdims=True)
     made /= np.maximum(lengths, np.finfo(np.float32).tiny)
     return made

@@ -43,11 +43,16 @@ def _digest(kind: str, found: Sequence[str]) -> bytes:
 
 def shingles(found: Sequence[str]) -> Hashes:
     """The hashes of the pairs of neighbouring words, each once, ascending; a single word counts as a pair."""
-    single = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in found]
-    hashes = mixed(np.array(single, dtype=np.uint64) + ONE)
+    hashes = hash_words(found)
     # The order of a pair matters: "not safe, take" differs from "safe, not take".
     pairs = mixed(hashes[:-1] * np.uint64(3) + hashes[1:]) if len(hashes) > 1 else hashes
     return np.unique(pairs)
+
+
+def hash_words(found: Sequence[str]) -> Hashes:
+    """A number for each word, the same on every machine."""
+    single = [zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in found]
+    return mixed(np.array(single, dtype=np.uint64) + ONE)
 
 
 def jaccard(data: bytes, others: Sequence[bytes]) -> list[float]:

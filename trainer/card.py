@@ -1,6 +1,7 @@
 """The model card saved with trained weights: how they were made and what not to use them for."""
 
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ weights.
 | rows used | {rows} of {rows_read} ({rows_dropped} dropped, {held_out} held out) |
 | rows by run | {runs} |
 | tokens per row | {lengths} |
+| compared with benchmarks | {decontaminations} |
 
 ## Training
 | | |
@@ -58,7 +60,7 @@ TRAINS_ON = {
 
 
 def write_card(trained: TrainedModel, settings: TrainingSettings, facts: dict[str, Any]) -> str:
-    """The card as Markdown. `facts` has the keys rows_file, runs and lengths."""
+    """The card as Markdown. `facts` has the keys rows_file, runs, lengths and decontaminations."""
     values = trained.model_dump(mode="json") | {
         "base": _public_name(trained.base),
         "trains_on": TRAINS_ON[trained.stage],
@@ -72,8 +74,17 @@ def write_card(trained: TrainedModel, settings: TrainingSettings, facts: dict[st
         "rows_file": facts["rows_file"],
         "runs": ", ".join(f"`{run or 'unnamed'}` ({n})" for run, n in facts["runs"].items()),
         "lengths": ", ".join(f"{name} {n}" for name, n in facts["lengths"].items()),
+        "decontaminations": "; ".join(map(_comparison, facts["decontaminations"]))
+        or "no: `muser decontaminate` does it",
     }
     return CARD.format(**values)
+
+
+def _comparison(found: Mapping[str, Any]) -> str:
+    """What `muser decontaminate` has recorded, without local paths."""
+    against = ", ".join(f"`{Path(file).name}` (SHA-256 `{digest}`)" for file, digest in found["against"].items())
+    allowed = f", {found['allowed']} allowed after review" if found["allowed"] else ""
+    return f"{against}: {found['matches']} matches in {found['compared']} texts{allowed}"
 
 
 def _public_name(base: str) -> str:

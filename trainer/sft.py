@@ -6,7 +6,7 @@ import resource
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,15 @@ def train_stage(
     on_rows: OnRows | None = None,
     on_progress: OnProgress | None = None,
     draw_loss: DrawLoss | None = None,
+    decontaminations: Sequence[Mapping[str, Any]] = (),
 ) -> TrainedModel:
     """Train `base` (a folder or hub name) on a file of rows, on a GPU if there is one.
 
     Works in `output/STAGE-DIGEST`; the digest covers every input that affects the weights. The same call resumes from
     the last complete checkpoint or returns the finished result; changed inputs train in a new folder. Writes `model/`
     (with LoRA `adapter/` and `merged/`), `history.json` and, if `draw_loss` is given, `loss.png`; the libraries log to
-    `output/training.log`. Calls `on_rows` before training starts. Raises InputError for unusable rows, otherwise
-    TrainingError.
+    `output/training.log`. The card names `decontaminations`, comparisons with benchmarks. Calls `on_rows` before
+    training starts. Raises InputError for unusable rows, otherwise TrainingError.
     """
     if stage == "base":
         raise TrainingError("stage base cannot be trained: training starts from it", todo="train distill or refine")
@@ -69,7 +70,7 @@ def train_stage(
                 log.info("%s: training %s on %s", folder.name, base, rows)
                 training = _Training(settings, stage, str(base), rows, folder, log)
                 trained, report = training.run(inputs, on_rows, on_progress)
-                training.document(trained, report, draw_loss)
+                training.document(trained, report, draw_loss, decontaminations)
                 finish(folder, trained)
                 return trained
 
@@ -287,11 +288,22 @@ class _Training:
                 write_gguf(partial, like=like)
         return adapter, path
 
-    def document(self, trained: TrainedModel, report: RowReport, draw_loss: DrawLoss | None) -> None:
+    def document(
+        self,
+        trained: TrainedModel,
+        report: RowReport,
+        draw_loss: DrawLoss | None,
+        decontaminations: Sequence[Mapping[str, Any]],
+    ) -> None:
         write_whole(self.folder / "history.json", json.dumps(self.history, indent=1))
         if draw_loss is not None:
             draw_loss(self.history, self.folder / "loss.png")
-        facts = {"rows_file": self.rows.name, "runs": self.tally.runs, "lengths": report.lengths}
+        facts = {
+            "rows_file": self.rows.name,
+            "runs": self.tally.runs,
+            "lengths": report.lengths,
+            "decontaminations": decontaminations,
+        }
         for folder in (trained.path, trained.adapter):
             if folder is not None:
                 write_whole(folder / "README.md", write_card(trained, self.settings, facts))

@@ -10,7 +10,14 @@ from ..core.packaged import base_path
 from ..core.recipe import Recipe, TrainingSettings
 from ..store.file.database import Store
 from ..store.queries.export import export_rows, own_rows
-from ..store.records.artifacts import Artifact, latest_artifact, link_parents, parents_of, record_artifact
+from ..store.records.artifacts import (
+    Artifact,
+    decontaminations_of,
+    latest_artifact,
+    link_parents,
+    parents_of,
+    record_artifact,
+)
 from .library_logs import require_libraries
 from .result import TrainedModel, TrainingProgress, identity
 from .rows import RowReport, read_rows
@@ -53,6 +60,7 @@ def run_training(
         on_rows=on_rows,
         on_progress=on_progress,
         draw_loss=draw_loss,
+        decontaminations=[found.meta for found in decontaminations_of(store, source)],
     )
     parents = [one.id for one in (source, start) if one is not None and one.id is not None]
     record(store, trained, settings, parents=parents, run_id=source.run_id)

@@ -1,6 +1,5 @@
 """`muser list`: samples, filtered, searched and sorted, one per line."""
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from ...store.queries.listing import Listing, SampleLine
 
-EVERY = 2.0  # seconds between lines of progress
 LONGEST = 60  # columns of a name
 NARROWEST = 8  # columns of a query
 
@@ -115,16 +113,6 @@ def _status(line: "SampleLine") -> "Text":
 
 def tell_indexed() -> Callable[[int, int], None]:
     """A callback that reports every few seconds how far indexing is and how long it will take."""
-    from ..printing.progress import duration
+    from ..printing.progress import telling
 
-    started = told = time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        at = time.monotonic()
-        if done and at - told >= EVERY:
-            told = at
-            left = duration((at - started) * (total - done) / done)
-            say(f"indexing texts for search: {done:,} of {total:,} samples, about {left} left")
-
-    return tell
+    return telling("indexing texts for search", "samples")

@@ -13,10 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .console import say
+
 if TYPE_CHECKING:
     from ...graph.progress import Progress
 
 EVERY = 5.0  # seconds between plain lines
+OFTEN = 2.0  # seconds between lines of a command that does nothing else
 PANEL_RATE = 4  # refreshes per second
 
 
@@ -111,6 +114,21 @@ def progress_line(p: "Progress") -> str:
     eta = "" if p.eta is None or p.done + p.failed >= p.total else f" · about {duration(p.eta)} left"
     flight = f"{p.in_flight:,} in flight{f' ({nodes})' if nodes else ''}"
     return f"{p.run_id}: {p.done:,}/{p.total:,} done, {p.failed:,} failed, {flight}{_items(p)} · {_rates(p)}{eta}"
+
+
+def telling(doing: str, things: str) -> Callable[[int, int], None]:
+    """A callback that says every few seconds how many things are done and how long the rest will take."""
+    started = told = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        at = time.monotonic()
+        if done and at - told >= OFTEN:
+            told = at
+            left = duration((at - started) * (total - done) / done)
+            say(f"{doing}: {done:,} of {total:,} {things}, about {left} left")
+
+    return tell
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from ...core.types import Stage, Value
 from ..file.database import Store, now
 from .samples import row_id
 
-ArtifactKind = Literal["rows", "adapter", "model", "evaluation", "report"]
+ArtifactKind = Literal["rows", "adapter", "model", "evaluation", "report", "decontamination"]
 
 
 class Artifact(Value):
@@ -106,6 +106,18 @@ def latest_artifact(
 LATEST = """
     SELECT * FROM artifacts WHERE name = :name AND stage IS :stage AND kind IN (SELECT value FROM json_each(:kinds))
     ORDER BY id DESC LIMIT 1"""
+
+
+def decontaminations_of(store: Store, rows: Artifact) -> list[Artifact]:
+    """The comparisons of a file of rows, or of its run, with benchmarks: the newest for each benchmark."""
+    return [_artifact(row) for row in store.read(DECONTAMINATIONS, (rows.digest, rows.run_id))]
+
+
+# With max(id), the columns that are not grouped come from that row (sqlite.org/lang_select.html#bareagg).
+DECONTAMINATIONS = """
+    SELECT id, kind, name, stage, path, digest, run_id, meta, created_at FROM (
+        SELECT *, max(id) FROM artifacts WHERE kind = 'decontamination' AND (digest = ? OR run_id = ?)
+        GROUP BY meta ->> 'against') ORDER BY id"""
 
 
 def samples_of(store: Store, artifact_id: int) -> list[str]:

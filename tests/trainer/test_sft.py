@@ -76,7 +76,15 @@ def test_lora_leaves_an_adapter_and_the_same_model_merged(
 def test_the_card_says_where_the_weights_come_from_and_nothing_of_this_machine(
     settings: Make, tiny: Path, rows: Path, tmp_path: Path
 ) -> None:
-    trained = train_stage(settings("lora", epochs=1, batch_size=24), "refine", base=tiny, rows=rows, output=tmp_path)
+    compared = {"against": {str(tmp_path / "bench.jsonl"): "a1b2"}, "matches": 0, "compared": 72, "allowed": 2}
+    trained = train_stage(
+        settings("lora", epochs=1, batch_size=24),
+        "refine",
+        base=tiny,
+        rows=rows,
+        output=tmp_path,
+        decontaminations=[compared],
+    )
     assert trained.adapter is not None
     card = (trained.path / "README.md").read_text()
     assert (trained.adapter / "README.md").read_text() == card
@@ -86,6 +94,7 @@ def test_the_card_says_where_the_weights_come_from_and_nothing_of_this_machine(
         "stage `refine`",
         "`demo` (24)",
         "24 of 24 (0 dropped, 0 held out)",
+        "`bench.jsonl` (SHA-256 `a1b2`): 0 matches in 72 texts, 2 allowed after review",
         '"seed": 0',
         "trl ",
     ):

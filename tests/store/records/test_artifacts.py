@@ -1,4 +1,5 @@
 import pytest
+from pydantic import JsonValue
 
 from muser.core.errors import InputError
 from muser.core.types import SampleInput
@@ -6,6 +7,7 @@ from muser.store.file.database import Store
 from muser.store.records.artifacts import (
     Artifact,
     artifacts_of,
+    decontaminations_of,
     find_artifact,
     latest_artifact,
     parents_of,
@@ -89,3 +91,20 @@ def test_an_artifact_of_a_sample_that_is_not_there_is_refused_as_a_whole(store: 
     with pytest.raises(InputError, match="no sample"):
         record_artifact(store, artifact, samples=["demo/none"])
     assert store.read("SELECT * FROM artifacts") == []
+
+
+def test_the_newest_comparison_of_rows_or_of_their_run_with_each_benchmark_is_found(store: Store, run: Run) -> None:
+    def compare(file: str, matches: int, digest: str = "d", run_id: str | None = None) -> None:
+        meta: dict[str, JsonValue] = {"against": {file: "sha"}, "matches": matches}
+        record_artifact(
+            store,
+            Artifact(kind="decontamination", name="x", path=file, digest=digest, run_id=run_id, meta=meta),
+        )
+
+    compare("a.jsonl", 3)
+    compare("a.jsonl", 0)
+    compare("b.jsonl", 1, "other", run.id)
+    compare("c.jsonl", 2, "other")
+    rows = Artifact(kind="rows", name="demo", path="rows", digest="d", run_id=run.id)
+    found = [(one.path, one.meta["matches"]) for one in decontaminations_of(store, rows)]
+    assert found == [("a.jsonl", 0), ("b.jsonl", 1)]
