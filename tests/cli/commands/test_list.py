@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from muser.cli.commands.list import EVERY, tell_indexed
+from muser.cli.commands.list import tell_indexed
+from muser.cli.printing.progress import OFTEN
 
 from ..conftest import Muser
 
@@ -70,7 +71,7 @@ def test_a_failed_sample_says_how_and_where(muser: Muser, recipe: Path) -> None:
 def test_how_long_indexing_takes_is_said_where_it_takes_long(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter([0.0, EVERY / 2, EVERY, EVERY * 1.5])
+    clock = iter([0.0, OFTEN / 2, OFTEN, OFTEN * 1.5])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     tell = tell_indexed()
     for done in (100, 200, 300):
