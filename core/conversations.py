@@ -46,6 +46,10 @@ def conversation_text(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{message.role}: {message.content}" for message in messages)
 
 
-def asked_text(history: Sequence[Message], query: str) -> str:
-    """The query as critics and the refiner read it: with earlier turns, the whole conversation."""
-    return conversation_text([*history, Message(role="user", content=query)]) if history else query
+def asked_text(history: Sequence[Message], query: str, language: str = "") -> str:
+    """The query as critics and the refiner read it: with earlier turns, the whole conversation.
+
+    `language` is what its writer is known to write, in words.
+    """
+    text = conversation_text([*history, Message(role="user", content=query)]) if history else query
+    return f"{text}\n\n(The person writes in {language}.)" if language else text

@@ -25,7 +25,6 @@ from muser.core.recipe import Recipe, Settings
 from muser.core.schema import SCHEMA_FILE, schema_text
 from muser.evals.healthbench import Example
 from muser.graph.inputs import QueryLine
-from muser.prompts.attributes import ATTRIBUTES
 from muser.trainer.rows import Row
 
 ROOT = Path(__file__).parents[1]
@@ -33,21 +32,27 @@ MEANINGS: dict[str, str] = read_document(Path(__file__).with_name("meanings.yaml
 TURN = {"role": "user", "content": "My head hurts since this morning. What can it be?"}
 ANSWER = "<think>\nMost headaches are harmless.\n</think>\n\nDid it start suddenly? If so, call for help at once."
 ATTRIBUTE_TABLE = """\
-identity:
-  parent: {weight: 3, text: a parent who asks about their child}
-  nurse: {text: a registered nurse who asks about somebody in their care}
-region:
-  rural Kenya: a rural district of Kenya, half a day from the nearest hospital
-condition:
-  headache:
-intent:
-  find the cause: wants to know what it can be
-vagueness:
-  vague: describes the problem in general words
-completeness:
-  incomplete: leaves out when it began and what else is wrong
-style:
-  polite: writes politely
+attributes:
+  identity:
+    label: role
+    values:
+      parent: {weight: 3, text: a parent who asks about their child, traits: {age: [0, 12], training: lay}}
+      nurse: {text: a registered nurse who asks about somebody in their care, traits: {training: professional}}
+  condition:
+    values:
+      headache:
+      dementia: {text: memory loss, traits: {age: [60, 100]}, notes: {course: "slow, over years"}}
+  style:
+    values:
+      polite: writes politely
+      notes:
+        text: writes in clinical shorthand
+        traits: {training: [student, professional]}
+        when: {identity: {nurse: 3}}
+        examples: ["58 m, headache 2/7, no red flags. Imaging?"]
+never:
+  - {condition: dementia, style: polite}
+stratify: [identity]
 """
 FILES = (
     (
@@ -258,22 +263,33 @@ def json_page() -> str:
     )
 
 
+TRAITS = (
+    "what this value says of the person: a range, a word, or a list of words. Values that leave nothing in common are"
+    " never drawn together"
+)
+
+
 def attributes_page() -> str:
     """The attribute table: its attributes, what an entry may be, and an example that a test loads."""
     return "\n".join(
         [
             "# Attribute tables\n",
             "Simulated users are drawn from a YAML table, `attributes.yaml` by default. To use your own, copy",
-            "`prompts/attributes.yaml`, edit it, and name it in the recipe: `attributes: FILE`. The table must list",
-            f"these attributes and no others: {', '.join(f'`{name}`' for name in ATTRIBUTES)}.\n",
-            "Each attribute maps values to entries. A value is the short name that the persona stores and that",
-            "`muser list --where` filters by. Every attribute is drawn independently.\n",
-            "| entry | meaning |\n|---|---|",
-            _row("nothing", "the prompt gets the value itself; the weight is 1"),
-            _row("a text", "the words that the prompt gets; the weight is 1"),
-            _row("`{text: …, weight: …}`", "both; each may be left out. A weight is at least 0"),
+            "`prompts/attributes.yaml`, edit it, and name it in the recipe: `attributes: FILE`. A table may have any",
+            "attributes; their order is the order of the draws and of the prompt. Each maps `values` to entries. A",
+            "value is the short name that the persona stores and that `muser list --where` filters by.\n",
+            "| entry of a value | meaning |\n|---|---|",
+            _row("nothing, or a text", "the words that the prompt gets; nothing: the value itself. The weight is 1"),
+            _row("`text`, `weight`", "the words, and how often the value comes; a weight is at least 0"),
+            _row("`when: {identity: {nurse: 3}}`", "multiplies the weight if an earlier attribute has that value"),
+            _row("`traits: {age: [0, 12], training: lay}`", TRAITS),
+            _row("`notes: {course: …}`", "more texts; the prompt shows `course`, and `name` is a language's name"),
+            _row("`examples: […]`", "queries as such a person writes them; the prompt shows one, chosen by the seed"),
             "",
-            "In each attribute at least one weight must be above 0. An example:\n",
+            "Beside `values` an attribute may have a `label`, which the prompt shows in place of its name. `never`",
+            "lists combinations that no persona has. Every prefix of a run is balanced over the attributes that",
+            "`stratify` names. A persona's `language` also tells critics and the refiner what its writer writes.\n",
+            "An example:\n",
             f"```yaml\n{ATTRIBUTE_TABLE}```",
             "",
         ]

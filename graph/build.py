@@ -22,7 +22,8 @@ from ..agents.responder import respond as respond_to
 from ..core.conversations import asked_text, in_conversation
 from ..core.errors import EndpointTimeout
 from ..core.types import Response
-from ..prompts.attributes import AttributeTables, draw_persona
+from ..prompts.attributes import AttributeTables
+from ..prompts.sampling import draw_persona
 from .state import (
     Context,
     State,
@@ -52,7 +53,9 @@ async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     drawn: State = {} if all(told.get(name) for name in context.tables.choices) else _draw(state, context.tables)
     ask = bind({**state, **drawn}, context.make_ask, "persona")
     given = drawn.get("persona") or told
-    return {**drawn, "query": await simulate(given, context.tables, context.prompts.persona, ask, context.repairs)}
+    seed = drawn.get("seed", state.get("seed", 0))
+    query = await simulate(given, context.tables, context.prompts.persona, ask, seed=seed, repairs=context.repairs)
+    return {**drawn, "query": query}
 
 
 def _draw(state: State, tables: AttributeTables) -> State:
@@ -81,10 +84,14 @@ def critic(name: str) -> Node:
         if any(c.critic == name for c in critiques_of_round(state, critics)):
             return {}
         ask = bind(state, runtime.context.make_ask, f"critics.{name}")
-        critique = await critics[name](asked_text(history_of(state), state["query"]), latest_answer(state), ask)
+        critique = await critics[name](_asked(state, runtime.context.tables), latest_answer(state), ask)
         return {"critiques": [critique.model_copy(update={"round": round_of(state)}).model_dump()]}
 
     return node
+
+
+def _asked(state: State, tables: AttributeTables) -> str:
+    return asked_text(history_of(state), state["query"], tables.language_of(state.get("persona")))
 
 
 async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
@@ -96,7 +103,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
         return Command(update={"done": True}, goto=END)
     ask = bind(state, context.make_ask, "refiner")
     refinement = await refine_answer(
-        asked_text(history_of(state), state["query"]),
+        _asked(state, context.tables),
         latest_answer(state),
         critiques,
         earlier=earlier_critiques(state),

@@ -11,11 +11,12 @@ from pydantic import Field, StrictInt, StrictStr, ValidationError, model_validat
 
 from ..core.conversations import CLOSE, OPEN, check_answer, check_prompt, completion_text, has_stray_thinking
 from ..core.errors import InputError
-from ..core.hashing import derive_seed, digest
+from ..core.hashing import digest
 from ..core.jsonl import parse_object, read_lines
 from ..core.types import Message, Persona, Response, SampleInput, Value
 from ..endpoints.client.chat import split_reasoning
-from ..prompts.attributes import AttributeTables, draw_persona
+from ..prompts.attributes import AttributeTables
+from ..prompts.sampling import draw_persona
 
 MOST_PROBLEMS = 20
 SIMULATED = re.compile(r"s\d{6,}")
@@ -67,8 +68,7 @@ class Queries:
 def simulated_inputs(count: int, tables: AttributeTables, seed: int) -> Iterator[SampleInput]:
     """Samples `s000001`, `s000002`, …; the persona of sample n does not depend on `count`."""
     for number in range(1, count + 1):
-        key = f"s{number:06d}"
-        yield SampleInput(key=key, persona=draw_persona(tables, derive_seed(seed, key)))
+        yield SampleInput(key=f"s{number:06d}", persona=draw_persona(tables, seed, number))
 
 
 def read_queries(path: Path) -> Queries:

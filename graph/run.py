@@ -14,6 +14,7 @@ from ..core.problems import Problem, raise_problems
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables, load_attributes
+from ..prompts.sampling import draw_persona
 from ..prompts.templates import PromptSet, load_prompts
 from ..store.file.database import Store
 from ..store.records.runs import Run
@@ -40,11 +41,13 @@ class Materials:
     @classmethod
     def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
         """Raises PromptError, SettingsError, InputError."""
-        prompts = load_prompts(recipe)
+        prompts, tables = load_prompts(recipe), load_attributes(recipe.attributes, recipe.folder)
+        # A trial, so that a template that names an attribute the table lacks does not fail in the middle of a run.
+        prompts.persona.render(**tables.for_prompt(draw_persona(tables, recipe.seed, 1), recipe.seed))
         return cls(
             prompts=prompts,
             critics=load_critics(recipe, prompts),
-            tables=load_attributes(recipe.attributes, recipe.folder),
+            tables=tables,
             brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else None,
         )
 

@@ -16,7 +16,8 @@ from ..core.types import Persona
 from ..endpoints.simulated.knowledge import FILE as KNOWLEDGE
 from ..endpoints.simulated.knowledge import knowledge, rubric
 from ..endpoints.simulated.replies import write_query
-from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
+from ..prompts.attributes import AttributeTables, load_attributes
+from ..prompts.sampling import draw_persona
 from ..trainer.tiny import build_tiny_model
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -64,7 +65,7 @@ def _prepare(folder: Path) -> Path:
 
 def trained_personas(recipe: Recipe, tables: AttributeTables) -> Iterator[Persona]:
     """The personas that a run of the recipe simulates."""
-    return (draw_persona(tables, derive_seed(recipe.seed, f"s{n:06d}")) for n in range(1, recipe.samples + 1))
+    return (draw_persona(tables, recipe.seed, number) for number in range(1, recipe.samples + 1))
 
 
 def held_out_personas(recipe: Recipe, tables: AttributeTables, examples: int = EXAMPLES) -> list[Persona]:

@@ -11,7 +11,8 @@ from ..core.loading import load_recipe
 from ..core.packaged import HEALTHBENCH, fetch
 from ..core.recipe import Recipe
 from ..endpoints.simulated.replies import respond, write_query
-from ..prompts.attributes import AttributeTables, draw_persona, load_attributes
+from ..prompts.attributes import AttributeTables, load_attributes
+from ..prompts.sampling import draw_persona
 from .demo import QUESTIONS, RECIPES, write_changed, writing_to
 
 ANSWERS = "answers.jsonl"

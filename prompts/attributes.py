@@ -1,49 +1,80 @@
-"""The attribute tables: the values of a persona's seven attributes, their weights, and their words in the prompt."""
+"""The attribute tables: the values that personas are drawn from, their weights, what fits together, and their words."""
 
-from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.documents import PACKAGED, Document, dotted, find_file, read_document
+from ..core.documents import PACKAGED, Document, Keys, dotted, find_file, read_document
 from ..core.errors import SettingsError
 from ..core.hashing import derive_seed, digest
 from ..core.problems import Problem, raise_problems, suggestion
-from ..core.types import Persona, Value
+from ..core.types import Persona
+from .table_checks import table_problems
+from .traits import Trait, read_trait
 
-ATTRIBUTES = ("identity", "region", "condition", "intent", "vagueness", "completeness", "style")
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One value of an attribute: the short name that personas store, and the words that go into the persona prompt.
 
-class Choice(Value):
-    """One value of an attribute: the short name that personas store, and the words that go into the persona prompt."""
+    `when` multiplies the weight, given the value of an earlier attribute. `notes` are more words for the prompt and for
+    charts; `examples` are queries as such a person would write them.
+    """
 
     value: str
     text: str
     weight: float = 1.0
+    when: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    traits: Mapping[str, Trait] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
 
 
-class AttributeTables(Value):
-    """The choices of every attribute, in the file's order; `digest` changes with everything that can change a query."""
+@dataclass(frozen=True, eq=False)
+class AttributeTables:
+    """The choices of every attribute, in the file's order; `digest` changes with everything that can change a query.
 
-    choices: dict[str, tuple[Choice, ...]]
+    `never` are combinations that no persona has; `stratify` names the attributes over which every prefix of a run is
+    balanced.
+    """
+
+    choices: Mapping[str, tuple[Choice, ...]]
+    labels: Mapping[str, str]
     digest: str
+    never: tuple[Mapping[str, tuple[str, ...]], ...] = ()
+    stratify: tuple[str, ...] = ()
+
+    def find(self, name: str, value: str) -> Choice:
+        """The choice of this value; one that is not in the tables stands for itself."""
+        return next((one for one in self.choices.get(name, ()) if one.value == value), Choice(value=value, text=value))
 
     def describe(self, persona: Persona) -> dict[str, str]:
         """Attribute → the words for the prompt; a value that is not in the tables is used as it is."""
-        texts = {name: {choice.value: choice.text for choice in choices} for name, choices in self.choices.items()}
-        return {name: texts.get(name, {}).get(value, value) for name, value in persona.items()}
+        return {name: self.find(name, value).text for name, value in persona.items()}
 
+    def for_prompt(self, persona: Persona, seed: int) -> dict[str, Any]:
+        """The variables of the persona prompt: the attributes, example queries, and the name of the language.
 
-def draw_persona(tables: AttributeTables, seed: int) -> Persona:
-    """One value of every attribute, drawn by weight and independently: a changed table changes no other draw."""
-    return {name: _draw(tables.choices[name], derive_seed(seed, name)) for name in ATTRIBUTES}
+        Of the examples of each value one is chosen by the seed, so that a model does not see the same ones every time.
+        """
+        chosen = {name: self.find(name, value) for name, value in persona.items()}
+        shown = [
+            one.examples[derive_seed(seed, name) % len(one.examples)] for name, one in chosen.items() if one.examples
+        ]
+        return {
+            "attributes": {
+                name: {"label": self.labels.get(name, name), "value": one.value, "text": one.text, "notes": one.notes}
+                for name, one in chosen.items()
+            },
+            "examples": shown,
+            "language": self.language_of(persona) or "English",
+        }
 
-
-def _draw(choices: tuple[Choice, ...], seed: int) -> str:
-    bounds = list(accumulate(choice.weight for choice in choices))
-    # Seeds are uniform over [0, 2**31), and unlike `random` this draw is the same in every version of Python.
-    return choices[bisect_right(bounds, seed / 2**31 * bounds[-1])].value
+    def language_of(self, persona: Persona | None) -> str:
+        """The name of the language that the persona writes; empty if it has none."""
+        given = (persona or {}).get("language", "")
+        return self.find("language", given).notes.get("name", given)
 
 
 def load_attributes(file: str, folder: Path) -> AttributeTables:
@@ -53,53 +84,46 @@ def load_attributes(file: str, folder: Path) -> AttributeTables:
         near = suggestion(file, sorted(own.name for own in PACKAGED.glob("*.yaml")))
         raise SettingsError(f"there is no table {file}: neither {folder / file} nor {PACKAGED / file} is a file{near}")
     document = read_document(path, "table")
-    if not isinstance(document.data, dict):
-        raise SettingsError(f"{path}: must be a mapping of the attributes {', '.join(ATTRIBUTES)}")
-    problems = [*document.problems, *_problems(document)]
-    raise_problems(problems, str(path))
-    choices = {name: tuple(_choice(*item) for item in document.data[name].items()) for name in ATTRIBUTES}
-    content = {name: [choice.model_dump() for choice in values] for name, values in choices.items()}
-    return AttributeTables(choices=choices, digest=digest(content))
-
-
-def _choice(value: str, given: Any) -> Choice:
-    entry = {"text": given} if isinstance(given, str) else given or {}
-    # Each text is one line of the prompt.
-    return Choice(value=value, text=" ".join(entry.get("text", value).split()), weight=float(entry.get("weight", 1)))
+    raise_problems([*document.problems, *_problems(document)], str(path))
+    return _tables(document.data)
 
 
 def _problems(document: Document) -> Iterator[Problem]:
-    def problem(what: str, *keys: str) -> Problem:
+    def problem(keys: Keys, what: str) -> Problem:
         return Problem(document.source, document.line(keys), dotted(keys), what)
 
-    data = document.data
-    for name in data:
-        if name not in ATTRIBUTES:
-            yield problem(f"unknown attribute{suggestion(name, ATTRIBUTES)}", name)
-    for name in ATTRIBUTES:
-        table = data.get(name)
-        if name not in data:
-            yield problem("is required", name)
-        elif not isinstance(table, dict) or not table:
-            yield problem("must be a mapping of values to their texts", name)
-        else:
-            found = [(keys, what) for value, given in table.items() for keys, what in _entry(value, given)]
-            yield from (problem(what, name, *keys) for keys, what in found)
-            if not found and not any(_choice(*item).weight for item in table.items()):
-                yield problem("at least one weight must be above 0", name)
+    yield from (problem(keys, what) for keys, what in table_problems(document.data))
 
 
-def _entry(value: str, given: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    if given is None or (isinstance(given, str) and given.strip()):
-        return
-    if not isinstance(given, dict):
-        yield (value,), "must be text, or a mapping with text and weight"
-        return
-    for key in given:
-        if key not in ("text", "weight"):
-            yield (value, key), f"unknown key{suggestion(key, ['text', 'weight'])}"
-    text, weight = given.get("text", value), given.get("weight", 1)
-    if not isinstance(text, str) or not text.strip():
-        yield (value, "text"), "must be text"
-    if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
-        yield (value, "weight"), "must be a number, at least 0"
+def _tables(data: Mapping[str, Any]) -> AttributeTables:
+    given: Mapping[str, Any] = data["attributes"]
+    tables = AttributeTables(
+        choices={name: tuple(_choice(*item) for item in table["values"].items()) for name, table in given.items()},
+        labels={name: table.get("label", name) for name, table in given.items()},
+        digest="",
+        never=tuple({name: _listed(value) for name, value in rule.items()} for rule in data.get("never") or ()),
+        stratify=tuple(data.get("stratify") or ()),
+    )
+    return replace(tables, digest=digest(asdict(tables)))
+
+
+def _choice(value: str, given: Any) -> Choice:
+    entry: Mapping[str, Any] = {"text": given} if isinstance(given, str) else given or {}
+    return Choice(
+        value=value,
+        text=_one_line(entry.get("text", value)),
+        weight=float(entry.get("weight", 1)),
+        when={name: {of: float(factor) for of, factor in by.items()} for name, by in (entry.get("when") or {}).items()},
+        traits={name: read_trait(trait) for name, trait in (entry.get("traits") or {}).items()},
+        notes={name: _one_line(str(note)) for name, note in (entry.get("notes") or {}).items()},
+        examples=tuple(text.strip() for text in entry.get("examples") or ()),
+    )
+
+
+def _one_line(text: str) -> str:
+    """Each text is one line of the prompt."""
+    return " ".join(text.split())
+
+
+def _listed(value: str | list[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -23,7 +23,7 @@ from .delimiters import escape_tags, tags_of
 # The variables that each role's file may use, then those it must use: a critic that never saw the answer would still
 # write a review, and nobody would notice.
 VARIABLES: dict[str, tuple[str, str]] = {
-    "persona": ("identity region condition intent vagueness completeness style", ""),
+    "persona": ("attributes examples language", "attributes"),
     "responder": ("query", "query"),
     "shared": ("query answer", "query answer"),
     "critics": ("critic", ""),
@@ -188,9 +188,10 @@ def load_prompt(file: str, folder: Path, role: str) -> Prompt:
         instructions="\n\n".join(_fixed_text(text) for _, _, text in parts),
         tags=tags,
     )
-    tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
-    if not all(message.content.strip() for message in tried):
-        raise PromptError(f"{path}: a section is empty")
+    if kind != "persona":  # Which attributes a persona has is known with the table: Materials.load renders it.
+        tried = prompt.render(**{variable: PROBES.get(variable, "x") for variable in allowed})
+        if not all(message.content.strip() for message in tried):
+            raise PromptError(f"{path}: a section is empty")
     return prompt
 
 

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.text import Text
 
 from ...core.errors import MissingModel, MuserError
-from ...core.hashing import derive_seed
 from ...core.installation import install_hint
 from ...core.packaged import base_path
 from ...core.recipe import ServeSettings
@@ -16,7 +15,8 @@ from ...endpoints.server import launch
 from ...graph.inputs import read_queries
 from ...graph.run import load_critics
 from ...pipeline.sampling import refine_recipe, refine_roles
-from ...prompts.attributes import draw_persona, load_attributes
+from ...prompts.attributes import load_attributes
+from ...prompts.sampling import draw_persona
 from ...prompts.templates import PromptSet, load_prompts
 from ..printing.layout import columns
 from ..printing.text import plain
@@ -32,7 +32,7 @@ def rehearse(recipe: "Recipe") -> PromptSet:
     load_critics(recipe, prompts)
     query, answer = "What can I do about my headache?", Response(answer="Rest, and drink enough.").answer
     critiques = [Critique(critic=name, verdict="revise", rationale="We should ask.") for name in recipe.critics]
-    prompts.persona.render(**tables.describe(draw_persona(tables, derive_seed(recipe.seed, "check"))))
+    prompts.persona.render(**tables.for_prompt(draw_persona(tables, recipe.seed, 1), recipe.seed))
     prompts.responder.render(query=query)
     for name in prompts.critics:
         prompts.critic_messages(name, query=query, answer=answer)

@@ -7,12 +7,12 @@ from typing import Any
 
 ATTRIBUTE = re.compile(
     r"^\W*(?:\(?\d+\)?\W*)?"
-    r"(?P<name>identity|role|region|condition|disease|intent|vagueness|completeness|language style|style)"
+    r"(?P<name>identity|role|region|condition|disease|intent|vagueness|completeness|language style|language|style)"
     r"\b[^:\n]*:\s*(?P<value>.+?)\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
 SYNONYMS = {"role": "identity", "disease": "condition", "language style": "style"}
-ATTRIBUTES = 7
+ATTRIBUTES = {"identity", "region", "condition", "intent", "vagueness", "completeness", "style"}
 SHARED = re.compile(r"<query>\s*(?P<query>.*?)\s*</query>\s*<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL)
 MARKED = re.compile(r"<(query|answer|conversation)>")
 FACET = re.compile(r"facet,?\s*\*\*(?P<name>[^*]+)\*\*")
@@ -58,7 +58,7 @@ def read_request(body: dict[str, Any]) -> Asked:
         return Asked("unknown", *asked)
     given = {name.lower(): value.rstrip(".") for name, value in ATTRIBUTE.findall(prompt)}
     attributes = {SYNONYMS.get(name, name): value for name, value in given.items()}
-    if len(attributes) == ATTRIBUTES:
+    if set(attributes) >= ATTRIBUTES:
         return Asked("persona", *asked, attributes=attributes)
     query = _last([text for role, text in messages if role == "user"])
     # Any text can be a query, unless it looks like a prompt: several attributes of a persona, or marked parts.

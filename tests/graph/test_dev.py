@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from muser.graph.dev import make_graph
-from muser.prompts.attributes import ATTRIBUTES
+from muser.prompts.attributes import load_attributes
 
 ROOT = Path(__file__).parents[2]
 ASKED = {"query": "My chest feels tight. What now?"}
@@ -38,7 +38,7 @@ async def test_an_empty_input_draws_a_persona_and_one_in_part_the_rest(chosen: A
         drawn = await graph.ainvoke({}, context={})
         given = await graph.ainvoke({"persona": {"region": "Peru", "style": ""}, "query": ""}, context={})
         again = await graph.ainvoke({}, context={})
-    assert set(drawn["persona"]) == set(given["persona"]) == set(ATTRIBUTES)
+    assert set(drawn["persona"]) == set(given["persona"]) == set(load_attributes("attributes.yaml", Path()).choices)
     assert all(given["persona"].values())
     assert given["persona"]["region"] == "Peru"
     assert drawn["query"]

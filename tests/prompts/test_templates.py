@@ -9,7 +9,6 @@ import pytest
 from muser.core.errors import PromptError
 from muser.core.recipe import Recipe
 from muser.core.types import Critique, Message
-from muser.prompts.attributes import ATTRIBUTES
 from muser.prompts.templates import VARIABLES, Prompt, load_prompt, load_prompts, with_tail
 
 FACETS = ("decision", "communication", "safety")
@@ -23,7 +22,12 @@ def recipe(folder: Path = Path(), **more: Any) -> Recipe:
 
 
 def values_of(role: str, value: str) -> dict[str, Any]:
-    special = {"points": -5.0, "critiques": [Critique(critic="c", verdict="revise", rationale=value).model_dump()]}
+    special: dict[str, Any] = {
+        "points": -5.0,
+        "critiques": [Critique(critic="c", verdict="revise", rationale=value).model_dump()],
+        "attributes": {"a": {"label": "a", "value": value, "text": value, "notes": {}}},
+        "examples": [value],
+    }
     return {name: special.get(name, value) for name in VARIABLES[role][0].split()}
 
 
@@ -63,11 +67,17 @@ def test_every_critic_asks_for_the_rationale_before_the_verdict(facet: str) -> N
 
 
 def test_the_persona_prompt_holds_each_attribute_on_a_line_of_its_own(tmp_path: Path) -> None:
-    names = VARIABLES["persona"][0].split()
-    text = load_prompt("persona.md", tmp_path, "persona").render(**{name: f"<{name}>" for name in names})[1].content
+    attributes = {
+        name: {"label": f"the {name}", "value": name, "text": f"<{name}>", "notes": notes}
+        for name, notes in {"a": {}, "b": {"course": "slow"}, "c": {}}.items()
+    }
+    prompt = load_prompt("persona.md", tmp_path, "persona")
+    text = prompt.render(attributes=attributes, examples=["Is it mumps?"], language="Hindi")[1].content
     lines = [line for line in text.splitlines() if line.startswith("(")]
-    assert [line.rpartition(": ")[2] for line in lines] == [f"<{name}>" for name in names]
-    assert [line[:4] for line in lines] == [f"({number}) " for number in range(1, 8)]
+    assert lines == ["(1) the a: <a>", "(2) the b: <b>", "(3) the c: <c>"]
+    assert "How it usually shows: slow" in text
+    assert "<example>\nIs it mumps?\n</example>" in text
+    assert text.rstrip().splitlines()[-1].count("in Hindi:") == 1
 
 
 def test_the_judge_prompt_writes_points_as_the_benchmark_does(tmp_path: Path) -> None:
@@ -182,7 +192,11 @@ def test_a_bad_prompt_is_refused_as_it_loads(write: Write, tmp_path: Path, text:
         ),
         ("shared", "{{ query }}", "p.md: must use {{ answer }}"),
         ("judge", "{{ criterion }}", "p.md: must use {{ conversation }}\np.md: must use {{ points }}"),
-        ("persona", "{{ role }}", f"p.md:1: unknown variable role; known: {', '.join(ATTRIBUTES)}"),
+        (
+            "persona",
+            "{{ role }}",
+            "p.md:1: unknown variable role; known: attributes, examples, language\np.md: must use {{ attributes }}",
+        ),
     ],
 )
 def test_each_role_has_its_own_rules(write: Write, tmp_path: Path, role: str, text: str, said: str) -> None:

@@ -41,7 +41,8 @@ def test_json_holds_the_facts_the_findings_and_the_estimate(muser: Muser, recipe
 def test_a_prompt_that_the_simulated_endpoint_cannot_place_is_warned_of(
     muser: Muser, recipe: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "persona.md").write_text("Role: {{ identity }}\nRegion: {{ region }}\nCondition: {{ condition }}\nAsk.")
+    lines = [f"{name}: {{{{ attributes.{name}.text }}}}" for name in ("identity", "region", "condition")]
+    (tmp_path / "persona.md").write_text("\n".join([*lines, "Ask."]))
     ended = muser("check", recipe, "--probe", "--tries", 2)
     assert ended.code == 0
     assert "hint     simulation, persona: the simulated endpoint cannot tell" in ended.out

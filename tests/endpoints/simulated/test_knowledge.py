@@ -21,7 +21,7 @@ unproven remedy, pregnancy bleeding, fever in a child, travel vaccines"""
 
 @pytest.fixture(scope="module")
 def tables() -> AttributeTables:
-    return load_attributes("attributes.yaml", Path())
+    return load_attributes("demo_attributes.yaml", Path())
 
 
 def test_every_condition_identity_and_region_of_the_tables_is_known_by_name_and_by_text(
