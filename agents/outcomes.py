@@ -9,13 +9,14 @@ from typing import Any
 import jsonschema
 from jsonschema.protocols import Validator
 
+from ..core.breakage import OPENING
+from ..core.repetition import is_loop
 from ..core.surrogates import replace_surrogates
 from ..core.types import Outcome, Reply, Request
-from .repetition import is_echo, is_loop, is_quotation, opens_with_instruction, weigh_letters
+from .echoes import is_echo, is_quotation, opens_with_instruction, weigh_letters
 
 BLANKS = 40  # white-space characters at the end of a truncated reply: more than any JSON formatting needs
 PLACES = 64  # positions in a text that are tried as the start of a JSON object
-OPENING = re.compile(r'\{\s*"')
 # Grammars let a weak model write raw control characters into a string; strict=False accepts them.
 _JSON = json.JSONDecoder(strict=False)
 

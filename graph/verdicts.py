@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median_low
 
-from ..agents.repetition import words_of
+from ..core.repetition import words_of
 from ..store.file.database import Store
 from ..store.queries.tallies import judged_answers
 

@@ -4,13 +4,10 @@ import secrets
 import socket
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import uvicorn
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -21,21 +18,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ..core.errors import InputError, MuserError
-from ..core.word_diff import word_diff
 from ..store.file.database import Store
 from ..store.queries.overview import version
 from . import pages
 from .access import AccessMiddleware, form_token, is_form_token
 from .connections import BoundedProtocol
-from .markdown import render_markdown
 from .playground import Edit, Playground
-from .text import breakable, visible, without_folders
+from .rendering import HERE, ServedLinks, build_templates
 
-HERE = Path(__file__).parent
 LONGEST_FORM = 1 << 20
 """Most bytes of a form."""
-OPENING = 20_000
-"""Characters of a text that are shown at first; the rest unfolds."""
 
 T = TypeVar("T")
 
@@ -88,29 +80,12 @@ def serve_app(app: Starlette, listener: socket.socket) -> None:
 
 
 class _Viewer:
-    """The handlers of one app, and what its templates use."""
+    """The handlers of one app."""
 
     def __init__(self, store: Store, token: str, playground: Playground | None, compare: pages.Compare | None) -> None:
         self.store, self.token, self.playground, self.comparison = store, token, playground, compare
         self.kept: dict[str, tuple[str, pages.RunPage]] = {}
-        self.templates = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_finalize,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self.templates.filters |= {
-            "url": _url,
-            "diff": _diff,
-            "markdown": render_markdown,
-            "clock": _clock,
-            "duration": _duration,
-            "change": without_folders,
-            "breakable": breakable,
-        }
-        self.templates.globals |= {"OPENING": OPENING, "name": store.path.name}
+        self.templates = build_templates(store.path.name, ServedLinks())
 
     async def show(self, template: str, make: Callable[[], Any], status: int = 200) -> Response:
         """The page of what `make` reads, in a thread, so that a slow query blocks no other page."""
@@ -198,31 +173,3 @@ async def _form(request: Request) -> dict[str, str]:
         if len(body) > LONGEST_FORM:
             raise HTTPException(413, "This form is too long.")
     return {name: values[-1] for name, values in parse_qs(body.decode("utf-8", "replace"), max_num_fields=20).items()}
-
-
-def _finalize(value: Any) -> Any:
-    return value if isinstance(value, Markup) else visible(value) if isinstance(value, str) else value
-
-
-def _url(sample: str) -> str:
-    """The address of a sample's page; a key may contain any character."""
-    run, _, key = sample.rpartition("/")
-    return f"/runs/{quote(run, safe='')}/samples/{quote(key, safe='')}"
-
-
-def _diff(before: str, after: str) -> list[tuple[str, str]]:
-    return list(word_diff(before, after))
-
-
-def _clock(moment: str | None) -> str:
-    """2026-01-31T12:00:00… without the T and fractions; times are UTC."""
-    return (moment or "")[:19].replace("T", " ")
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 120 else f"{minutes} min {rest} s"

@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ..core.breakage import find_break
 from ..core.comparison import Comparison
 from ..core.errors import InputError
 from ..core.types import Critique
 from ..store.file.database import Store
 from ..store.queries import overview
 from ..store.queries.listing import Listing, list_samples
-from ..store.queries.reasons import Evidence, Reason, explain
+from ..store.queries.reasons import Reason, explain
 from ..store.queries.tallies import Tally, tally_run, verdicts_of
 from ..store.records.artifacts import Artifact, artifacts_of
 from ..store.records.forks import forks_of
@@ -29,8 +28,6 @@ from .playground import Editable, Playground, Replay
 Compare = Callable[[str, str], Comparison]
 """(first run, second run) → how they differ; passed in, because the viewer must not import `evals`."""
 
-BEFORE, AFTER = 400, 160
-"""Most characters of a broken reply that are shown before and after the place where it broke."""
 PAGE = 50
 """Samples on a page."""
 FILTERS = ("status", "cause", "region", "condition", "intent", "identity")
@@ -119,21 +116,16 @@ class Bar:
     curl: str
 
 
-class Proof(NamedTuple):
-    """One piece of evidence; `broken` is the reply's text before and after the place where it broke."""
-
-    evidence: Evidence
-    broken: tuple[str, str] | None
-
-
 @dataclass(frozen=True)
 class TracePage:
-    """Everything about a sample; `editable` and `models` are the playground's, `not_editable` why there is none."""
+    """Everything about a sample; `editable` and `models` are the playground's, `not_editable` why there is none.
+
+    An exported file with redacted texts has no `reason`.
+    """
 
     run: Run
     trace: Trace
-    reason: Reason
-    proofs: Sequence[Proof]
+    reason: Reason | None
     picture: Sequence[Round]
     bars: Sequence[Bar]
     seconds: float
@@ -215,14 +207,13 @@ def trace_page(store: Store, sample: str, query: Mapping[str, str]) -> TracePage
     """`query` may name the list that linked to the sample. Raises InputError."""
     found = find_sample(store, sample)
     trace, calls = get_trace(store, found), calls_of(store, found)
-    run, reason = _run(store, trace.run_id), explain(store, found)
+    run = _run(store, trace.run_id)
     bars, seconds = _waterfall(calls)
     numbers = sorted({critique.round for critique in trace.critiques})
     return TracePage(
         run=run,
         trace=trace,
-        reason=reason,
-        proofs=[Proof(one, _broken(calls, one)) for one in reason.evidence],
+        reason=explain(store, found),
         picture=draw_machine(trace, calls, _critics(run, trace)),
         bars=bars,
         seconds=seconds,
@@ -254,18 +245,6 @@ def pair_page(store: Store, query: Mapping[str, str]) -> PairPage:
     """Two samples side by side. Raises InputError."""
     before, after = (get_trace(store, find_sample(store, query.get(name, ""))) for name in ("a", "b"))
     return PairPage(before, after, _run(store, after.run_id).changes if after.origin == before.id else ())
-
-
-def _broken(calls: Sequence[Call], evidence: Evidence) -> tuple[str, str] | None:
-    if evidence.call is None:
-        return None
-    call = calls[evidence.call - 1]
-    place = find_break(call.reply.text, call.outcome)
-    if place is None:
-        return None
-    text, first = call.reply.text, max(0, place - BEFORE)
-    before, after = text[first:place], text[place : place + AFTER]
-    return ("… " if first else "") + before, after + (" …" if place + AFTER < len(text) else "")
 
 
 def _around(store: Store, sample: str, query: Mapping[str, str]) -> Around:

@@ -10,7 +10,7 @@ from ..printing.console import DEFAULT_STORE, print_json, say, stdout
 if TYPE_CHECKING:
     from ...core.comparison import Comparison
     from ...store.file.database import Store
-    from ...viewer.export import Field
+    from ...viewer.redaction import Field
 
 
 def view(
@@ -84,7 +84,7 @@ def _compare(store: "Store", names: "list[str]") -> "Comparison | None":
 
 
 def _fields(redact: str) -> "list[Field]":
-    from ...viewer.export import FIELDS
+    from ...viewer.redaction import FIELDS
 
     given = [word.strip() for word in redact.split(",") if word.strip()]
     fields = [field for field in FIELDS if field in given]

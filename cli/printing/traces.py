@@ -50,7 +50,10 @@ def print_reason(console: Console, reason: "Reason") -> None:
     for shown in reason.evidence:
         number = f" (call {shown.call})" if shown.call else ""
         page.text(Text(plain(f"{shown.what}{number}"), style="cyan"), by=INDENT)
-        if shown.quote:
+        if shown.broken:
+            before, after = plain(shown.broken.before), plain(shown.broken.after)
+            page.text(Text.assemble(before, ("[break]", "bold red"), after), by=2 * INDENT)
+        elif shown.quote:
             page.text(Text(f"“{plain(shown.quote)}”"), by=2 * INDENT)
     for fact in reason.facts:
         page.text(Text(plain(fact), style="dim"), by=INDENT)
@@ -107,7 +110,9 @@ class _Page:
             self.difference(trace.response.answer if trace.response else "", trace.refinement.answer)
         elif trace.status == "done" and trace.critiques:
             self.title("refinement")
-            self.text(Text("none: no critic asked for a revision", style="dim"))
+            passed = all(critique.verdict == "pass" for critique in trace.critiques)
+            why = "no critic asked for a revision" if passed else "the recipe only criticises"
+            self.text(Text(f"none: {why}", style="dim"))
         if trace.grades:
             self.title(f"grades, score {trace.score}")
             self.grades(trace)

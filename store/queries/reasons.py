@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import cast
 
+from ...core.breakage import Broken, quote_break
 from ...core.documents import parse_document
 from ...core.types import Critique, Grade, Value
 from ...core.word_diff import word_diff
@@ -25,11 +26,15 @@ MOST = 3
 
 
 class Evidence(Value):
-    """One piece of evidence. `quote` is what the model wrote in call number `call` of the sample, counted from 1."""
+    """One piece of evidence."""
 
     what: str
     quote: str = ""
+    """what the model wrote, shortened"""
     call: int | None = None
+    """the number of the sample's call in which it did, from 1"""
+    broken: Broken | None = None
+    """an unusable reply around the place where it broke; none if it did not break at one place"""
 
 
 class Reason(Value):
@@ -65,10 +70,12 @@ def _done(trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[
     last = max(c.round for c in trace.critiques)
     spoke = [c for c in trace.critiques if c.round == last]
     revising = [c for c in spoke if c.verdict == "revise"]
-    always = run.identity.get("refine_when") != "any_revise"
-    if trace.refinement is None:
+    when = run.identity.get("refine_when")
+    if trace.refinement is None and when == "never":
+        answer = "Not refined: the recipe only criticises (refine_when: never)."
+    elif trace.refinement is None:
         answer = "Not refined: every critic passed the response (refine_when: any_revise)."
-    elif last > 1 and not revising and not always:
+    elif last > 1 and not revising and when == "any_revise":
         answer = f"Refined until every critic passed the response, in round {last}."
         revising = [c for c in trace.critiques if c.round == last - 1 and c.verdict == "revise"]
     elif revising:
@@ -148,7 +155,8 @@ def _failed(trace: Trace, calls: Sequence[Call]) -> tuple[str, Iterator[Evidence
         for number, call in useless:
             ended = f"finish reason {call.reply.finish_reason}" if call.reply.finish_reason else "no finish reason"
             what = f"{role}, attempt {call.attempt}: {_words(call.outcome)}, {ended}"
-            yield Evidence(what=what, quote=_shortened(call.reply.text or call.reply.reasoning), call=number)
+            quote, broken = _shortened(call.reply.text or call.reply.reasoning), _broken(call)
+            yield Evidence(what=what, quote=quote, call=number, broken=broken)
         if kind.startswith("Endpoint"):
             yield Evidence(what=f"no reply from {role}: the request failed")
         yield from (Evidence(what=line.strip()) for line in rest)
@@ -187,11 +195,14 @@ def _pending(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> tup
 def _so_far(calls: Sequence[Call]) -> Iterator[Evidence]:
     if calls:
         last = calls[-1]
-        yield Evidence(
-            what=f"calls so far: {len(calls)}; last call: {last.role}, {_words(last.outcome)}", call=len(calls)
-        )
+        what = f"calls so far: {len(calls)}; last call: {last.role}, {_words(last.outcome)}"
+        yield Evidence(what=what, call=len(calls), broken=_broken(last))
     else:
         yield Evidence(what="no calls so far")
+
+
+def _broken(call: Call) -> Broken | None:
+    return quote_break(call.reply.text, call.outcome)
 
 
 def _facts(store: Store, trace: Trace, calls: Sequence[Call], run: Run) -> Iterator[str]:

@@ -55,20 +55,20 @@ def test_payloads_are_shown_and_do_nothing(hostile: str, watched: Open) -> None:
     page.goto(hostile)
     assert page.locator("ol.samples li").count() == len(QUESTIONS) + 2
     for sample in ("s000001", "q000001", "q000002", "q000003", "q000004"):
-        page.goto(f"{hostile}#hostile/{sample}")
+        page.goto(f"{hostile}#/hostile/{sample}")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         shown = page.locator("main").inner_text()
         headed(page, f"hostile/{sample}")
         for name in ("script", "handler", "link", "template", "clobbering"):
             assert PAYLOADS[name].split("\n")[0] in shown, name
         assert page.locator("main img, main iframe, main form, main script, main a[href^='java']").count() == 0
-        assert page.title() == "muser: hostile"
+        assert page.title() == f"hostile/{sample} · hostile · muser"
 
 
 def test_bidi_marks_and_control_codes_are_spelt_out(hostile: str, watched: Open) -> None:
     page = watched(hostile)
-    page.goto(f"{hostile}#hostile/q000001")
-    shown = page.locator("section.card", has_text="query").first.inner_text()
+    page.goto(f"{hostile}#/hostile/q000001")
+    shown = page.locator("section.card", has_text="Query").first.inner_text()
     assert "‹U+202E›gnp.exe‹U+202C›" in shown
     assert "␛[31mred" in shown
     assert not re.search("[\x00-\x08\x0e-\x1f\u202a-\u202e\u2066-\u2069]", shown)
@@ -85,12 +85,12 @@ def test_a_script_that_got_in_all_the_same_would_not_run(hostile: str, watch_of:
     assert not [line for line in watch.seen if line.startswith("dialog")]
 
 
-def test_a_long_text_is_shown_when_asked_for(hostile: str, watched: Open) -> None:
+def test_a_long_text_is_unfolded(hostile: str, watched: Open) -> None:
     page = watched(hostile)
-    page.goto(f"{hostile}#hostile/q000002")
-    answer = page.locator("section.card", has_text="response").first
+    page.goto(f"{hostile}#/hostile/q000002")
+    answer = page.locator("#respond")
     assert len(answer.inner_text()) < 30_000
-    answer.get_by_role("button", name="show all").click()
+    answer.get_by_text("show the other").first.click()
     assert len(answer.inner_text()) > len(HUGE)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -109,58 +109,57 @@ def test_search_and_filters_find_samples(clinic: str, watched: Open) -> None:
     page.go_back()
     page.locator("#search").wait_for()
     page.locator("#search").fill("")
-    page.get_by_label("revised by…").select_option("safety")
+    page.get_by_label("Revised by").select_option("safety")
     count = int(page.locator("#count").inner_text().split()[0])
     assert 0 < count <= 25
-    page.get_by_label("any status").select_option("done")
-    assert page.locator("ol.samples .failed").count() == 0
+    page.get_by_label("Status").select_option("done")
+    assert page.locator("ol.samples .failed:visible").count() == 0
 
 
 def test_a_trace_can_be_linked_to_and_walked_by_keys(clinic: str, watched: Open) -> None:
     page = watched(clinic)
-    page.goto(f"{clinic}#clinic/s000002")
+    page.goto(f"{clinic}#/clinic/s000002")
     headed(page, "clinic/s000002")
-    for title in ("persona", "query", "response", "refinement, against the response"):
+    for title in ("Why", "Persona", "Query", "Response", "Refinement against the response"):
         assert page.get_by_role("heading", name=title, exact=True).is_visible()
     assert page.locator("ins").count() > 0
-    assert page.get_by_text("6 calls").is_visible()
+    page.locator("a.node", has_text="refine").click()
+    assert page.url.endswith("#/clinic/s000002")
     page.keyboard.press("j")
     headed(page, "clinic/s000003")
     page.keyboard.press("k")
     headed(page, "clinic/s000002")
-    page.keyboard.press("k")
-    headed(page, "clinic/s000001")
-    page.keyboard.press("Escape")
-    page.locator("#search").wait_for()
+    page.get_by_role("link", name="muser").click()
+    page.locator("#search").fill("honey cough")
+    page.locator("ol.samples a:visible").click()
+    headed(page, "clinic/q000001")
+    assert page.locator("a[rel=next], a[rel=prev]").count() == 0
+    page.keyboard.press("/")
+    assert page.locator("#search").input_value() == "honey cough"
 
 
 def test_two_runs_are_compared_down_to_the_words(compared: str, watched: Open) -> None:
     page = watched(compared)
     page.goto(compared)
     page.get_by_role("link", name="compare clinic-fork with clinic").click()
-    main = page.locator("main")
-    assert "critics.safety.prompt: 'safety.md' → 'empathy-" in main.inner_text()
-    assert page.locator("#count").inner_text() == "25 of 25 pairs"
+    headed(page, "Compare")
+    assert "critics.safety.prompt: 'safety.md' → 'empathy-" in page.locator("main").inner_text()
     safety = page.locator("table").first.locator("tr", has_text="safety")
-    assert safety.locator("td").nth(2).inner_text() == "1"
-    page.get_by_label("only pairs whose verdicts differ").check()
-    assert page.locator("ol.samples li").all_inner_texts()[0].endswith("safety: revise → pass")
-    assert page.locator("#count").inner_text() == "1 of 25 pairs"
-    page.locator("ol.samples a").click()
+    assert safety.locator("td").first.inner_text() == "1"
+    first = page.locator("ol.samples a").first
+    assert "safety: revise → pass" in first.inner_text()
+    first.click()
     headed(page, "clinic-fork/q000001 against clinic/q000001")
-    assert page.locator("h3.revise, h3.pass").count() == 6
     assert page.locator("del").count() > 0
-    page.keyboard.press("Escape")
-    headed(page, "clinic-fork against clinic")
-    page.keyboard.press("Escape")
-    page.locator("#search").wait_for()
+    page.get_by_role("link", name="clinic-fork/q000001").click()
+    headed(page, "clinic-fork/q000001")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_it_reads_well_in_light_and_dark_and_on_a_phone(scheme: str, width: str, compared: str, watched: Open) -> None:
     page = watched(compared, color_scheme=scheme, viewport=WIDTHS[width])
-    for place in ("", "#clinic/s000002", "#=", "#=clinic/q000001=clinic-fork/q000001"):
+    for place in ("", "#/clinic/s000002", "#/clinic", "#/clinic=clinic-fork", "#/clinic/q000001=clinic-fork/q000001"):
         page.goto(f"{compared}{place}")
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert hard_to_read(page) == []
@@ -172,5 +171,5 @@ def test_what_was_redacted_says_so(store: Path, watched: Open) -> None:
     page = watched(address)
     page.goto(address)
     assert page.get_by_text("Redacted by the author of this file: query, reasoning.").is_visible()
-    page.goto(f"{address}#clinic/s000002")
+    page.goto(f"{address}#/clinic/s000002")
     assert page.get_by_text("[redacted]").first.is_visible()

@@ -143,7 +143,7 @@ def test_hostile_text_is_shown_and_never_obeyed(client: TestClient, store: Store
 
 
 def test_every_answer_carries_the_policy(client: TestClient) -> None:
-    for path in ("/", "/nowhere", "/static/view.js", "/version"):
+    for path in ("/", "/nowhere", "/static/keys.js", "/version"):
         headers = client.get(path).headers
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "unsafe" not in headers["content-security-policy"]
@@ -154,7 +154,7 @@ def test_every_answer_carries_the_policy(client: TestClient) -> None:
 
 def test_nobody_gets_in_without_the_token(store: Store) -> None:
     with TestClient(build_app(store, token=TOKEN, hosts={HOST}), base_url=f"http://{HOST}") as stranger:
-        for path in ("/", "/runs/study", "/static/view.js", "/version", "/?token=", f"/?token={TOKEN}x"):
+        for path in ("/", "/runs/study", "/static/keys.js", "/version", "/?token=", f"/?token={TOKEN}x"):
             assert stranger.get(path).status_code == 403
         let_in = stranger.get(f"//elsewhere.example/path?token={TOKEN}&a=b", follow_redirects=False)
         assert let_in.status_code == 303

@@ -42,13 +42,28 @@ def test_a_graded_sample_shows_what_the_judge_decided(muser: Muser, benchmarked:
     assert "context awareness" in shown
     assert "criterion" in muser("show", "asthma", "--why").out
     assert muser("view", "small-eval-main", "--export", "out.html").code == 0
-    assert json.dumps(rubric[0]["criterion"])[1:-1] in Path("out.html").read_text(encoding="utf-8")
+    assert rubric[0]["criterion"] in unescape(Path("out.html").read_text(encoding="utf-8"))
     with Store.open("muser.db", create=False) as store:
         client = TestClient(build_app(store, token="t", hosts={"testserver"}))
         page = unescape(client.get("/runs/small-eval-main/samples/asthma?token=t").text)
     for item in rubric:
         assert item["criterion"] in page
     assert "context awareness" in page
+
+
+def test_redacted_grades_take_the_criteria_with_them_wherever_they_stand(muser: Muser, benchmarked: Path) -> None:
+    muser("eval", "run", benchmarked)
+    rubric = json.loads(Path("benchmark.jsonl").read_text().splitlines()[1])["rubrics"]
+    explained = [grade["explanation"] for grade in muser("show", "asthma", "--json").json()["grades"]]
+    said = [*(item["criterion"] for item in rubric), *explained]
+    pages = []
+    for options in ((), ("--redact", "grades")):
+        muser("view", "small-eval-main", "--export", "out.html", "--force", *options)
+        pages.append(unescape(Path("out.html").read_text(encoding="utf-8")))
+    whole, redacted = pages
+    assert [text for text in said if text in whole] == said
+    assert [text for text in said if text in redacted] == []
+    assert muser("show", "asthma", "--json").json()["response"]["answer"] in redacted
 
 
 def test_an_evaluation_cannot_be_exported(muser: Muser, benchmarked: Path) -> None:

@@ -1,22 +1,23 @@
 """muser view --export: what the file holds, what it leaves out, and what it refuses."""
 
-import json
 import os
 import re
+import shutil
 from base64 import b64encode
 from hashlib import sha256
+from html import unescape
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from muser.cli.commands.replay import keep_prompt
 from muser.store.file.database import Store
+from muser.store.queries.reasons import explain
 from muser.store.records.ledger import calls_of
 from muser.store.records.samples import get_trace
 from muser.viewer import export
-from muser.viewer.export import FIELDS
+from muser.viewer.redaction import FIELDS
 
 from ..conftest import Muser
 
@@ -27,30 +28,59 @@ def finished(muser: Muser, recipe: Path) -> Muser:
     return muser
 
 
-def data_of(path: str) -> dict[str, Any]:
-    block = re.search(r'id="data">(.*?)</script>', Path(path).read_text(encoding="utf-8"), re.DOTALL)
-    assert block
-    assert "<" not in block[1]
-    loaded: dict[str, Any] = json.loads(block[1])
-    return loaded
+def page_of(path: str) -> str:
+    """The file with what is escaped in it as it was."""
+    return unescape(Path(path).read_text(encoding="utf-8"))
 
 
-def test_a_run_is_written_whole_and_gives_back_every_message(finished: Muser) -> None:
+def pages_of(path: str) -> list[str]:
+    return re.findall('<template data-page="(.*?)"', page_of(path))
+
+
+def test_a_run_is_written_whole_on_the_pages_of_the_viewer(finished: Muser) -> None:
     told = finished("view", "small", "--export", "out.html", "--json").json()
     assert (told["samples"], told["left_out"], told["bytes"]) == (4, 0, Path("out.html").stat().st_size)
-    data = data_of("out.html")
+    page = page_of("out.html")
+    assert page.count("<h2>Funnel</h2>") == 1
     with Store.open("muser.db", create=False) as store:
-        for row in data["samples"]:
-            trace = get_trace(store, row["id"])
-            assert data["texts"][row["query"]] == trace.query
-            for call, made in zip(row["calls"], calls_of(store, row["id"]), strict=True):
-                sent = ["".join(data["texts"][i] for i in rope) for _, *rope in call["messages"]]
-                assert sent == [message.content for message in made.messages]
+        for sample in pages_of("out.html")[:-1]:
+            assert explain(store, sample).answer in page
+            assert str(get_trace(store, sample).query) in page
+            for call in calls_of(store, sample):
+                assert all(message.content in page for message in call.messages)
+                assert call.reply.text in page
 
 
-def test_chosen_samples_are_written_alone(finished: Muser) -> None:
+def test_chosen_samples_are_written_alone_with_the_page_of_their_run(finished: Muser) -> None:
     assert finished("view", "q000001", "small/s000002", "--export", "out.html").code == 0
-    assert [row["id"] for row in data_of("out.html")["samples"]] == ["small/q000001", "small/s000002"]
+    assert pages_of("out.html") == ["small/q000001", "small/s000002", "small"]
+
+
+def test_two_runs_are_compared_and_links_lead_only_to_pages_of_the_file(finished: Muser) -> None:
+    shutil.copy(Path(__file__).parents[3] / "recipes" / "empathy.md", ".")
+    finished("replay", "--run", "small", "--from", "safety", "--set", "critics.safety.prompt=empathy.md")
+    assert finished("view", "small", "small-fork", "--export", "out.html").code == 0
+    pages = pages_of("out.html")
+    runs, compared, pairs = pages[8:10], pages[10], pages[11:]
+    assert (runs, compared) == (["small", "small-fork"], "small=small-fork")
+    assert pairs
+    assert {tuple(pages.index(sample) for sample in pair.split("=")) for pair in pairs} <= {
+        (n, n + 4) for n in range(4)
+    }
+    links = re.findall('href="(.*?)"', page_of("out.html"))
+    inside = {unquote(link.removeprefix("#/")) for link in links if link.startswith("#/")}
+    assert inside == {"", *pages}
+    assert {link[:1] for link in links} == {"#", "d"}, "d as in data:"
+
+
+def test_what_only_a_server_can_do_and_the_machines_own_paths_are_left_out(finished: Muser) -> None:
+    finished("export", "small", "--stage", "distill", "--out", "rows.jsonl")
+    finished("view", "small", "--export", "out.html")
+    page = page_of("out.html")
+    assert "127.0.0.1" not in page
+    assert str(Path.cwd()) not in page
+    for word in ("Playground", "Checkpoints", "Derived artifacts", "curl", "<form", "muser.db-prompts"):
+        assert word not in page.replace('<form method="dialog">', ""), word
 
 
 def test_a_file_that_exists_is_not_written_over_unless_told(finished: Muser) -> None:
@@ -72,7 +102,7 @@ def test_a_redacted_field_is_nowhere_in_the_file(field: str, finished: Muser) ->
     assert trace.response
     assert trace.refinement
     secrets: dict[str, list[str | None]] = {
-        "persona": [f'"{trace.persona["completeness"]}"', prompt],
+        "persona": [f"<dd>{trace.persona['completeness']}</dd>", f">{trace.persona['completeness']}</td>", prompt],
         "query": [trace.query],
         "reasoning": [trace.response.reasoning, trace.refinement.reasoning],
         "answer": [trace.response.answer],
@@ -80,10 +110,10 @@ def test_a_redacted_field_is_nowhere_in_the_file(field: str, finished: Muser) ->
         "refinement": [trace.refinement.answer, trace.refinement.reasoning],
         "calls": [prompt],
     }
-    written = json.dumps(data_of("out.html"), ensure_ascii=False)
+    written = page_of("out.html")
     for secret in secrets.get(field, []):
         assert secret
-        assert json.dumps(secret, ensure_ascii=False)[1:-1] not in written
+        assert secret not in written
 
 
 def test_the_policy_allows_the_files_own_style_and_script_and_nothing_else(finished: Muser) -> None:
@@ -91,7 +121,7 @@ def test_the_policy_allows_the_files_own_style_and_script_and_nothing_else(finis
     page = Path("out.html").read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page)
     assert policy
-    allowed = dict(part.strip().split(" ", 1) for part in policy[1].split(";"))
+    allowed = dict(part.strip().split(" ", 1) for part in unescape(policy[1]).split(";"))
     assert allowed["default-src"] == "'none'"
     for tag, name in (("style", "style-src"), ("script", "script-src")):
         inside = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
@@ -104,10 +134,9 @@ def test_a_file_has_a_largest_size_and_says_what_found_no_room(
 ) -> None:
     monkeypatch.setattr(export, "MOST", 5000)
     ended = finished("view", "small", "--export", "out.html")
-    data = data_of("out.html")
-    assert 0 < len(data["samples"]) < 4
-    assert data["left_out"] == 4 - len(data["samples"])
-    assert f"{data['left_out']} more did not fit" in ended.err
+    assert pages_of("out.html") == ["small/s000001", "small"]
+    assert "3 more did not fit" in ended.err
+    assert "3 more samples did not fit" in page_of("out.html")
 
 
 def test_wrong_names_and_fields_say_what_there_is(finished: Muser) -> None:

@@ -8,8 +8,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from muser.cli.printing.traces import print_trace
+from muser.cli.printing.traces import print_reason, print_trace
+from muser.core.breakage import Broken
 from muser.core.types import Critique, Grade, Message, Persona, Refinement, Reply, Response, RubricItem, Usage
+from muser.store.queries.reasons import Evidence, Reason
 from muser.store.records.ledger import Call
 from muser.store.records.samples import Trace
 
@@ -119,7 +121,10 @@ def test_a_failed_sample_says_where_and_why() -> None:
 
 
 def test_a_sample_that_every_critic_passed_says_so() -> None:
-    assert "none: no critic asked for a revision" in printed(DONE.model_copy(update={"refinement": None}))
+    alone = DONE.model_copy(update={"refinement": None})
+    passed = alone.model_copy(update={"critiques": DONE.critiques[:1]})
+    assert "none: no critic asked for a revision" in printed(passed)
+    assert "none: the recipe only criticises" in printed(alone)
 
 
 def test_grades_say_when_the_judge_failed() -> None:
@@ -160,3 +165,15 @@ def test_hostile_text_cannot_steer_the_terminal_and_is_no_markup() -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
     assert text.count("owned") == 1  # in the parameters, where JSON escapes what stands before it
     assert text.count("[bold]not bold[/bold] :warning: gnol") >= 10
+
+
+def test_a_broken_reply_is_marked_where_it_broke_and_cannot_color_the_mark() -> None:
+    broken = Broken(before='{"rationale": \x1b[32mWe', after=" ask}")
+    shown = Evidence(what="critics.safety, attempt 1: malformed", quote="not shown", call=4, broken=broken)
+    file = io.StringIO()
+    console = Console(file=file, width=80, markup=False, highlight=False, emoji=False)
+    print_reason(console, Reason(sample="demo/s1", status="failed", answer="Failed.", evidence=(shown,)))
+    assert file.getvalue().splitlines()[2:] == [
+        "  critics.safety, attempt 1: malformed (call 4)",
+        '    {"rationale": We[break] ask}',
+    ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from muser.core.breakage import Broken
 from muser.core.errors import CriticError, EndpointRefused, EndpointTimeout, ReplyError
 from muser.core.types import Message, Outcome, Reply, RubricItem, SampleInput, Verdict
 from muser.store.file.database import Store
@@ -122,6 +123,7 @@ async def test_a_sample_whose_replies_were_unusable_shows_each_of_them(ready: St
     assert [shown.call for shown in reason.evidence] == [2, 3, 4, None, None]
     assert reason.evidence[0].what == "critics.safety, attempt 1: malformed, finish reason stop"
     assert reason.evidence[0].quote == '{"verdict": 1'
+    assert reason.evidence[0].broken == Broken(before='{"verdict": 1', after="")
     assert reason.evidence[-1].what == "try:   raise repairs"
 
 
