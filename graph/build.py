@@ -99,7 +99,8 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
     context, number = runtime.context, round_of(state)
     critiques = critiques_of_round(state, context.critics)
     # The node routes with a Command; the error of a conditional edge would be lost on resume.
-    if context.refine_when == "any_revise" and all(c.verdict == "pass" for c in critiques):
+    passed = all(c.verdict == "pass" for c in critiques)
+    if context.refine_when == "never" or (context.refine_when == "any_revise" and passed):
         return Command(update={"done": True}, goto=END)
     ask = bind(state, context.make_ask, "refiner")
     refinement = await refine_answer(

@@ -46,7 +46,7 @@ class Context:
     prompts: PromptSet
     tables: AttributeTables
     critics: Mapping[str, Critic]
-    refine_when: Literal["always", "any_revise"] = "always"
+    refine_when: Literal["always", "any_revise", "never"] = "always"
     rounds: int = 1
     repairs: int = 2
 

@@ -17,6 +17,7 @@ from .demo import QUESTIONS, RECIPES, write_changed, writing_to
 
 ANSWERS = "answers.jsonl"
 BENCHMARK = f"{HEALTHBENCH.name}.jsonl"
+SCRIPTED = "The answers that the student is trained on are SIMULATED: muser's script wrote them."
 ROWS = 64
 EXAMPLES = 20
 
@@ -42,17 +43,18 @@ def _prepare(folder: Path) -> tuple[Path, Path]:
         text = text.replace(f": {name}\n", f": {json.dumps(str(folder / name))}\n")
     run, training = folder / "recipe.yaml", folder / "training.yaml"
     write_changed(run, text.replace("recipes/smollm2.yaml", str(run)))
-    write_changed(training, _training(text, training))
+    write_changed(training, training_text(text, training))
     return run, training
 
 
-def _training(text: str, path: Path) -> str:
-    """The recipe's text with brought answers for queries, and the benchmark."""
+def training_text(text: str, path: Path) -> str:
+    """The recipe's text with brought answers for queries, said in its note, and the benchmark."""
     text = text.replace("# muser run recipes/smollm2.yaml\n", f"# muser pipeline {path}\n")
     text = text.replace("\nname: smollm2\n", "\nname: smollm2-training\n")
     lines = [line for line in text.splitlines() if not line.startswith(("queries:", "samples:"))]
-    place = lines.index("name: smollm2-training") + 1
-    lines.insert(place, f"queries: {ANSWERS}         # with their responses, so no model is asked")
+    place = lines.index("note: >-") + 1
+    lines.insert(place, f"  {SCRIPTED}")
+    lines.insert(place - 1, f"queries: {ANSWERS}         # with their responses, so no model is asked")
     return "\n".join([*lines, "", f"evaluation: {{file: {BENCHMARK}, examples: {EXAMPLES}}}", ""])
 
 

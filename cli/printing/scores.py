@@ -39,7 +39,7 @@ def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
 
 
 def print_report(console: "Console", result: "PipelineResult") -> None:
-    """A finished pipeline: its score table, caption and report path."""
+    """A finished pipeline: its score table, the recipe's note, caption and report path."""
     from json import loads
 
     from ...pipeline.report import render
@@ -51,9 +51,9 @@ def print_report(console: "Console", result: "PipelineResult") -> None:
         print_scores(console, data["scores"])
         console.print()
         console.print(f"percent ± half the 95 % interval; {render.WORSE} worse, {render.UNSURE} no difference shown")
-    if data["caption"]:
+    for text in filter(None, (data["note"], data["caption"])):
         console.print()
-        console.print(data["caption"])
+        console.print(text)
     console.print()
     console.print(f"report: {result.report} (also .md and .json)", soft_wrap=True)
 

@@ -42,6 +42,11 @@ class Recipe(Settings):
     name: str = Field(
         pattern=NAME, description="names the run; the file's name without its suffix if not set", examples=["study"]
     )
+    note: str | None = Field(
+        None,
+        description="what a reader of the report has to know; stands at its top",
+        examples=["A pilot on ten questions; the final study uses another judge."],
+    )
     seed: Seed = Field(0, description="determines the personas and the seed of every call", examples=[1])
     samples: int = Field(0, ge=0, description="how many to simulate from the attribute tables", examples=[1000])
     queries: str | None = Field(
@@ -64,8 +69,10 @@ class Recipe(Settings):
         description="the critics, by names of your choice, in the order in which the refiner reads them",
         examples=[{"safety": {"prompt": "safety.md"}}],
     )
-    refine_when: Literal["always", "any_revise"] = Field(
-        "always", description="any_revise: refine only if a critic's verdict is revise", examples=["any_revise"]
+    refine_when: Literal["always", "any_revise", "never"] = Field(
+        "always",
+        description="any_revise: refine only if a critic's verdict is revise; never: only criticise",
+        examples=["any_revise"],
     )
     rounds: int = Field(1, ge=1, le=8, description="rounds of critique and refinement", examples=[2])
     repairs: int = Field(2, ge=0, le=8, description="retries after an unusable reply", examples=[1])
@@ -133,13 +140,17 @@ class Recipe(Settings):
         bound = self.roles.critics.get(critic) or self.roles.critic if kind == "critics" else getattr(self.roles, kind)
         return bound or RoleSettings(model=next(iter(self.models)))
 
+    def critic_roles(self) -> list[str]:
+        """The roles of the critics, in their order."""
+        return [f"critics.{name}" for name in self.critics]
+
     def call_roles(self) -> list[str]:
         """Roles that `muser run` will call, in the graph's order."""
         return [
             *(["persona"] if self.samples else []),
             "responder",
-            *(f"critics.{name}" for name in self.critics),
-            *(["refiner"] if self.critics else []),
+            *self.critic_roles(),
+            *(["refiner"] if self.critics and self.refine_when != "never" else []),
         ]
 
     def identity(self, roles: Sequence[str] | None = None) -> dict[str, Any]:

@@ -52,8 +52,8 @@ Block = Heading | Paragraph | Table | Picture | Code
 
 def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Block]:
     """The page, part by part. `pictures`: `scores` and `losses` → file name, for those that were drawn."""
-    if data["caption"]:
-        yield Paragraph(data["caption"])
+    for text in filter(None, (data["note"], data["caption"])):
+        yield Paragraph(text)
     yield Paragraph(DISCLAIMER)
     if data["scores"]:
         yield from _scores(data["scores"], pictures.get("scores", ""))

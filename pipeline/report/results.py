@@ -32,6 +32,7 @@ def gather(work: Work) -> dict[str, Any]:
     recipe, store = work.recipe, work.store
     return {
         "name": recipe.name,
+        "note": recipe.note,
         "caption": caption(recipe, simulated_roles(store, [s.result for s in work.states.values() if _is_run(s)])),
         "scores": scores(work),
         "losses": {stage: _history(_model(work, stage)) for stage in _trained(work)},

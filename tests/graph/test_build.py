@@ -16,6 +16,7 @@ from muser.graph.build import bounded
 from muser.graph.run import run_recipe
 from muser.graph.state import State
 from muser.store.file.database import Store
+from muser.store.queries.reasons import explain
 from muser.store.records.ledger import calls_of
 from muser.store.records.samples import get_trace
 
@@ -111,6 +112,16 @@ async def test_any_revise_leaves_an_answer_that_every_critic_passed(
     assert trace.status == "done"
     assert trace.refinement is None
     assert "refiner" not in roles(store, trace.id)
+
+
+async def test_never_only_criticises(simulated: str, make_recipe: MakeRecipe, store: Store) -> None:
+    recipe = make_recipe(simulated, samples=1, refine_when="never")
+    assert "refiner" not in recipe.call_roles()
+    summary = await run_recipe(recipe, store)
+    trace = get_trace(store, "trial/s000001")
+    assert (summary.done, trace.refinement) == (1, None)
+    assert {critique.verdict for critique in trace.critiques} == {"revise"}
+    assert explain(store, trace.id).answer.startswith("Not refined: the recipe only criticises")
 
 
 async def test_always_refines_an_answer_that_every_critic_passed(

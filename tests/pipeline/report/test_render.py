@@ -41,6 +41,7 @@ def data() -> dict[str, Any]:
     trained = {"rows": 4, "rows_dropped": 1, "steps": 2, "loss_first": 5.0, "loss_last": 1.0, "seconds": 3.2}
     trained |= {"held_out": 2, "held_out_loss_first": 5.5, "held_out_loss_last": 2.25}
     return {
+        "note": "A pilot.",
         "caption": "Simulated: everything.",
         "scores": {
             "base": {"report": report(0.1, 0.5), "differences": {}, "cut_off": 3, "failed": 0},
@@ -87,7 +88,7 @@ def test_the_table_has_scores_then_differences_and_marks_what_got_worse(data: di
 def test_markdown_shows_everything_that_was_gathered(data: dict[str, Any]) -> None:
     text = render.markdown("trial", list(render.blocks(data, {"scores": "s.svg", "losses": "l.svg"})))
     for part in (
-        "# trial\n",
+        "# trial\n\nA pilot.\n",
         "Simulated: everything.",
         "Nothing here is medical advice.",
         "| refine | 3 | 0 | 1 | 12 | 2 | 0 |",
@@ -123,6 +124,6 @@ def test_a_cell_cannot_break_its_row_in_markdown(data: dict[str, Any]) -> None:
 
 
 def test_a_report_without_scores_has_no_table_of_them(data: dict[str, Any]) -> None:
-    text = render.markdown("trial", list(render.blocks(data | {"scores": {}, "caption": ""}, {})))
+    text = render.markdown("trial", list(render.blocks(data | {"scores": {}, "caption": "", "note": None}, {})))
     assert "## Scores" not in text
     assert "Simulated" not in text
