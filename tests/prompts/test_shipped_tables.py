@@ -1,11 +1,14 @@
 """The tables that ship with muser: how much of medicine, of the world and of writing they cover."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from muser.core.documents import PACKAGED, read_document
+from muser.prompts.attributes import load_attributes
+from muser.prompts.sampling import draw_persona
 
 CHAPTERS = [
     "A-B", "C-D48", "D50-D89", "E", "F", "G", "H00-H59", "H60-H95", "I", "J", "K",
@@ -69,6 +72,15 @@ def test_regions_cover_the_continents_and_levels_of_care(tables: dict[str, Value
     notes = [entry["notes"] for entry in tables["region"].values()]
     assert len({note["continent"] for note in notes}) >= 8
     assert set(Counter(note["resources"] for note in notes)) == {"high", "middle", "low"}
+
+
+def test_a_run_of_ordinary_size_asks_about_every_chapter_from_every_region(tables: dict[str, Values]) -> None:
+    shipped = load_attributes("attributes.yaml", Path())
+    personas = [draw_persona(shipped, 0, number) for number in range(1, 8001)]
+    chapters = {tables["condition"][persona["condition"]]["notes"]["chapter"] for persona in personas}
+    assert chapters == set(CHAPTERS)
+    assert {persona["region"] for persona in personas} == set(tables["region"])
+    assert len({persona["condition"] for persona in personas}) > 0.9 * len(tables["condition"])
 
 
 def listed(words: str | list[str]) -> list[str]:
