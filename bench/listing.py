@@ -70,21 +70,26 @@ class Filler:
         db.execute("INSERT INTO texts VALUES (?, ?, ?, NULL)", (number, hashlib.sha256(body.encode()).digest(), body))
         return number
 
+    def persona(self) -> str:
+        """A persona as the store keeps it; two of its attributes vary."""
+        where, what = f"region {self.rng.randrange(40)}", f"condition {self.rng.randrange(90)}"
+        manner = {"intent": "advice", "vagueness": "vague", "completeness": "complete", "style": "lay"}
+        return json.dumps({"identity": "a patient", "region": where, "condition": what} | manner)
+
     def sample(self, db: sqlite3.Connection, number: int) -> None:
         """Inserts a sample with its texts, critiques and calls. Every 50th sample is a failed one."""
         rng, failed = self.rng, number % 50 == 7
         query, reasoning, answer, refined = (self.text(db, length) for length in (60, 200, 250, 300))
         db.execute(
-            """INSERT INTO samples (id, run_id, key, seed, status, identity, region, condition, intent, vagueness,
-                completeness, style, query_id, reasoning_id, answer_id, refined_reasoning, refined_answer_id, rounds,
-                cause_kind, cause, failed_node, started_at, finished_at, seconds)
-            VALUES (?, 'big', ?, 1, ?, 'a patient', ?, ?, 'advice', 'vague', 'complete', 'lay', ?, ?, ?, ?, ?, 1, ?, ?,
-                ?, '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:10.000Z', ?)""",
+            """INSERT INTO samples (id, run_id, key, seed, status, persona, query_id, reasoning_id, answer_id,
+                refined_reasoning, refined_answer_id, rounds, cause_kind, cause, failed_node, started_at, finished_at,
+                seconds)
+            VALUES (?, 'big', ?, 1, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, '2026-01-01T00:00:00.000Z',
+                '2026-01-01T00:00:10.000Z', ?)""",
             (
-                number, f"s{number:06d}", "failed" if failed else "done", f"region {rng.randrange(40)}",
-                f"condition {rng.randrange(90)}", query, reasoning, answer, json.dumps([reasoning]),
-                None if failed else refined, *(("ReplyError.malformed", "…", "safety") if failed else [None] * 3),
-                rng.random() * 100,
+                number, f"s{number:06d}", "failed" if failed else "done", self.persona(), query, reasoning, answer,
+                json.dumps([reasoning]), None if failed else refined,
+                *(("ReplyError.malformed", "…", "safety") if failed else [None] * 3), rng.random() * 100,
             ),
         )  # fmt: skip
         rationales = [self.text(db, 80) for _ in CRITICS]

@@ -1,5 +1,6 @@
 """The values that the folders exchange, one class for each term of the method (arXiv 2511.10067)."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
@@ -12,6 +13,16 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+ATTRIBUTE_NAME = re.compile(r"[^\W\d](?:[\w -]{0,62}[\w-])?")
+"""An attribute's name, of characters that are safe in filters, SQL and addresses."""
+
+
+def _attribute_name(name: str) -> str:
+    if not ATTRIBUTE_NAME.fullmatch(name):
+        raise ValueError("a name starts with a letter, has letters, digits, spaces, _ and -, and at most 64 characters")
+    return name
+
+
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -19,10 +30,10 @@ def _not_blank(value: str) -> str:
 
 
 # Not a pattern for the values: Pydantic's accept no lone surrogates, and models write those.
-Persona = dict[Annotated[str, Field(pattern=r"^[^\W\d][\w-]{0,63}$")], Annotated[str, AfterValidator(_not_blank)]]
+Persona = dict[Annotated[str, AfterValidator(_attribute_name)], Annotated[str, AfterValidator(_not_blank)]]
 """Who asks and how: attribute → value, in the order of the attribute table (paper, section 3.1).
 
-The names are those of the user's own table, or of a query file. A filter can use a name, hence its letters.
+The names are those of the user's own table, or of a query file.
 """
 
 

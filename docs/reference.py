@@ -69,6 +69,7 @@ FILES = (
             "run": "study-refine",
             "sample": "study-refine/headache-1",
             "prompts": {"critics.safety": "9dee2f027ae3"},
+            "persona": {"identity": "parent", "ward": "7"},
         },
     ),
     (
@@ -79,7 +80,13 @@ FILES = (
             " lines may not have the same id or, without ids, ask the same."
         ),
         QueryLine,
-        {"id": "headache-1", "messages": [TURN], "response": {"reasoning": "", "answer": "Rest."}, "source": "clinic"},
+        {
+            "id": "headache-1",
+            "messages": [TURN],
+            "response": {"reasoning": "", "answer": "Rest."},
+            "persona": {"identity": "parent", "ward": "7"},
+            "source": "clinic",
+        },
     ),
     (
         "Benchmark examples",

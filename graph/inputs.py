@@ -155,6 +155,7 @@ def _refused(path: Path, problems: list[str], wrong: int) -> InputError:
 def _in_words(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "line"
+        # Pydantic marks an error in a mapping's key with this part.
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]") or "line"
         return f"{place}: {first['msg'].removeprefix('Value error, ').lower()}"
     return str(error)

@@ -13,7 +13,7 @@ from ..core.conversations import check_answer, check_prompt, has_stray_thinking
 from ..core.errors import InputError, TrainingError
 from ..core.hashing import derive_seed
 from ..core.jsonl import parse_object, read_lines
-from ..core.types import Message, Value
+from ..core.types import Message, Persona, Value
 
 
 class ChatTokenizer(Protocol):
@@ -41,6 +41,8 @@ class Row(Value):
     """The sample that it comes from."""
     prompts: dict[str, str] = {}
     """Role → the digest of its prompt, or of a function critic's source."""
+    persona: Persona = {}
+    """The attributes of who asks, drawn or brought; absent if there are none."""
     extra: dict[str, JsonValue] = {}
     """Other fields of the brought query; absent if there are none."""
     line: int = Field(0, exclude=True, description="line number in the file, from 1")

@@ -30,7 +30,6 @@ Compare = Callable[[str, str], Comparison]
 
 PAGE = 50
 """Samples on a page."""
-FILTERS = ("status", "cause", "region", "condition", "intent", "identity")
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ def list_samples(
 
     A filter compares names with values by = != < <= > >= and ~ (contains: part of a value, words of a text), combined
     with and, or, not and parentheses. Names: status key score seconds rounds tries tokens cause node verdict.CRITIC run
-    origin started finished pruned, the attributes, and the texts query response refinement, or text for any of them.
-    `has NAME` matches samples that have one. For example:
+    origin started finished pruned, the personas' attributes, and the texts query response refinement, or text for any
+    of them. `has NAME` matches samples that have one. For example:
 
     --where 'verdict.safety=revise and tokens>2000 and not text~"chest pain"'
     """

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
@@ -24,7 +25,6 @@ STATUSES = {"done": "green", "failed": "red", "running": "yellow", "pending": "y
 MET = {True: ("met", "green"), False: ("not met", ""), None: ("the judge failed", "red")}
 CHANGES = {"same": ("{}", ""), "out": ("[-{}-]", "red strike"), "in": ("{{+{}+}}", "green underline")}
 INDENT = 2
-LABELS = 14  # columns for the attributes' names
 
 
 def print_trace(
@@ -87,8 +87,9 @@ class _Page:
     def what_was_said(self, trace: "Trace") -> None:
         if trace.persona:
             self.title("persona")
+            widest = min(max(map(cell_len, trace.persona)) + 2, self.console.width // 2)
             for name, value in trace.persona.items():
-                self.text(Text(plain(value)), by=LABELS, label=Text(name, style="dim"))
+                self.text(Text(plain(value)), by=widest, label=Text(name, style="dim"))
         for turn in trace.history:
             self.title(f"earlier turn: {turn.role}")
             self.said(turn.content)

@@ -452,8 +452,10 @@ def keep_personas_as_json(db: Database) -> None:
     seven = ("identity", "region", "condition", "intent", "vagueness", "completeness", "style")
     db.execute("DROP VIEW traces")
     db.execute("ALTER TABLE samples ADD COLUMN persona TEXT")
-    pairs = ", ".join(f"'{name}', {name}" for name in seven)
-    db.execute(f"UPDATE samples SET persona = json_object({pairs}) WHERE identity IS NOT NULL")  # noqa: S608
+    # A query file could bring an empty value, which is none now: json_patch leaves out what is null.
+    pairs = ", ".join(f"'{name}', iif(trim({name}) = '', NULL, {name})" for name in seven)
+    persona = f"nullif(json_patch('{{}}', json_object({pairs})), '{{}}')"
+    db.execute(f"UPDATE samples SET persona = {persona} WHERE identity IS NOT NULL")  # noqa: S608
     for name in seven:
         db.execute(f"ALTER TABLE samples DROP COLUMN {name}")
     db.create_view(

@@ -60,6 +60,7 @@ WORDS = (
 )
 JSONS = (
     *(("runs", column) for column in ("identity", "prompts", "versions", "changes")),
+    *(("samples", column) for column in ("persona", "extra")),
     ("artifacts", "meta"),
     ("rubric_items", "tags"),
     ("checkpoints", "metadata"),

@@ -17,7 +17,7 @@ from ..file.database import Store
 from ..file.texts import CHECK, STORED, build_messages, get_texts, is_altered, readable, rope_ids
 from ..records.artifacts import Artifact, find_rows, insert_artifact, insert_lines
 from ..records.runs import Run, find_run
-from ..records.samples import counts, row_id
+from ..records.samples import counts, load_persona, row_id
 
 RowStage = Literal["distill", "refine"]
 SEPARATORS = (",", ":")
@@ -179,7 +179,8 @@ class _Rows:
             "sample": sample["sample"],
             "prompts": self._prompts_of(sample["origin"].rpartition("/")[0] if self._is_promoted else self._run.id),
         }
-        return row | ({"extra": json.loads(sample["extra"])} if sample["extra"] else {})
+        persona, extra = load_persona(sample["persona"]), sample["extra"]
+        return row | ({"persona": persona} if persona else {}) | ({"extra": json.loads(extra)} if extra else {})
 
     def _history(self, turns: str | None) -> list[dict[str, str]]:
         if turns is None:
@@ -197,12 +198,12 @@ class _Rows:
 
 SELECT: dict[RowStage, str] = {
     "distill": """
-    SELECT traces.id, sample, traces.origin, history, extra, query, reasoning, answer
+    SELECT traces.id, sample, traces.origin, traces.persona, history, extra, query, reasoning, answer
     FROM traces JOIN samples USING (id)
     WHERE traces.status = 'done' AND query IS NOT NULL AND answer IS NOT NULL""",
     "refine": """
-    SELECT traces.id, sample, traces.origin, history, extra, query, traces.refined_reasoning AS reasoning,
-        refined_answer AS answer
+    SELECT traces.id, sample, traces.origin, traces.persona, history, extra, query,
+        traces.refined_reasoning AS reasoning, refined_answer AS answer
     FROM traces JOIN samples USING (id)
     WHERE traces.status = 'done' AND query IS NOT NULL AND refined_answer IS NOT NULL""",
 }

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple, NoReturn
 
 from ...core.errors import InputError
 from ...core.problems import suggestion
+from ...core.types import ATTRIBUTE_NAME
 from ..file.texts import readable
 from ..records.samples import STATUSES
 
@@ -37,7 +38,7 @@ class Name(NamedTuple):
     """A name that filters can use: its SQL on a sample `s` (for a text, its id columns) and its known values."""
 
     sql: tuple[str, ...]
-    kind: Literal["word", "number", "text"] = "word"
+    kind: Literal["word", "number", "text", "attribute"] = "word"
     values: tuple[str, ...] = ()
 
 
@@ -62,7 +63,6 @@ VERDICTS = ("pass", "revise")
 VERDICT = "(SELECT verdict FROM critiques WHERE sample_id = s.id AND critic = ? ORDER BY round DESC LIMIT 1)"
 FOUND = "(SELECT rowid FROM texts_search WHERE texts_search MATCH ?)"
 SIGNS = {"=": "IS", "!=": "IS NOT", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-ATTRIBUTE = re.compile(r"[^\W\d][\w-]*")
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]{1,3})?")
 TOKEN = re.compile(
     r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<sign>!=|<=|>=|[=<>~()])|(?P<word>[^\s()=<>~!"']+))""",
@@ -90,7 +90,7 @@ def parse_filter(text: str, critics: Collection[str] | None = None, attributes: 
     """Parse a filter; an empty one matches every sample. InputError marks the place and suggests the nearest name.
 
     `attributes` are those of the personas; if `critics` is given, a filter may name only those. `persona.NAME` is the
-    attribute NAME too, for one that has the name of something else.
+    attribute NAME too, for one that has the name of something else. A name with spaces is put in quotes.
     """
     cleaned = readable(text)
     return _Parser(cleaned, critics, attributes).read() if cleaned.strip() else Filter()
@@ -98,7 +98,12 @@ def parse_filter(text: str, critics: Collection[str] | None = None, attributes: 
 
 def attribute_sql(name: str) -> str | None:
     """An attribute's value in a sample `s` as SQL; None if no attribute can have this name."""
-    return f"(s.persona ->> '{name}')" if ATTRIBUTE.fullmatch(name) else None
+    return f"(s.persona ->> '{name}')" if ATTRIBUTE_NAME.fullmatch(name) else None
+
+
+def number_sql(text: str) -> str:
+    """The number that a text is, such as an age; NULL if it is another text."""
+    return f"iif({text} NOT GLOB '*[^0-9.]*', CAST({text} AS REAL), NULL)"
 
 
 def phrase(text: str) -> str:
@@ -193,6 +198,9 @@ class _Parser:
             escaped = re.sub(r"([\\%_])", r"\\\1", value.text)
             self.parameters.append(f"%{escaped}%")
             return rf"{asked.sql[0]} LIKE ? ESCAPE '\'"
+        if asked.kind == "attribute" and sign.text not in ("=", "!=") and NUMBER.fullmatch(value.text):
+            self.parameters.append(float(value.text))
+            return f"{number_sql(asked.sql[0])} {sign.text} ?"
         self.parameters.append(self.value(asked, named, value))
         return f"{asked.sql[0]} {SIGNS[sign.text]} ?"
 
@@ -228,12 +236,12 @@ class _Parser:
 
     def attribute(self, token: _Token) -> Name:
         name = token.text.removeprefix("persona.")
-        sql = attribute_sql(name) if token.kind == "word" else None
+        sql = attribute_sql(name)
         if sql is None or name not in self.attributes:
             critics = self.critics or (token.text.partition(".")[2] or "CRITIC",)
             known = [*NAMES, *self.attributes, *(f"verdict.{critic}" for critic in critics)]
             self.fail(f"unknown name {token.text!r}{suggestion(token.text, known)}", token)
-        return Name((sql,))
+        return Name((sql,), "attribute")
 
     def take(self) -> _Token:
         taken, self.next = self.next, self.token(self.next.end)

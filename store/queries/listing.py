@@ -10,7 +10,7 @@ from ...core.types import SampleStatus, Value, Verdict
 from ..file.database import Store
 from ..records.search import OnIndexed, index_texts
 from .attributes import Attributes
-from .filters import NAMES, attribute_sql, parse_filter, parse_search
+from .filters import NAMES, attribute_sql, number_sql, parse_filter, parse_search
 
 OPENING = 300
 """Characters of the query shown in a line."""
@@ -100,12 +100,19 @@ def _order(sort: str, attributes: Collection[str]) -> str:
     name = sort.removeprefix("-")
     if not name:
         return "s.id DESC" if sort else "s.id"
-    known = {name: value.sql[0] for name, value in NAMES.items() if value.kind != "text"}
-    sql = known.get(name) or (attribute_sql(name) if name in attributes else None)
-    if sql is None:
+    known = {name: value.sql for name, value in NAMES.items() if value.kind != "text"}
+    terms = known.get(name) or _attribute_order(name.removeprefix("persona."), attributes)
+    if not terms:
         raise InputError(f"Samples cannot be sorted by {name!r}{suggestion(name, [*known, *attributes])}.")
     # SQLite sorts NULL before all values (sqlite.org/lang_select.html#orderby); s.id makes pages disjoint.
-    return f"{sql} {'DESC' if sort.startswith('-') else 'ASC'} NULLS LAST, s.id"
+    way = "DESC" if sort.startswith("-") else "ASC"
+    return ", ".join([*(f"{term} {way} NULLS LAST" for term in terms), "s.id"])
+
+
+def _attribute_order(name: str, attributes: Collection[str]) -> tuple[str, ...]:
+    """By number where the values are numbers, else by text; nothing if no persona has the attribute."""
+    sql = attribute_sql(name)
+    return (number_sql(sql), sql) if sql and name in attributes else ()
 
 
 def _critics(store: Store, run_id: str | None) -> list[str]:

@@ -4,7 +4,6 @@ import json
 from typing import Any, NamedTuple
 
 from ..file.database import Store
-from .attributes import Attributes
 
 BINS = 60
 """Number of bars in a timeline."""
@@ -21,14 +20,21 @@ class Step(NamedTuple):
 
 def coverage(store: Store, run_id: str) -> dict[str, dict[str, int]]:
     """Attribute → value → number of samples, most frequent first, without the samples that have no persona."""
-    found: dict[str, dict[str, int]] = {name: {} for name in Attributes(store, run_id)}
-    for row in store.read(COVERAGE, (run_id,)):
+    rows = store.read(COVERAGE, (run_id,))
+    # The personas' own order: by the first sample that has an attribute, then by the place in its persona.
+    first: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        place = (row["sample"], row["place"])
+        first[row["name"]] = min(place, first.get(row["name"], place))
+    found: dict[str, dict[str, int]] = {name: {} for name in sorted(first, key=lambda name: first[name])}
+    for row in rows:
         found[row["name"]][row["value"]] = row["n"]
     return found
 
 
 COVERAGE = """
-    SELECT one.key AS name, one.value, count(*) AS n FROM samples, json_each(persona) one WHERE run_id = ?
+    SELECT one.key AS name, one.value, count(*) AS n, min(samples.id) AS sample, one.id AS place
+    FROM samples, json_each(persona) one WHERE run_id = ?
     GROUP BY one.key, one.value ORDER BY n DESC, one.value"""
 
 

@@ -8,9 +8,9 @@ from itertools import islice
 from sqlite3 import Connection
 from typing import Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from ...core.errors import InputError, ReplyError
+from ...core.errors import DamagedDatabase, InputError, ReplyError
 from ...core.hashing import derive_seed
 from ...core.types import (
     Critique,
@@ -26,6 +26,7 @@ from ...core.types import (
 )
 from ..file.database import Store, now
 from ..file.texts import (
+    CHECK,
     build_messages,
     build_rope,
     cut,
@@ -355,6 +356,17 @@ def _dump_persona(persona: Persona | None) -> str | None:
     return json.dumps({name: readable(value) for name, value in persona.items()}, ensure_ascii=False)
 
 
+def load_persona(stored: str | None) -> Persona | None:
+    """The persona that a row has. Raises DamagedDatabase if it was altered."""
+    try:
+        return PERSONA.validate_json(stored) if stored else None
+    except ValidationError as error:
+        raise DamagedDatabase("The persona of a sample cannot be read.", todo=CHECK) from error
+
+
+PERSONA = TypeAdapter(Persona)
+
+
 def _texts(db: Connection, query: str | None, response: Response | None) -> dict[str, int | None]:
     said = [] if query is None else [query]
     ids = put_texts(db, [*said, response.reasoning, response.answer] if response else said)
@@ -393,7 +405,7 @@ def _trace(db: Connection, sample: int) -> Trace:
     query, reasoning, answer, refined = (None if i is None else texts[i] for i in ids)
     return Trace(
         **row | {"id": f"{row['run_id']}/{row['key']}"},
-        persona=json.loads(persona) if persona else None,
+        persona=load_persona(persona),
         history=build_messages(turns or "[]", texts),
         query=query,
         extra=json.loads(extra or "{}"),

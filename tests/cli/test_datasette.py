@@ -43,6 +43,8 @@ async def test_every_query_runs_and_every_described_column_is_there(
         assert answer.json().get("ok", True), name
     answer = await datasette.client.get("/my-own/cost.json?_shape=array")
     assert {row["role"] for row in answer.json()} >= {"responder", "refiner", "critics.safety"}
+    answer = await datasette.client.get("/my-own/attributes.json?_shape=array&run=small")
+    assert {row["attribute"] for row in answer.json()} >= {"identity", "region"}
 
 
 async def test_the_pages_show_facets_and_hide_what_is_muser_s_own(datasette: Datasette) -> None:

@@ -76,8 +76,8 @@ def test_a_conversation_a_persona_and_other_fields_are_kept(write: Callable[...,
 
 
 def test_a_query_may_bring_a_persona_of_any_attributes(write: Callable[..., Path]) -> None:
-    [given] = read(write({"query": "One?", "persona": {"ward": "7", "language": "हिन्दी"}}))
-    assert given.persona == {"ward": "7", "language": "हिन्दी"}
+    [given] = read(write({"query": "One?", "persona": {"ward": "7", "first language": "हिन्दी"}}))
+    assert given.persona == {"ward": "7", "first language": "हिन्दी"}
 
 
 def test_inline_reasoning_is_split_wherever_the_answer_stands(write: Callable[..., Path]) -> None:
@@ -108,7 +108,8 @@ def test_inline_reasoning_is_split_wherever_the_answer_stands(write: Callable[..
         ({"query": "One?", "response": {"answer": "<think>b</think>c", "reasoning": "d"}}, "reasoning is given too"),
         ({"query": "One?", "response": {"answer": "a", "score": 1}}, "response.score"),
         ({"query": "One?", "persona": {"age": 7}}, "persona.age: input should be a valid string"),
-        ({"query": "One?", "persona": {"my age": "7"}}, "persona.my age"),
+        ({"query": "One?", "persona": {"my.age": "7"}}, "persona.my.age: a name starts with a letter"),
+        ({"query": "One?", "persona": {"age": " "}}, "persona.age: must not be empty"),
         ({"query": "One?", "persona": ["patient"]}, "persona: input should be a valid dictionary"),
         ({"id": "", "query": "One?"}, "id must not be empty"),
         ({"id": "s000001", "query": "One?"}, "simulated sample"),

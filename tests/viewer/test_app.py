@@ -17,6 +17,7 @@ from muser.store.file.database import Store
 from muser.store.queries.reasons import explain
 from muser.store.records.ledger import calls_of
 from muser.store.records.runs import find_run
+from muser.store.records.samples import add_samples
 from muser.viewer.app import build_app
 from muser.viewer.playground import Playground
 from muser.viewer.text import visible
@@ -80,6 +81,22 @@ def test_lists_are_filtered_and_what_cannot_be_read_is_said(client: TestClient) 
     assert wrong.status_code == 200
     assert "status" in wrong.text
     assert "0 samples" in wrong.text
+
+
+def test_a_run_is_charted_and_filtered_by_a_users_own_attributes(client: TestClient, store: Store) -> None:
+    who = {"ward": 'the "west" ward', "status": "night shift", "first language": "हिन्दी"}
+    add_samples(store, "study", [SampleInput(key=f"q{n}", query="Why?", persona=who) for n in (1, 2)], 1)
+    page = client.get("/runs/study").text
+    charts = re.findall(r"<summary>([^:<]+): (\d+) values</summary>(.*?)</details>", page, re.DOTALL)
+    assert [name for name, *_ in charts][-3:] == list(who)
+    for (_, values, chart), said in zip(charts[-3:], who.values(), strict=True):
+        [(address, value, count)] = re.findall(r'href="([^"]+)">(.*?)</a></td><td class="number">(\d+)<', chart)
+        assert (values, unescape(value), count) == ("1", said, "2")
+        found = client.get(unescape(address)).text
+        assert "2 samples" in found
+        assert re.findall(r'href="(/runs/study/samples/\w+)\?', found) == [f"/runs/study/samples/q{n}" for n in (1, 2)]
+    trace = unescape(client.get("/runs/study/samples/q1").text)
+    assert re.findall(r"<dt>([^<]+)</dt><dd>(.*?)</dd>", trace)[:3] == list(who.items())
 
 
 def test_a_trace_that_was_found_by_a_filter_goes_on_in_what_was_found(client: TestClient) -> None:

@@ -141,6 +141,14 @@ def test_a_grade_stands_beside_its_criterion_and_axis() -> None:
     assert "0: +5 points, not met · context awareness\n  Asks since when.\n    judge: It does not ask." in text
 
 
+def test_a_persona_has_its_own_attributes_in_its_own_order() -> None:
+    who = {"ward": "seven", "age": "40", "first language": "Hindi"}
+    shown = printed(DONE.model_copy(update={"persona": who}))
+    places = [shown.index(text) for text in who.values()]
+    assert places == sorted(places)
+    assert all(re.search(rf"^ *{name} +{value}$", shown, re.MULTILINE) for name, value in who.items())
+
+
 def test_hostile_text_cannot_steer_the_terminal_and_is_no_markup() -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07\x9b31m[bold]not bold[/bold] :warning: \u202egnol\r\x08"
     everywhere = {

@@ -70,6 +70,11 @@ def test_personas_of_an_older_store_become_objects(path: Path) -> None:
             """style) VALUES ('r', 's1', 1, 'a', 'é "b"', 'c', 'd', 'e', 'f', 'g')"""
         )
         db.execute("INSERT INTO samples (run_id, key, seed) VALUES ('r', 'q1', 1)")
+        # A query file could bring empty values.
+        db.execute(
+            "INSERT INTO samples (run_id, key, seed, identity, region, style) VALUES ('r', 'q2', 1, '', ' ', 's')"
+        )
+        db.execute("INSERT INTO samples (run_id, key, seed, identity, region) VALUES ('r', 'q3', 1, '', '')")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {VERSION - 1}")
     with Store.open(path) as store:
@@ -77,7 +82,7 @@ def test_personas_of_an_older_store_become_objects(path: Path) -> None:
             "identity": "a", "region": 'é "b"', "condition": "c", "intent": "d", "vagueness": "e", "completeness": "f",
             "style": "g",
         }  # fmt: skip
-        assert get_trace(store, "r/q1").persona is None
+        assert [get_trace(store, f"r/q{n}").persona for n in (1, 2, 3)] == [None, {"style": "s"}, None]
         assert list_samples(store, where="""region='é "b"'""").total == 1
 
 

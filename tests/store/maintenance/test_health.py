@@ -83,11 +83,15 @@ async def test_an_altered_step_and_an_impossible_word_are_told(store: Store, run
     store.write_now(lambda db: db.execute("UPDATE checkpoint_values SET data = x'2d00' WHERE rowid = 1").rowcount)
     store.write_now(lambda db: db.execute("UPDATE samples SET status = 'gone' WHERE key = 's001'").rowcount)
     store.write_now(lambda db: db.execute("UPDATE calls SET reply = '[1' WHERE id = 1").rowcount)
+    store.write_now(lambda db: db.execute("UPDATE samples SET persona = '{a' WHERE key = 's001'").rowcount)
     assert check_store(store).broken == [
         "1 rows of samples have the unknown status 'gone'",
+        "1 rows of samples have persona that cannot be read",
         "1 rows of calls have a list of texts that cannot be read",
         "a value in the steps of demo/s000 was altered or cannot be read",
     ]
+    with pytest.raises(DamagedDatabase, match="The persona of a sample cannot be read"):
+        get_trace(store, "demo/s001")
 
 
 async def test_an_altered_schema_is_corruption_and_no_bug(store: Store, run: Run) -> None:

@@ -1,7 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -46,6 +46,17 @@ def test_a_distill_row_teaches_the_response_to_the_query_alone(store: Store, fin
         "prompts": {"persona": "p"},
     }
     assert found[2]["completion"] == [{"role": "assistant", "content": "answer 2"}]
+
+
+async def test_a_row_has_the_attributes_of_who_asks_in_the_persona_s_order(store: Store, run: Run) -> None:
+    persona = {"ward": "7", "language": "हिन्दी", "age": "40"}
+    add_samples(store, run.id, [SampleInput(key="a", persona=persona, query="Why?"), SampleInput(key="b")], 1)
+    for key, who in (("a", persona), ("b", None)):
+        await record_sample(store, f"demo/{key}", status="done", state=state(1) | {"persona": who})
+    for stage in ("distill", "refine"):
+        first, second = rows(store, "demo", cast(RowStage, stage))
+        assert list(first["persona"].items()) == list(persona.items())
+        assert "persona" not in second
 
 
 async def test_a_row_has_the_earlier_turns_as_turns_and_the_fields_of_the_query_file(store: Store, run: Run) -> None:

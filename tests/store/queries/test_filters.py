@@ -64,6 +64,13 @@ def test_search_words_are_phrases_of_fts_whatever_they_hold() -> None:
     assert phrase('say "ah"*') == '"say ""ah"""*'
 
 
+def test_a_name_in_quotes_is_an_attribute_whatever_else_has_that_name() -> None:
+    names = ["care setting", "status"]
+    for text in ('"care setting"=home', '"status"=home', "persona.status=home", "'persona.care setting'=home"):
+        assert "s.persona ->>" in parse_filter(text, None, names).sql
+    assert "persona" not in parse_filter("status=done", None, names).sql
+
+
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
@@ -86,6 +93,8 @@ def test_search_words_are_phrases_of_fts_whatever_they_hold() -> None:
         ("not", "", "a comparison such as"),
         ("=3", "=", "unknown name"),
         ("has has", "has", "unknown name"),
+        ("regoin=x", "regoin", "did you mean region?"),
+        ("persona.a[0=x", "persona.a[0", "unknown name"),
     ],
 )
 def test_a_mistake_is_marked_and_the_nearest_name_offered(text: str, place: str, what: str) -> None:

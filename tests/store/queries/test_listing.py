@@ -112,6 +112,22 @@ async def test_samples_are_sorted_and_those_without_the_value_come_last(
     assert keys(list_samples(filled, "demo", sort=sort)) == order
 
 
+async def test_attributes_of_a_users_own_compare_and_sort_as_the_numbers_that_they_are(store: Store, run: Run) -> None:
+    ages = {"a": "9", "b": "40", "c": "old", "d": "101"}
+    given = [SampleInput(key=key, query="Why?", persona={"age": age, "status": "in care"}) for key, age in ages.items()]
+    add_samples(store, "demo", [*given, SampleInput(key="e", query="Why?")], 1)
+    assert keys(list_samples(store, "demo", "age>9 and age<=101")) == ["b", "d"]
+    assert keys(list_samples(store, "demo", 'age=40 or age>"o"')) == ["b", "c"]
+    assert keys(list_samples(store, "demo", sort="age")) == ["a", "b", "d", "c", "e"]
+    assert keys(list_samples(store, "demo", 'persona.status="in care"', sort="-persona.age")) == ["d", "b", "a", "c"]
+    for text in ("agee>1", "ward=7"):
+        with pytest.raises(InputError, match="unknown name"):
+            list_samples(store, "demo", text)
+    for sort in ("agee", "a[0"):
+        with pytest.raises(InputError, match="cannot be sorted"):
+            list_samples(store, "demo", sort=sort)
+
+
 async def test_a_page_is_a_part_and_the_total_is_of_all(filled: Store) -> None:
     listing = list_samples(filled, "demo", sort="-tokens", limit=2, offset=1)
     assert (keys(listing), listing.total) == (["s1", "s3"], 4)
