@@ -44,7 +44,8 @@ def _words(db: sqlite3.Connection) -> Iterator[str]:
             if word is not None and word not in words:
                 yield f"{rows} rows of {table} have the unknown {column} {word!r}"
     for table, column in JSONS:
-        rows = db.execute(f"SELECT count(*) FROM {table} WHERE NOT json_valid({column})").fetchone()[0]  # noqa: S608
+        count = f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL AND NOT json_valid({column})"  # noqa: S608
+        rows = db.execute(count).fetchone()[0]
         if rows:
             yield f"{rows} rows of {table} have {column} that cannot be read"
 
