@@ -17,7 +17,8 @@ ATTRIBUTE_NAME = re.compile(r"[^\W\d](?:[\w -]{0,62}[\w-])?")
 """An attribute's name, of characters that are safe in filters, SQL and addresses."""
 
 
-def _attribute_name(name: str) -> str:
+def check_attribute_name(name: str) -> str:
+    """The name. Raises ValueError if no attribute can have it."""
     if not ATTRIBUTE_NAME.fullmatch(name):
         raise ValueError("a name starts with a letter, has letters, digits, spaces, _ and -, and at most 64 characters")
     return name
@@ -30,7 +31,7 @@ def _not_blank(value: str) -> str:
 
 
 # Not a pattern for the values: Pydantic's accept no lone surrogates, and models write those.
-Persona = dict[Annotated[str, AfterValidator(_attribute_name)], Annotated[str, AfterValidator(_not_blank)]]
+Persona = dict[Annotated[str, AfterValidator(check_attribute_name)], Annotated[str, AfterValidator(_not_blank)]]
 """Who asks and how: attribute → value, in the order of the attribute table (paper, section 3.1).
 
 The names are those of the user's own table, or of a query file.

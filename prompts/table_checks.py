@@ -5,6 +5,7 @@ from typing import Any
 
 from ..core.documents import Keys
 from ..core.problems import suggestion
+from ..core.types import check_attribute_name
 from .traits import read_trait
 
 FORM = (
@@ -40,8 +41,10 @@ def _near(word: Any, known: Collection[str]) -> str:
 
 def _attribute(name: Any, table: Any) -> Found:
     here: Keys = ("attributes", name)
-    if not isinstance(name, str) or not name.replace("-", "_").isidentifier():
-        yield here, "an attribute's name must consist of letters, digits, _ and -"
+    try:
+        check_attribute_name(name if isinstance(name, str) else "")
+    except ValueError as error:
+        yield here, str(error)
         return
     if not isinstance(table, dict) or not isinstance(table.get("values"), dict) or not table["values"]:
         yield here, "must be a mapping with values: {VALUE: its text, …}"

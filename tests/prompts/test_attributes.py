@@ -83,7 +83,7 @@ def test_the_digest_follows_the_content_and_not_the_remarks(small: AttributeTabl
         ("style: [notes, plain]", "style: [note, plain]", "style is never 'note'; did you mean notes?"),
         ("language: en}", "lang: en}", "unknown attribute 'lang'; did you mean language?"),
         ("- {role: parent, style: [notes, plain], language: en}", "- {role: parent}", "never[0]: must name a value"),
-        ("  language:", "  my language:", "name must consist of letters, digits, _ and -"),
+        ("  language:", "  my.language:", "a name starts with a letter, has letters, digits, spaces, _ and -"),
         ("      en:", "      7:", "is not text; quote it"),
         ("plain: in plain words", "plain: {weight: 0}\n      notes2: {weight: 0}", None),
         ("attributes:", "attribute:", "a table is a mapping with attributes"),

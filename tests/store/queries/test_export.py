@@ -1,7 +1,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -54,7 +54,7 @@ async def test_a_row_has_the_attributes_of_who_asks_in_the_persona_s_order(store
     for key, who in (("a", persona), ("b", None)):
         await record_sample(store, f"demo/{key}", status="done", state=state(1) | {"persona": who})
     for stage in ("distill", "refine"):
-        first, second = rows(store, "demo", cast(RowStage, stage))
+        first, second = rows(store, "demo", stage)
         assert list(first["persona"].items()) == list(persona.items())
         assert "persona" not in second
 
