@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Exit, Option, Typer
 
 from .commands import (
+    agreement,
     db,
     decontaminate,
     demo,
@@ -20,6 +21,7 @@ from .commands import (
     replay,
     run,
     sample,
+    score,
     serve,
     simulate,
     view,
@@ -77,7 +79,16 @@ for command in (
 ):
     app.command()(command)
 app.command("list")(list_samples)
-app.add_typer(evaluate.app, name="eval")
+evaluations = Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Score models on a benchmark in HealthBench's format."
+)
+evaluations.command()(evaluate.run)
+evaluations.command()(evaluate.answer)
+evaluations.command()(evaluate.grade)
+evaluations.command()(evaluate.regrade)
+evaluations.command()(score.score)
+evaluations.command()(agreement.agreement)
+app.add_typer(evaluations, name="eval")
 app.add_typer(db.app, name="db")
 
 

@@ -6,7 +6,9 @@ from typing import Any, Literal
 from ..core.comparison import Comparison, Difference
 from ..core.types import Value
 from ..endpoints.server.registry import Card
+from ..evals.judges import JudgeComparison
 from ..evals.scores import Report
+from ..evals.stored import StoredScores
 from ..graph.progress import Summary
 from ..graph.replay import Replayed
 from ..pipeline.preflight.estimate import Estimate
@@ -251,9 +253,14 @@ OUTPUTS: Mapping[str, Any] = {
     "view --export": Exported,
     "list": Listing,
     "eval run": Summary,
+    "eval answer": Summary,
+    "eval grade": Summary,
+    "eval regrade": Summary,
     "eval score": dict[str, EvaluationScores],
     "decontaminate": Decontamination,
     "decontaminate --self-test": list[NetScore],
+    "eval score --grades": StoredScores,
+    "eval agreement": JudgeComparison,
     "db stats": StoreSize,
     "db check": StoreCheck,
     "db prune": Pruned,

@@ -18,7 +18,13 @@ class Difference(Value):
     low: float
     high: float
     p: float
+    p_adjusted: float
+    """p after Holm's correction over all tags that were tested together"""
+    detectable: float | None
+    """the least difference that pairs like these show four times in five; none for a single pair"""
     verdict: Direction
+    reason: str = ""
+    """why no difference is shown although the interval excludes 0"""
 
 
 class Flips(Value):

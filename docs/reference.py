@@ -23,7 +23,8 @@ from muser.cli.outputs import OUTPUTS
 from muser.core.documents import read_document
 from muser.core.recipe import Recipe, Settings
 from muser.core.schema import SCHEMA_FILE, schema_text
-from muser.evals.healthbench import Example
+from muser.evals.examples import Example
+from muser.evals.stored import AnswerLine, GradeLine
 from muser.graph.inputs import QueryLine
 from muser.trainer.rows import Row
 
@@ -98,6 +99,21 @@ FILES = (
             "rubrics": [{"criterion": "Asks how it began.", "points": 5, "tags": ["axis:context_awareness"]}],
             "example_tags": ["theme:context_seeking"],
         },
+    ),
+    (
+        "Grades",
+        (
+            "`muser eval score --data FILE --grades FILE` adds these up. An item without a line is not judged, and an"
+            " example without any line is not scored."
+        ),
+        GradeLine,
+        {"prompt_id": "headache-1", "rubric_index": 0, "criteria_met": True},
+    ),
+    (
+        "Answers",
+        "Answers to a benchmark's examples, one each.",
+        AnswerLine,
+        {"prompt_id": "headache-1", "response": "Rest."},
     ),
 )
 HEAD = "<!-- `make reference` wrote this page from the code; do not edit it. -->\n\n"

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from random import Random
 from typing import Any
 
-from ..agents.judge import grade
-from ..core.errors import EvaluationError, SettingsError
+from ..agents.judge import grade, grade_all
+from ..core.errors import EvaluationError, InputError, SettingsError
+from ..core.hashing import digest
 from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
 from ..core.types import Grade, Request, Response, SampleInput
 from ..graph.build import build_line
@@ -21,21 +24,26 @@ from ..graph.state import AskFactory, State, bind
 from ..prompts.delimiters import escape_tags, quote_turns
 from ..prompts.templates import Prompt, load_prompt, load_prompts
 from ..store.file.database import Store
+from ..store.queries.answers import answered, grades_of
 from ..store.records import samples
 from ..store.records.runs import Run, find_run
-from .healthbench import Example, benchmark_digest, conversation_text, load_examples
-from .scores import ExampleScore, score_grades
-
-ROLES = ("responder", "judge")
+from .examples import Example
+from .healthbench import benchmark_digest, conversation_text, load_examples
+from .judges import Item, Judged
+from .lengths import rate_of
+from .scores import ExampleScore, Report, score_grades, summarize
+from .stored import read_answers, read_grades
 
 
 @dataclass(frozen=True)
 class Grading:
-    """What both steps of an evaluation share; `examples` is keyed by sample key."""
+    """What both steps of an evaluation share; `examples` is keyed by sample key, `whole` the prompt for all items."""
 
     make_ask: AskFactory
     examples: Mapping[str, Example]
     judge: Prompt
+    whole: Prompt | None
+    grades: bool
     repairs: int
     on_graded: Callable[[], None]
 
@@ -48,18 +56,26 @@ async def answer_example(state: State, context: Grading) -> dict[str, Any]:
     if state.get("response"):
         return {}
     reply = await bind(state, context.make_ask, "responder")(Request(messages=context.examples[_key(state)].prompt))
-    return {"response": Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip()).model_dump()}
+    response = Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip())
+    return {"response": response.model_dump(), "done": not context.grades}
 
 
 async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
     """Response → one grade per rubric item. The judge sees the answer, never the reasoning.
 
-    A retried example keeps its verdicts; the judge is called only for items without one.
+    A retried example keeps its verdicts; the judge is called only for items without one. Items that a reply on the
+    whole rubric left open are asked alone.
     """
     example = context.examples[_key(state)]
     judged = {value["item"]: Grade(**value) for value in state.get("grades", ())}
     conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
     ask, limit = bind(state, context.make_ask, "judge"), asyncio.Semaphore(FAN_OUT)
+    if context.whole and not judged:
+        # Shuffled, so that no item gains or loses by its place.
+        order = Random(state["seed"]).sample(range(len(example.rubrics)), len(example.rubrics))
+        items, prompt, repairs = example.rubrics, context.whole, context.repairs
+        found = await grade_all(conversation, items=items, order=order, prompt=prompt, ask=ask, repairs=repairs)
+        judged = {one.item: one for one in found}
 
     async def one(number: int) -> Grade:
         found = judged.get(number)
@@ -97,41 +113,95 @@ async def evaluate(
 ) -> Summary:
     """Answers the recipe's benchmark with its responder and grades the answers with its judge; see `run_recipe`."""
     examples = dict(keyed_examples(recipe))
-    prompts = load_prompts(recipe)
-    described = describe_evaluation(recipe, prompts.judge, revisions=revisions)
+    prompts, answers, roles = load_prompts(recipe), given_answers(recipe, store), roles_of(recipe)
+    described = describe_evaluation(recipe, store, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
+    grades = "judge" in roles
 
     def context(calls: Calls) -> Grading:
-        return Grading(calls.make_ask, examples, prompts.judge, recipe.repairs, calls.count_graded)
+        whole = _whole_prompt(recipe)
+        return Grading(calls.make_ask, examples, prompts.judge, whole, grades, recipe.repairs, calls.count_graded)
 
-    steps = {"respond": answer_example, "grade": grade_answer}
-    timeouts = node_timeouts(recipe, ROLES)
-    # A single node makes all judge calls of an example, FAN_OUT at a time, so its timeout grows with the rubric.
-    timeouts["grade"] *= max(len(example.rubrics) for example in examples.values()) / FAN_OUT + 1
+    steps = {"respond": answer_example, "grade": grade_answer} if grades else {"respond": answer_example}
+    timeouts = node_timeouts(recipe, roles)
+    inputs = list(_inputs(examples, answers, with_rubric=grades))
+    if grades:
+        # A single node makes all judge calls of an example, FAN_OUT at a time, so its timeout grows with the rubric.
+        timeouts["grade"] *= max(len(one.rubric) for one in inputs) / FAN_OUT + 2
     job = Job(
         run=run,
         recipe=recipe,
         machine=build_line(steps, timeouts),
         context=context,
-        roles=ROLES,
+        roles=roles,
         models=models or recipe.models,
         revisions=revisions or {},
-        inputs=_inputs(examples),
+        inputs=inputs,
         retry=retry,
-        items=sum(len(example.rubrics) for example in examples.values()),
+        items=sum(len(one.rubric) for one in inputs),
     )
     return await run_job(store, job, on_progress=on_progress, stop=stop)
 
 
-def describe_evaluation(recipe: Recipe, judge: Prompt, *, revisions: Mapping[str, str] | None = None) -> Run:
-    """The run that `evaluate` opens for the same arguments."""
+def roles_of(recipe: Recipe) -> tuple[str, ...]:
+    """The roles that the recipe's evaluation calls."""
     settings = benchmark_of(recipe)
-    identity = recipe.identity(ROLES) | {
-        "evaluation": settings.model_dump(mode="json", include={"examples", "repeats"}),
-        "texts": {"benchmark": benchmark_digest(recipe.folder / settings.file), "prompts.judge": judge.digest},
+    answering = () if settings.answers else ("responder",)
+    return answering if settings.grading == "none" else (*answering, "judge")
+
+
+def given_answers(recipe: Recipe, store: Store) -> dict[str, str] | None:
+    """The answers to grade by sample key, out of a file or a run; None if the responder makes them."""
+    given = benchmark_of(recipe).answers
+    if given is None:
+        return None
+    path, keyed = recipe.folder / given, list(keyed_examples(recipe))
+    if path.is_file():
+        answers = read_answers(path, {example.prompt_id: example for _, example in keyed})
+        found = {key: answers[one.prompt_id] for key, one in keyed if one.prompt_id in answers}
+    elif find_run(store, given):
+        keys = {key for key, _ in keyed}
+        found = {one.key: one.response.answer for one in answered(store, given) if one.response and one.key in keys}
+    else:
+        raise InputError(f"{given} is neither a file nor a run", where=str(path), todo="`muser runs` lists the runs")
+    if not found:
+        raise InputError(f"{given} has no answer to any example of the benchmark", where=str(path))
+    return found
+
+
+def keyed_answers(recipe: Recipe, store: Store, run_id: str) -> Iterator[tuple[str, str]]:
+    """(prompt id, answer) of the run's finished examples; of a repeated example its first answer."""
+    first = {example.prompt_id: key for key, example in reversed(list(keyed_examples(recipe)))}
+    done = samples.done_keys(store, run_id)
+    for prompt_id, key in sorted(first.items()):
+        trace = samples.get_trace(store, f"{run_id}/{key}") if key in done else None
+        if trace and trace.response:
+            yield prompt_id, trace.response.answer
+
+
+def describe_evaluation(recipe: Recipe, store: Store, *, revisions: Mapping[str, str] | None = None) -> Run:
+    """The run that `evaluate` opens for the same arguments."""
+    settings, roles = benchmark_of(recipe), roles_of(recipe)
+    prompts = [load_prompts(recipe).judge, _whole_prompt(recipe)] if "judge" in roles else []
+    read = {prompt.name: prompt for prompt in prompts if prompt}
+    texts = {"benchmark": benchmark_digest(recipe.folder / settings.file)}
+    texts |= {f"prompts.{name}": prompt.digest for name, prompt in read.items()}
+    if (answers := given_answers(recipe, store)) is not None:
+        texts["answers"] = digest(answers)
+    identity = recipe.identity(roles) | {
+        "evaluation": settings.model_dump(mode="json", include={"examples", "repeats", "grading"}),
+        "texts": texts,
         "revisions": dict(revisions or {}),
     }
-    return describe_run(recipe, identity, {"judge": judge.digest}, {"judge": judge.origin}, kind="evaluation")
+    digests = {name: prompt.digest for name, prompt in read.items()}
+    files = {name: prompt.origin for name, prompt in read.items()}
+    return describe_run(recipe, identity, digests, files, kind="evaluation")
+
+
+def _whole_prompt(recipe: Recipe) -> Prompt | None:
+    if benchmark_of(recipe).grading != "example":
+        return None
+    return load_prompt(recipe.prompts.rubric, recipe.folder, "rubric")
 
 
 def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
@@ -146,18 +216,38 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
     def score(example: Example, trace: samples.Trace) -> ExampleScore:
         answer = trace.response.answer if trace.response else ""
         forged = quote_turns(escape_tags(answer, tags)) != answer
-        return score_grades(example, trace.grades).model_copy(update={"forged": forged})
+        more = {"forged": forged, "characters": len(answer)}
+        return score_grades(example, trace.grades).model_copy(update=more)
 
+    done = samples.done_keys(store, run_id)
     scores = [
-        score(example, trace)
+        score(example, samples.get_trace(store, f"{run_id}/{key}"))
         for key, example in keyed_examples(recipe)
-        if (trace := samples.get_trace(store, f"{run_id}/{key}")).status == "done"
+        if key in done
     ]
     if not scores:
         raise EvaluationError(
             f"{run_id} has no graded examples yet", todo="finish the run first: muser eval run RECIPE"
         )
     return scores
+
+
+def judged_run(store: Store, run_id: str) -> Judged:
+    """What the judge of an evaluation run decided."""
+    verdicts: dict[Item, bool | None] = {}
+    answers: dict[str, str] = {}
+    for key, answer, number, met in grades_of(store, run_id):
+        verdicts[Item(key, number)] = met
+        answers[key] = str(answer)
+    return Judged(run_id, verdicts, answers)
+
+
+def judged_file(path: Path, examples: Mapping[str, Example]) -> Judged:
+    """What a file of grades says about the first answer to each of the keyed examples."""
+    first = {example.prompt_id: key for key, example in reversed(list(examples.items()))}
+    grades = read_grades(path, {examples[key].prompt_id: examples[key] for key in first.values()})
+    verdicts = {Item(first[name], one.item): one.met for name, given in grades.items() for one in given}
+    return Judged(str(path), verdicts, {})
 
 
 def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:
@@ -178,10 +268,23 @@ def benchmark_of(recipe: Recipe) -> EvaluationSettings:
     return recipe.evaluation
 
 
-def _inputs(examples: Mapping[str, Example]) -> Iterator[SampleInput]:
+def report_run(recipe: Recipe, store: Store, run_id: str) -> Report:
+    """The report of an evaluation run, with the length-adjusted score if the recipe names the benchmark."""
+    return summarize(score_run(recipe, store, run_id), rate=rate_of(benchmark_of(recipe).benchmark))
+
+
+def _inputs(
+    examples: Mapping[str, Example], answers: Mapping[str, str] | None, *, with_rubric: bool
+) -> Iterator[SampleInput]:
     for key, example in examples.items():
-        history, query = example.prompt[:-1], example.prompt[-1].content
-        yield SampleInput(key=key, history=history, query=query, rubric=example.rubrics)
+        if answers is None or key in answers:
+            yield SampleInput(
+                key=key,
+                history=example.prompt[:-1],
+                query=example.prompt[-1].content,
+                response=Response(answer=answers[key]) if answers else None,
+                rubric=example.rubrics if with_rubric else (),
+            )
 
 
 def _key(state: State) -> str:

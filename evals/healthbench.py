@@ -1,75 +1,67 @@
 """The file format of HealthBench (arXiv 2505.08775; format and texts as in OpenAI's simple-evals)."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from ..core.conversations import conversation_text as turns_text
 from ..core.errors import InputError
 from ..core.hashing import file_digest
 from ..core.jsonl import read_lines
-from ..core.types import Message, RubricItem, Tags, Value
+from ..core.types import Message, RubricItem
 from ..prompts.delimiters import quote_turns
+from .examples import Example
+from .formats import ChoiceLine, MetaLine, ProfessionalLine, completions, format_of
 
 PROBLEMS_SHOWN = 20
-
-
-class Example(Value):
-    """One conversation, the rubric for its next turn, and the example's own tags (themes)."""
-
-    prompt_id: str = Field(min_length=1)
-    """Unique in the file."""
-    prompt: tuple[Message, ...]
-    """The conversation; the last turn is the user's."""
-    rubrics: tuple[RubricItem, ...]
-    """At least one item."""
-    example_tags: Tags
-    """Such as `theme:context_seeking`. No tag twice."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _ends_with_user(cls, prompt: tuple[Message, ...]) -> tuple[Message, ...]:
-        if not prompt or prompt[-1].role != "user":
-            raise ValueError("must end with a user turn")
-        return prompt
-
-    @field_validator("rubrics")
-    @classmethod
-    def _has_items(cls, rubrics: tuple[RubricItem, ...]) -> tuple[RubricItem, ...]:
-        if not rubrics:
-            raise ValueError("must have at least one item")
-        return rubrics
+FORM = "use lines of {prompt_id, prompt: [{role, content}], rubrics: [{criterion, points, tags}], example_tags}"
 
 
 def load_examples(path: Path, *, n: int | None = None, repeats: int = 1) -> list[Example]:
     """Examples of a JSONL file; `n` draws the subset that simple-evals draws, `repeats` then multiplies the list.
 
-    Ignores unknown fields. Returns all examples if `n` exceeds their number. Raises InputError that lists every problem
-    with file and line.
+    Reads the formats of formats.py too, told apart by their fields, and ignores unknown fields. Returns all examples if
+    `n` exceeds their number. Raises InputError that lists every problem with file and line.
     """
-    examples: list[Example] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
-    for number, line in read_lines(path):
-        try:
-            example = Example.model_validate_json(line, strict=True, extra="ignore")
-        except ValidationError as error:
-            problems.extend(f"{path}:{number}: {problem}" for problem in _problems(error))
-            continue
+    examples: list[Example] = []
+    for number, example in _read(path, problems):
         first = seen.setdefault(example.prompt_id, number)
         if first != number:
             problems.append(f"{path}:{number}: prompt_id: {example.prompt_id!r} is already on line {first}")
         examples.append(example)
     if problems:
-        raise _broken(path, problems)
+        raise refuse(path, problems, "is not in HealthBench's format", FORM)
     if not examples:
         raise InputError("the file has no examples", where=str(path), todo="give a JSONL file in HealthBench's format")
     if n is not None and n <= len(examples):
         # As in simple-evals' healthbench_eval.py, which seeds random.Random with 0.
         examples = random.Random(0).sample(examples, n)
     return examples * repeats
+
+
+def _read(path: Path, problems: list[str]) -> Iterator[tuple[int, Example]]:
+    """(line number, example); adds the problems of other lines. An answer of a meta-evaluation has many lines."""
+    judged: dict[int, MetaLine] = {}
+    for number, line in read_lines(path):
+        try:
+            match format_of(line):
+                case "professional":
+                    yield number, ProfessionalLine.model_validate_json(line, extra="ignore").to_example()
+                case "choice":
+                    yield number, ChoiceLine.model_validate_json(line, extra="ignore").to_example(number)
+                case "meta":
+                    judged[number] = MetaLine.model_validate_json(line, strict=True, extra="ignore")
+                case "healthbench":
+                    yield number, Example.model_validate_json(line, strict=True, extra="ignore")
+        except ValidationError as error:
+            problems.extend(f"{path}:{number}: {problem}" for problem in problems_in(error))
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
+    yield from zip(judged, completions(judged.values()), strict=False)
 
 
 def benchmark_digest(path: Path) -> str:
@@ -97,7 +89,7 @@ def _unreadable(path: Path, error: OSError) -> InputError:
     return InputError(f"the file cannot be read: {error.strerror}", where=str(path), todo="check the path")
 
 
-def _problems(error: ValidationError) -> list[str]:
+def problems_in(error: ValidationError) -> list[str]:
     """One `place: message` per place; pydantic reports a bad `float | int` twice, once for each type."""
     found: dict[str, str] = {}
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
@@ -109,13 +101,10 @@ def _problems(error: ValidationError) -> list[str]:
     return [f"{place}: {message}" if place else message for place, message in found.items()]
 
 
-def _broken(path: Path, problems: list[str]) -> InputError:
+def refuse(path: Path, problems: Sequence[str], what: str, todo: str) -> InputError:
+    """The error that lists the first problems of a file."""
     shown = problems[:PROBLEMS_SHOWN]
     more = len(problems) - len(shown)
     rest = [f"and {more} more"] if more else []
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return InputError(
-        "\n  ".join([f"{count}: the file is not in HealthBench's format", *shown, *rest]),
-        where=str(path),
-        todo="use lines of {prompt_id, prompt: [{role, content}], rubrics: [{criterion, points, tags}], example_tags}",
-    )
+    return InputError("\n  ".join([f"{count}: the file {what}", *shown, *rest]), where=str(path), todo=todo)

@@ -3,14 +3,22 @@
 import time
 from collections.abc import Awaitable, Callable
 
-from ..core.errors import EvaluationError
+from ..core.errors import EvaluationError, SettingsError
 from ..core.hashing import digest
 from ..core.recipe import Recipe, RoleSettings
 from ..core.types import Stage
-from ..evals.grading import ROLES, describe_evaluation, evaluate, keyed_examples, score_run
-from ..evals.scores import ExampleScore, summarize
+from ..evals.grading import (
+    benchmark_of,
+    describe_evaluation,
+    evaluate,
+    given_answers,
+    keyed_examples,
+    report_run,
+    roles_of,
+    score_run,
+)
+from ..evals.scores import ExampleScore
 from ..graph.progress import Summary
-from ..prompts.templates import load_prompts
 from ..store.file.database import Store
 from ..store.records.artifacts import Artifact, latest_artifact, record_artifact
 from .models import revisions_of, trained_model
@@ -35,6 +43,7 @@ def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
     """Whether the stage's current model answered every example and every answer is graded."""
 
     def look(work: Work) -> StepState:
+        _check_scores_stages(work.recipe)
         state = look_at_evaluation(stage_recipe(work.recipe, stage), work.store, f"eval.{stage}")
         if state.state == "done" and latest_artifact(work.store, "evaluation", state.result, stage) is None:
             return state.model_copy(update={"state": "unfinished", "note": "graded, not scored yet"})
@@ -43,11 +52,22 @@ def look_at_scores(stage: Stage) -> Callable[[Work], StepState]:
     return look
 
 
+def _check_scores_stages(recipe: Recipe) -> None:
+    settings = benchmark_of(recipe)
+    if settings.answers or settings.grading == "none":
+        raise SettingsError(
+            "evaluation.answers and grading: none leave the pipeline nothing to score a stage by",
+            where=recipe.name,
+            todo="remove them; `muser eval grade` and `muser eval answer` have them as options",
+        )
+
+
 def look_at_evaluation(recipe: Recipe, store: Store, step: str) -> StepState:
     """The state of this recipe's evaluation run."""
-    revisions = revisions_of(recipe, store, ROLES)
-    described = describe_evaluation(recipe, load_prompts(recipe).judge, revisions=revisions)
-    return look_at_run(store, step, Planned(described, sum(1 for _ in keyed_examples(recipe))))
+    described = describe_evaluation(recipe, store, revisions=revisions_of(recipe, store, roles_of(recipe)))
+    answers = given_answers(recipe, store)
+    examples = sum(1 for _ in keyed_examples(recipe)) if answers is None else len(answers)
+    return look_at_run(store, step, Planned(described, examples))
 
 
 def score(stage: Stage) -> Callable[[Work], Awaitable[None]]:
@@ -69,7 +89,12 @@ async def evaluate_model(work: Work, recipe: Recipe) -> Summary:
     """Runs or resumes an evaluation while serving its models; a changed recipe opens a new run."""
     state = look_at_evaluation(recipe, work.store, recipe.name)
     async with serving(
-        recipe, work.store, ROLES, on_start=work.listener.on_serve, on_warning=work.listener.on_warning, stop=work.stop
+        recipe,
+        work.store,
+        roles_of(recipe),
+        on_start=work.listener.on_serve,
+        on_warning=work.listener.on_warning,
+        stop=work.stop,
     ) as served:
         return await evaluate(
             recipe,
@@ -92,7 +117,7 @@ def stage_scores(recipe: Recipe, store: Store, stage: Stage, run_id: str) -> lis
 def _record(work: Work, stage: Stage, recipe: Recipe, run_id: str, took: dict[str, float]) -> None:
     if recipe.evaluation is None:
         raise EvaluationError("the recipe names no benchmark", todo="add evaluation: {file: …}")
-    report = summarize(score_run(recipe, work.store, run_id)).to_dict()
+    report = report_run(recipe, work.store, run_id).to_dict()
     model = trained_model(work.recipe, work.store, stage)
     artifact = Artifact(
         kind="evaluation",

@@ -29,11 +29,13 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "critics": ("critic", ""),
     "refiner": ("critiques", "critiques"),
     "judge": ("conversation points criterion", "conversation points criterion"),
+    "rubric": ("conversation items", "conversation items"),
 }
 TAILS = frozenset({"critics", "refiner"})
 # Values for a trial rendering when a template is loaded, so that it does not fail in the middle of a run.
 PROBES: dict[str, Any] = {
     "points": 1.0,
+    "items": [{"number": 1, "points": 1.0, "criterion": "x"}],
     "critiques": [Critique(critic="x", verdict="pass", rationale="x").model_dump()],
 }
 

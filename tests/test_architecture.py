@@ -78,6 +78,7 @@ OWNERS = {
     "transformers": "trainer",
     "trl": "trainer",
     "numpy": "evals screens trainer/gguf.py",
+    "scipy": "evals",
     "markdown_it": "viewer",
     "matplotlib": "viewer",
     "nh3": "viewer",
@@ -86,7 +87,7 @@ OWNERS = {
     "rich": "cli",
     "typer": "cli",
 }
-HEAVY = {"datasets", "langchain_openai", "langgraph", "matplotlib", "numpy", "torch", "trl"}
+HEAVY = {"datasets", "langchain_openai", "langgraph", "matplotlib", "numpy", "scipy", "torch", "trl"}
 SAYS_NOTHING = {"base", "common", "helpers", "manager", "misc", "utils"}
 
 

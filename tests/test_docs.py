@@ -17,6 +17,7 @@ from muser.cli.app import app
 from muser.core.documents import read_document
 from muser.core.loading import load_recipe, parse_recipe
 from muser.evals.healthbench import load_examples
+from muser.evals.stored import score_files
 from muser.graph.build import build_machine
 from muser.graph.inputs import read_queries
 from muser.prompts.attributes import load_attributes
@@ -80,13 +81,16 @@ def test_the_examples_of_the_formats_are_read_by_what_reads_the_formats(tmp_path
     (table,) = blocks(ROOT / "docs" / "reference" / "attributes.md", "yaml")
     (tmp_path / "own.yaml").write_text(table)
     assert draw_persona(load_attributes("own.yaml", tmp_path), 1)["style"] in ("polite", "notes")
-    rows, queries, benchmark = blocks(ROOT / "docs" / "reference" / "rows.md", "json")
-    for name, text in {"rows": rows, "queries": queries, "benchmark": benchmark}.items():
+    rows, queries, benchmark, grades, answers = blocks(ROOT / "docs" / "reference" / "rows.md", "json")
+    texts = {"rows": rows, "queries": queries, "benchmark": benchmark, "grades": grades, "answers": answers}
+    for name, text in texts.items():
         (tmp_path / f"{name}.jsonl").write_text(text)
     assert [row.stage for row in read_rows(tmp_path / "rows.jsonl")] == ["refine"]
     (query,) = read_queries(tmp_path / "queries.jsonl")
     assert (query.key, query.extra) == ("headache-1", {"source": "clinic"})
-    assert [example.prompt_id for example in load_examples(tmp_path / "benchmark.jsonl")] == ["headache-1"]
+    examples = load_examples(tmp_path / "benchmark.jsonl")
+    (scored,) = score_files(examples, tmp_path / "grades.jsonl", tmp_path / "answers.jsonl")
+    assert (scored.prompt_id, scored.score, scored.characters) == ("headache-1", 1.0, 5)
 
 
 def test_the_make_targets_in_the_docs_exist() -> None:

@@ -25,8 +25,11 @@ def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
         score, differences = _plus_minus(render.find_score(scores[stage]["report"], name), "mean"), marked[stage]
         return score if differences is None else f"{score} {_mark(differences.get(name))}"
 
-    rows = [[render.metric_name(name), *(cell(stage, name) for stage in stages)] for name in names]
-    _print(console, stages, rows)
+    rows = [
+        [render.metric_name(name), render.answers_of(scores, name), *(cell(stage, name) for stage in stages)]
+        for name in names
+    ]
+    _print(console, ["n", *stages], rows)
     pairs = [(stage, other) for stage in stages for other in scores[stage]["differences"]]
     if pairs:
         say("")
@@ -36,6 +39,26 @@ def print_scores(console: "Console", scores: "Mapping[str, Any]") -> None:
         ]
         console.print()
         _print(console, [f"{stage} − {other}" for stage, other in pairs], rows)
+        for reason in render.reasons_of(scores):
+            say(reason)
+
+
+def print_caption(console: "Console", report: "Mapping[str, Any]") -> None:
+    """What stands below one evaluation's table: what was graded, and what verdicts that are missing may change."""
+    console.print(
+        f"{report['examples']:,} answers, {report['items']:,} rubric items; {report['items_unjudged']:,} items not "
+        f"judged, and {report['left_out_unjudged']:,} answers left out because of it"
+    )
+    bounds = report["bounds"]
+    if bounds and report["items_unjudged"]:
+        none, every, low, high = (100 * bounds[name] for name in ("none_met", "all_met", "lowest", "highest"))
+        console.print(
+            f"over all answers: {none:.1f} if no item without a verdict is met, {every:.1f} if all are; "
+            f"in any case {low:.1f} to {high:.1f}"
+        )
+    if report["forged"]:
+        answers = "1 answer contains" if report["forged"] == 1 else f"{report['forged']:,} answers contain"
+        say(f"{answers} tags of the judge's prompt or lines that imitate another turn; the judge saw them escaped")
 
 
 def print_report(console: "Console", result: "PipelineResult") -> None:

@@ -105,3 +105,4 @@ class PromptSettings(Settings):
         "refiner.md", description="asks for the refinement; follows the shared prefix", examples=["refiner.md"]
     )
     judge: str = Field("judge.md", description="grades one rubric item", examples=["judge.md"])
+    rubric: str = Field("rubric.md", description="grades the whole rubric of an example", examples=["rubric.md"])

@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from ..types import Stage
 from .settings import Name, Seed, Settings
 
+Benchmark = Literal["healthbench", "hard", "consensus", "professional"]
+"""A published benchmark whose scores have a length adjustment of their own."""
+
 
 class LoraSettings(Settings):
     """The adapter's shape, with peft's names."""
@@ -80,6 +83,24 @@ class EvaluationSettings(Settings):
     """A benchmark file in HealthBench's format, and how much of it to grade."""
 
     file: str = Field(description="the benchmark, JSONL", examples=["healthbench.jsonl"])
+    benchmark: Benchmark | None = Field(
+        None,
+        description="the published benchmark that the file is; its answers get its length-adjusted score too",
+        examples=["hard"],
+    )
+    grading: Literal["item", "example", "none"] = Field(
+        "item",
+        description=(
+            "the judge's calls; item: one for each rubric item, as simple-evals; example: one for an example's whole"
+            " rubric; none: only the answers are made"
+        ),
+        examples=["example"],
+    )
+    answers: str | None = Field(
+        None,
+        description="answers to grade: JSONL of {prompt_id, response}, or an evaluation run; default: the responder's",
+        examples=["answers.jsonl"],
+    )
     examples: int | None = Field(
         None,
         gt=0,

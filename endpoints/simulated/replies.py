@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...core.hashing import derive_seed
@@ -48,7 +48,8 @@ def speak(asked: Asked, manner: Manner, digest: str) -> Spoken:
         case "refiner":
             spoken = Spoken(refine(asked), "I carry out the plans.")
         case "judge":
-            spoken = Spoken(json.dumps(judge(asked)), "I look for the words that the criterion quotes.")
+            found = judge_all(asked) if asked.items else judge(asked)
+            spoken = Spoken(json.dumps(found), "I look for the words that the criterion quotes.")
         case "responder":
             spoken = respond(asked.query, pick, long=manner.long)
         case _:
@@ -139,6 +140,16 @@ def judge(asked: Asked) -> dict[str, Any]:
     held = sum(word in text for word in wanted)
     explanation = f"{held} of the criterion's {len(wanted)} longer words are in the answer."
     return {"explanation": explanation, "criteria_met": bool(wanted) and 2 * held >= len(wanted)}
+
+
+def judge_all(asked: Asked) -> dict[str, Any]:
+    """The verdict on each item of a whole rubric, by its number."""
+    return {
+        "verdicts": [
+            {"number": number, **judge(replace(asked, criterion=criterion, items=()))}
+            for number, criterion in asked.items
+        ]
+    }
 
 
 def fill(schema: dict[str, Any]) -> Any:

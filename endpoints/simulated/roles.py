@@ -19,6 +19,7 @@ FACET = re.compile(r"facet,?\s*\*\*(?P<name>[^*]+)\*\*")
 CONVERSATION = re.compile(r"<conversation>\n(.*)\n</conversation>", re.DOTALL)
 ITEM = re.compile(r"^\[\s*-?\d+(?:\.\d+)?\s*\]\s*(.+?)\s*$", re.MULTILINE)
 SCHEMA = re.compile(r"<json_schema>\n(.*)\n</json_schema>\s*\Z", re.DOTALL)
+NUMBERED = re.compile(r"^Number (\d+): \[-?\d+(?:\.\d+)?\] (.+?)\n</rubric_item>", re.MULTILINE | re.DOTALL)
 TURN = re.compile(r"^assistant:\s*", re.MULTILINE)
 
 
@@ -36,6 +37,8 @@ class Asked:
     tail: str = ""
     """the prompt of a critic or the refiner after the query and the answer"""
     criterion: str = ""
+    items: tuple[tuple[int, str], ...] = ()
+    """number and criterion of each item, if the judge is asked for a whole rubric"""
     attributes: dict[str, str] = field(default_factory=dict)
     shared: int = 0
     """the length of the prompt's part that critics and the refiner share, in characters"""
@@ -50,6 +53,9 @@ def read_request(body: dict[str, Any]) -> Asked:
     wanted = set((asked[1] or {}).get("properties", ()))
     if "criteria_met" in wanted:
         return Asked("judge", *asked, answer=_last_answer(prompt), criterion=_last(ITEM.findall(prompt)))
+    if "verdicts" in wanted:
+        items = tuple((int(number), criterion) for number, criterion in NUMBERED.findall(prompt))
+        return Asked("judge", *asked, answer=_last_answer(prompt), items=items)
     shared = SHARED.search(prompt)
     if shared and (asked[1] is None or "verdict" in wanted):
         role, tail = "critic" if asked[1] else "refiner", prompt[shared.end() :]

@@ -8,10 +8,12 @@ from html import escape
 from typing import Any
 
 WORSE, UNSURE = "▼", "·"
+LENGTH_ADJUSTED = "length_adjusted"
 NOTE = (
     "In percent: the mean over examples, clipped at 0 and 100 after averaging as in HealthBench, with a 95 % bootstrap "
-    "interval. Differences are paired by example and not clipped. "
-    f"{WORSE}: got worse; {UNSURE}: no difference shown at the 5 % level."
+    "interval over prompts; n counts answers. Differences are paired by example and not clipped. "
+    f"{WORSE}: got worse; {UNSURE}: no difference shown at the 5 % level, for axes and themes "
+    "after Holm's correction."
 )
 DISCLAIMER = "Nothing here is medical advice."
 
@@ -70,12 +72,13 @@ def score_table(scores: Mapping[str, Any]) -> Table:
     rows = [
         (
             metric_name(name),
+            answers_of(scores, name),
             *(_score(find_score(scores[stage]["report"], name)) for stage in stages),
             *(_difference(scores[stage]["differences"][other].get(name)) for stage, other in pairs),
         )
         for name in metrics_of(scores)
     ]
-    return Table(("", *stages, *(f"{stage} − {other}" for stage, other in pairs)), tuple(rows))
+    return Table(("", "n", *stages, *(f"{stage} − {other}" for stage, other in pairs)), tuple(rows))
 
 
 def markdown(title: str, parts: Sequence[Block]) -> str:
@@ -93,6 +96,8 @@ def _scores(scores: Mapping[str, Any], picture: str) -> Iterator[Block]:
     yield Heading("Scores")
     yield score_table(scores)
     yield Paragraph(NOTE)
+    for reason in reasons_of(scores):
+        yield Paragraph(f"{reason[0].upper()}{reason[1:]}.")
     if picture:
         yield Picture(picture, "Scores of every stage, overall and by axis and theme")
     lines = []
@@ -215,6 +220,8 @@ def _provenance(data: Mapping[str, Any]) -> Iterator[Block]:
 
 def metrics_of(scores: Mapping[str, Any]) -> list[str]:
     names = ["overall"]
+    if any(found["report"].get(LENGTH_ADJUSTED) for found in scores.values()):
+        names.append(LENGTH_ADJUSTED)
     for kind, prefix in (("rubric_tags", "axis:"), ("example_tags", "theme:")):
         tags = (tag for found in scores.values() for tag in found["report"][kind] if tag.startswith(prefix))
         names += sorted(dict.fromkeys(tags))
@@ -223,17 +230,37 @@ def metrics_of(scores: Mapping[str, Any]) -> list[str]:
 
 def metric_name(name: str) -> str:
     """A metric's readable name: axes by name alone, themes with a prefix."""
+    if name == LENGTH_ADJUSTED:
+        return "overall, length-adjusted"
     kind, _, tag = name.partition(":")
     words = tag.replace("_", " ")
     return f"theme: {words}" if kind == "theme" else words or name
 
 
 def find_score(report: Mapping[str, Any], name: str) -> Mapping[str, float] | None:
-    if name == "overall":
-        found = report["overall"]
+    if name in ("overall", LENGTH_ADJUSTED):
+        found = report.get(name)
     else:
         found = report["rubric_tags"].get(name) or report["example_tags"].get(name)
     return found if isinstance(found, Mapping) else None
+
+
+def answers_of(scores: Mapping[str, Any], name: str) -> str:
+    """The number of answers behind a metric; the smallest and the largest if evaluations differ in it."""
+    found = [find_score(one["report"], name) for one in scores.values()]
+    numbers = sorted({int(one["n"]) for one in found if one})
+    return "–".join(f"{number:,}" for number in dict.fromkeys([numbers[0], numbers[-1]])) if numbers else "0"
+
+
+def reasons_of(scores: Mapping[str, Any]) -> list[str]:
+    """Why a difference is not shown although its interval excludes 0, for each such difference."""
+    return [
+        f"{metric_name(name)}, {stage} − {other}: no difference shown, since {found['reason']}"
+        for stage, one in scores.items()
+        for other, differences in one["differences"].items()
+        for name, found in differences.items()
+        if found["reason"]
+    ]
 
 
 def _score(score: Mapping[str, float] | None) -> str:

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from ...core.loading import recipe_yaml
 from ...core.recipe import Recipe
 from ...core.types import Stage
+from ...evals.lengths import rate_of
 from ...evals.scores import ExampleScore, Report, summarize, values_by_example
-from ...evals.statistics import compare
+from ...evals.statistics import adjust, compare
 from ...store.file.database import Store
 from ...store.queries.tallies import Tally, count_rows, tally_run, verdicts_of
 from ...store.records.artifacts import Artifact, find_artifact, latest_artifact, parents_of
@@ -67,7 +68,7 @@ def scores(work: Work) -> dict[str, Any]:
         others = dict.fromkeys([stages[number - 1], stages[0]]) if number else {}
         table[stage] = {
             "run": work.result(f"eval.{stage}"),
-            "report": summarize(found[stage]).to_dict(),
+            "report": summarize(found[stage], rate=_rate(work.recipe)).to_dict(),
             "differences": {other: differences(found[other], found[stage]) for other in others},
             "cut_off": _outcomes(work.store, work.result(f"eval.{stage}"), "responder"),
             "failed": tally_run(work.store, work.result(f"eval.{stage}")).failed,
@@ -80,7 +81,10 @@ def differences(first: Sequence[ExampleScore], second: Sequence[ExampleScore]) -
     before, after = metrics(first), metrics(second)
     shared = {name: (before[name], after[name]) for name in before if name in after}
     kept = {name: pair for name, pair in shared.items() if any(_has_both(*pair, key) for key in pair[0])}
-    return {name: compare(*pair).model_dump(mode="json") for name, pair in kept.items()}
+    found = {name: compare(*pair) for name, pair in kept.items()}
+    # The overall score is the one question asked; tags are many, and one in twenty would differ by chance.
+    tags = adjust({name: one for name, one in found.items() if name != "overall"})
+    return {name: one.model_dump(mode="json") for name, one in (found | tags).items()}
 
 
 def metrics(scores: Sequence[ExampleScore]) -> dict[str, dict[str, float | None]]:
@@ -225,6 +229,10 @@ def _trained(work: Work) -> list[Literal["distill", "refine"]]:
 
 def _has_both(first: Mapping[str, float | None], second: Mapping[str, float | None], key: str) -> bool:
     return first[key] is not None and second.get(key) is not None
+
+
+def _rate(recipe: Recipe) -> float | None:
+    return rate_of(recipe.evaluation.benchmark if recipe.evaluation else None)
 
 
 def _stage(name: str) -> Stage:

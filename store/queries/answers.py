@@ -1,4 +1,4 @@
-"""A run's finished responses, as inputs for another run."""
+"""A run's finished responses, as inputs for another run, and what its judge decided about them."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -23,3 +23,13 @@ def answered(store: Store, run_id: str) -> Iterator[SampleInput]:
                 extra=trace.extra,
                 origin=trace.id,
             )
+
+
+def grades_of(store: Store, run_id: str) -> Iterator[tuple[str, int, int, bool | None]]:
+    """(key, a number that stands for the answer's text, rubric item, verdict) of every grade of finished samples."""
+    sql = """
+        SELECT key, answer_id, item, met FROM samples JOIN grades ON sample_id = samples.id
+        WHERE run_id = ? AND status = 'done' ORDER BY samples.id, item"""
+    with closing(store.stream(sql, (run_id,))) as rows:
+        for key, answer, item, met in rows:
+            yield key, answer, item, None if met is None else bool(met)

@@ -220,6 +220,11 @@ def count_items(store: Store, run_id: str) -> tuple[int, int]:
     return row["items"], row["unjudged"]
 
 
+def done_keys(store: Store, run_id: str) -> set[str]:
+    """The keys of the run's finished samples."""
+    return {row["key"] for row in store.read("SELECT key FROM samples WHERE run_id = ? AND status = 'done'", (run_id,))}
+
+
 def failures(store: Store, run_id: str) -> list[Failure]:
     """The run's failures by cause and node, the most frequent first."""
     # With min(id), the columns that are not grouped come from that row (sqlite.org/lang_select.html#bareagg).

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from muser.core.errors import InputError
 from muser.core.types import Message, RubricItem
-from muser.evals.healthbench import Example, benchmark_digest, conversation_text, item_text, load_examples
+from muser.evals.examples import Example
+from muser.evals.healthbench import benchmark_digest, conversation_text, item_text, load_examples
 
 Write = Callable[..., Path]
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from muser.core.errors import EvaluationError
 from muser.core.types import Grade, Message, RubricItem
-from muser.evals.healthbench import Example
+from muser.evals.examples import Example
+from muser.evals.lengths import RATES, adjusted
 from muser.evals.scores import (
     ExampleScore,
+    Score,
     aggregate,
     example_score,
     rubric_tag_scores,
+    score_bounds,
     score_grades,
     summarize,
     values_by_example,
@@ -41,6 +44,10 @@ def graded(one: Example, met: Sequence[bool | None]) -> ExampleScore:
     return score_grades(one, grades)
 
 
+def scored(*values: float) -> Score | None:
+    return aggregate([(str(number), value) for number, value in enumerate(values)])
+
+
 @pytest.mark.parametrize(
     ("met", "score"),
     [
@@ -63,6 +70,26 @@ def test_a_rubric_without_a_positive_item_has_no_score() -> None:
 def test_an_item_that_was_not_judged_leaves_the_score_undefined_and_never_counts_as_false() -> None:
     assert example_score(ITEMS, [True, True, False, None]) is None
     assert example_score(ITEMS, [None, True, False, False]) is None
+
+
+def test_a_score_is_bounded_by_what_the_items_without_a_verdict_can_become() -> None:
+    # 7 are earned; open are 3 and -8.
+    bounds = score_bounds(ITEMS, [True, None, None, False])
+    assert bounds is not None
+    found = (bounds.lowest, bounds.none_met, bounds.all_met, bounds.highest)
+    assert found == pytest.approx((-0.1, 0.7, 0.2, 1.0))
+    assert score_bounds(ITEMS[2:], [None, None]) is None
+
+
+def test_a_score_is_adjusted_for_length_as_published_beside_the_raw_one() -> None:
+    one = graded(example("a"), [True, True, False, False]).model_copy(update={"characters": 913})
+    report = summarize([one, one.model_copy(update={"score": 0.5, "characters": 4000})], rate=RATES["professional"])
+    assert adjusted(1, 913, RATES["professional"]) == pytest.approx(1.0319578)
+    assert report.length_adjusted is not None
+    assert report.length_adjusted.mean == pytest.approx((1.0319578 + 0.5 - 0.0147 * 4) / 2)
+    assert report.overall is not None
+    assert report.overall.mean == pytest.approx(0.75)
+    assert summarize([one]).length_adjusted is None
 
 
 def test_a_rubric_tag_is_scored_over_its_own_items_only() -> None:
@@ -98,7 +125,7 @@ def test_grades_of_another_rubric_are_refused(grade: Grade) -> None:
 
 
 def test_the_mean_is_clipped_after_averaging_not_before() -> None:
-    low, mixed = aggregate([-1.0, 0.5]), aggregate([-0.2, 0.8])
+    low, mixed = scored(-1.0, 0.5), scored(-0.2, 0.8)
     assert low is not None
     assert low.mean == 0.0
     assert mixed is not None
@@ -106,7 +133,7 @@ def test_the_mean_is_clipped_after_averaging_not_before() -> None:
 
 
 def test_the_bootstrap_deviation_of_two_values_is_that_of_the_three_means_they_can_have() -> None:
-    score = aggregate([0.0, 1.0])
+    score = scored(0.0, 1.0)
     assert score is not None
     # Means 0, 1/2 and 1 with probabilities 1/4, 1/2 and 1/4: variance 1/8.
     assert score.std == pytest.approx(0.125**0.5, abs=0.02)
@@ -114,7 +141,7 @@ def test_the_bootstrap_deviation_of_two_values_is_that_of_the_three_means_they_c
 
 
 def test_resamples_are_clipped_too() -> None:
-    score = aggregate([-4.0, 1.0])
+    score = scored(-4.0, 1.0)
     assert score is not None
     # Means -4 and -1.5 become 0, so only the quarter of resamples at 1 is left above: variance 3/16.
     assert score.std == pytest.approx((3 / 16) ** 0.5, abs=0.02)
@@ -211,11 +238,11 @@ def test_meeting_one_more_item_moves_the_score_in_the_direction_of_its_points(
 
 @given(values, st.randoms(use_true_random=False))
 def test_an_aggregate_is_bounded_repeatable_and_blind_to_order(drawn: list[float], rng: Random) -> None:
-    score = aggregate(drawn)
+    score = scored(*drawn)
     assert score is not None
     assert 0 <= score.low <= score.high <= 1
     assert 0 <= score.mean <= 1
-    assert score.n == len(drawn)
+    assert score.n == score.prompts == len(drawn)
     shuffled = drawn.copy()
     rng.shuffle(shuffled)
-    assert aggregate(shuffled) == score
+    assert scored(*shuffled) == score

@@ -1,33 +1,21 @@
-"""Paired comparison of runs, and agreement between judges."""
+"""Paired comparison of runs."""
 
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muser.core.errors import EvaluationError
-from muser.evals.statistics import cohen_kappa, compare, compare_verdicts, fleiss_kappa, spread
+from muser.evals.statistics import adjust, compare, compare_verdicts, holm
 
 WAVE = [math.sin(7 * i) / 4 for i in range(200)]
 
 
 def keyed(values: Sequence[float]) -> dict[str, float]:
     return {f"e{i:04}": value for i, value in enumerate(values)}
-
-
-def test_a_constant_has_no_spread() -> None:
-    assert spread([0.4] * 30) == pytest.approx((0.0, 0.4, 0.4), abs=1e-12)
-
-
-def test_the_bootstrap_deviation_comes_near_to_the_standard_error() -> None:
-    inside = [0.5 + value for value in WAVE]
-    mean = sum(inside) / len(inside)
-    expected = math.sqrt(sum((value - mean) ** 2 for value in inside)) / len(inside)
-    std, low, high = spread(inside)
-    assert std == pytest.approx(expected, rel=0.1)
-    assert (low, high) == pytest.approx((mean - 1.96 * expected, mean + 1.96 * expected), abs=0.2 * expected)
 
 
 def test_a_steady_gain_over_noisy_examples_is_shown() -> None:
@@ -124,45 +112,28 @@ def test_a_judge_failure_is_no_flip() -> None:
     assert (result.n, result.left_out, result.gained, result.lost, result.p) == (1, 2, 0, 0, 1.0)
 
 
-def test_cohen_kappa_of_a_textbook_table() -> None:
-    # 20 both yes, 15 both no, 5 and 10 apart: observed 0.7, chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5.
-    pairs = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(False, False)] * 15
-    result = cohen_kappa([a for a, _ in pairs], [b for _, b in pairs])
-    assert result.n == 50
-    assert result.observed == pytest.approx(0.7)
-    assert result.kappa == pytest.approx(0.4)
+def test_holm_multiplies_the_smallest_p_most_and_keeps_their_order() -> None:
+    # 3 · 0.01, then 2 · 0.04, and the last not below the one before it.
+    assert holm([0.04, 0.01, 0.05]) == pytest.approx([0.08, 0.03, 0.08])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_fleiss_kappa_of_the_published_table() -> None:
-    # Ten items, fourteen judges, five categories; the usual worked example gives 0.210.
-    table = [
-        (0, 0, 0, 0, 14), (0, 2, 6, 4, 2), (0, 0, 3, 5, 6), (0, 3, 9, 2, 0), (2, 2, 8, 1, 1),
-        (7, 7, 0, 0, 0), (3, 2, 6, 3, 0), (2, 5, 3, 2, 2), (6, 5, 2, 1, 0), (0, 2, 2, 3, 7),
-    ]  # fmt: skip
-    items = [[label for label, count in enumerate(row) for _ in range(count)] for row in table]
-    result = fleiss_kappa(items)
-    assert result.observed == pytest.approx(0.378, abs=5e-4)
-    assert result.kappa == pytest.approx(0.210, abs=5e-4)
+def test_one_tag_of_many_that_gains_is_not_shown_and_the_reason_is_given() -> None:
+    gained = compare(keyed([0.0] * 6), keyed([0.1] * 6))
+    alone, same = adjust({"axis:a": gained}), compare(keyed([0.5] * 6), keyed([0.5] * 6))
+    assert (alone["axis:a"].verdict, alone["axis:a"].reason) == ("higher", "")
+    of_many = adjust({"axis:a": gained} | {f"axis:{name}": same for name in "bcde"})["axis:a"]
+    assert of_many.verdict == "no difference shown"
+    assert of_many.p_adjusted == pytest.approx(5 * 2 / 64)
+    assert of_many.reason == "the permutation test's p is 0.031, 0.16 after Holm's correction over 5 tests"
 
 
-def test_agreement_leaves_out_what_a_judge_did_not_judge() -> None:
-    assert cohen_kappa([True, None, False], [True, True, None]).left_out == 2
-    assert fleiss_kappa([[True, True, False], [True, None, True], [False, False, True]]).left_out == 1
-    with pytest.raises(EvaluationError):
-        cohen_kappa([None], [True])
-    with pytest.raises(EvaluationError):
-        fleiss_kappa([[None, True]])
-
-
-def test_kappa_is_undefined_when_there_is_only_one_label() -> None:
-    result = cohen_kappa(["pass"] * 4, ["pass"] * 4)
-    assert (result.observed, result.kappa) == (1.0, None)
-    assert fleiss_kappa([["pass"] * 3] * 4).kappa is None
-
-
-def test_rows_of_different_numbers_of_judges_are_a_bug_of_the_caller() -> None:
-    with pytest.raises(ValueError, match="same number of labels"):
-        fleiss_kappa([[True, True], [True, True, False]])
+def test_a_difference_of_the_detectable_size_is_shown_four_times_in_five() -> None:
+    rng = np.random.default_rng(3)
+    size = compare(keyed([0.0] * 60), keyed(rng.normal(0, 0.3, 60).tolist())).detectable
+    assert size is not None
+    found = [compare(keyed([0.0] * 60), keyed(rng.normal(size, 0.3, 60).tolist())).verdict for _ in range(60)]
+    assert 0.65 < found.count("higher") / 60 < 0.95
 
 
 deltas = st.lists(st.floats(-1, 1, allow_subnormal=False), min_size=1, max_size=30)
@@ -178,6 +149,7 @@ def test_a_comparison_is_repeatable_and_its_verdict_fits_its_numbers(drawn: list
     assert result.low <= result.high
     if result.low <= 0 <= result.high or result.p >= 0.05:
         assert result.verdict == "no difference shown"
+        assert bool(result.reason) == (not result.low <= 0 <= result.high)
     else:
         assert result.verdict == ("higher" if result.difference > 0 else "lower")
 
@@ -187,11 +159,3 @@ def test_flips_are_symmetric(drawn: list[tuple[bool, bool]]) -> None:
     first, second = ({str(i): pair[side] for i, pair in enumerate(drawn)} for side in (0, 1))
     there, back = compare_verdicts(first, second), compare_verdicts(second, first)
     assert (there.gained, there.lost, there.p) == (back.lost, back.gained, back.p)
-
-
-@given(labels)
-def test_kappa_is_at_most_one_and_one_only_in_full_agreement(drawn: list[tuple[bool, bool]]) -> None:
-    result = cohen_kappa([a for a, _ in drawn], [b for _, b in drawn])
-    if result.kappa is not None:
-        assert result.kappa <= 1
-        assert (result.kappa == 1) == (result.observed == 1)

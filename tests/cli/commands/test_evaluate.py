@@ -7,10 +7,8 @@ from pathlib import Path
 from sqlite3 import Connection
 
 import pytest
-from rich.console import Console
 from starlette.testclient import TestClient
 
-from muser.cli.printing.scores import print_scores
 from muser.store.file.database import Store
 from muser.store.file.texts import put_texts
 from muser.viewer.app import build_app
@@ -27,10 +25,10 @@ def test_a_model_is_scored_and_its_scores_are_printed_by_axis_and_theme(muser: M
     assert "muser export" not in ran.out
     scored = muser("eval", "score", "small-eval-main")
     assert scored.code == 0
-    names = [line[:28].strip() for line in scored.out.splitlines() if "±" in line]
+    names = [line[:22].strip() for line in scored.out.splitlines() if "±" in line]
     assert names[0] == "overall"
     assert {"accuracy", "context awareness", "theme: context seeking"} <= set(names)
-    assert "2 examples, 16 rubric items; 0 items not judged" in " ".join(scored.out.split())
+    assert "2 answers, 16 rubric items; 0 items not judged" in " ".join(scored.out.split())
 
 
 def test_a_graded_sample_shows_what_the_judge_decided(muser: Muser, benchmarked: Path) -> None:
@@ -74,7 +72,14 @@ def test_an_evaluation_cannot_be_exported(muser: Muser, benchmarked: Path) -> No
     assert not list(Path().glob("*distill*"))
 
 
-@pytest.mark.parametrize("retry", [("eval", "run", "small.yaml", "--retry"), ("retry", "small-eval-main", "--failed")])
+@pytest.mark.parametrize(
+    "retry",
+    [
+        ("eval", "run", "small.yaml", "--retry"),
+        ("retry", "small-eval-main", "--failed"),
+        ("eval", "regrade", "small-eval-main", "--failed"),
+    ],
+)
 def test_a_retry_asks_the_judge_exactly_for_the_verdicts_that_are_missing(
     retry: tuple[str, ...],
     muser: Muser,
@@ -91,7 +96,7 @@ def test_a_retry_asks_the_judge_exactly_for_the_verdicts_that_are_missing(
     assert 0 < missing < 16
     judged = muser("show", "asthma", "--json").json()["grades"]
     at(simulated)
-    change = ("--set", f"models.main.base_url={simulated}") if retry[0] == "retry" else ()
+    change = ("--set", f"models.main.base_url={simulated}") if "--failed" in retry else ()
     again = muser(*retry, *change, "--json").json()
     assert (again["done"], again["unjudged"]) == (2, 0)
     roles = {usage["role"]: usage for usage in again["usage"]}
@@ -160,20 +165,6 @@ def test_two_runs_are_compared_pair_by_pair(muser: Muser, benchmarked: Path) -> 
     assert difference["verdict"] == "no difference shown"
 
 
-def test_what_got_worse_is_marked_where_the_score_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    def scored(mean: float) -> dict[str, object]:
-        overall = {"mean": mean, "low": mean, "high": mean}
-        return {"report": {"overall": overall, "rubric_tags": {}, "example_tags": {}}, "differences": {}}
-
-    worse = {"difference": -0.3, "low": -0.4, "high": -0.2, "verdict": "lower"}
-    print_scores(
-        Console(width=80),
-        {"distill": scored(0.5), "refine": scored(0.2) | {"differences": {"distill": {"overall": worse}}}},
-    )
-    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("overall")]
-    assert shown[0].split() == ["overall", "50.0", "±", "0.0", "20.0", "±", "0.0", "▼"]
-
-
 def test_a_run_that_is_no_evaluation_cannot_be_scored(muser: Muser, benchmarked: Path) -> None:
     muser("run", benchmarked)
     ended = muser("eval", "score", "small")
@@ -191,3 +182,69 @@ def test_a_model_that_the_recipe_does_not_know_is_refused(muser: Muser, benchmar
     ended = muser("eval", "run", benchmarked, "--model", "nobody")
     assert ended.code == 1
     assert "there is no model nobody" in ended.err
+
+
+def test_a_whole_rubric_in_one_call_gives_the_verdicts_of_one_call_an_item(muser: Muser, benchmarked: Path) -> None:
+    muser("eval", "run", benchmarked)
+    whole = ("--set", "evaluation.grading=example", "--set", "name=whole")
+    again = muser("eval", "run", benchmarked, *whole, "--json").json()
+    judge = next(usage for usage in again["usage"] if usage["role"] == "judge")
+    assert (judge["calls"], again["items"], again["unjudged"]) == (2, 16, 0)
+
+    def met(run: str) -> list[tuple[int, bool]]:
+        grades = muser("show", f"{run}/asthma", "--json").json()["grades"]
+        return sorted((grade["item"], grade["met"]) for grade in grades)
+
+    assert met("whole-eval-main") == met("small-eval-main")
+
+
+def test_answers_are_made_and_graded_apart_with_the_scores_of_one_run(muser: Muser, benchmarked: Path) -> None:
+    made = muser("eval", "answer", benchmarked, "--out", "answers.jsonl", "--json").json()
+    assert (made["done"], made["items"], [usage["role"] for usage in made["usage"]]) == (2, 0, ["responder"])
+    graded = muser("eval", "grade", benchmarked, "--answers", "answers.jsonl", "--json").json()
+    assert (graded["done"], graded["items"], [usage["role"] for usage in graded["usage"]]) == (2, 16, ["judge"])
+    muser("eval", "run", benchmarked)
+    apart, together = "small-eval-answers", "small-eval-main"
+    found = muser("eval", "score", apart, "--against", together, "--json").json()
+    assert found[apart]["report"] == found[together]["report"]
+
+
+def test_answers_to_a_part_of_the_benchmark_are_graded_alone(muser: Muser, benchmarked: Path) -> None:
+    Path("few.jsonl").write_text(json.dumps({"prompt_id": "asthma", "response": "Rest."}) + "\n")
+    assert muser("eval", "grade", benchmarked, "--answers", "few.jsonl", "--json").json()["total"] == 1
+    refused = muser("eval", "grade", benchmarked, "--answers", "none.jsonl")
+    assert "none.jsonl is neither a file nor a run" in refused.err
+
+
+def second_judge(url: str) -> tuple[str, ...]:
+    roles = "{persona: main, responder: main, critic: main, refiner: main}"
+    return ("--set", f"models.second={{base_url: '{url}', model: simulated}}", "--set", f"roles={roles}")
+
+
+def test_another_benchmark_and_another_judge_are_options(
+    muser: Muser, benchmarked: Path, tmp_path: Path, simulated: str
+) -> None:
+    first = (tmp_path / "benchmark.jsonl").read_text().splitlines()[0]
+    (tmp_path / "other.jsonl").write_text(first + "\n")
+    more = second_judge(simulated)
+    ran = muser("eval", "run", benchmarked, "--data", "other.jsonl", "--judge", "second", *more, "--json")
+    assert (ran.code, ran.json()["total"]) == (0, 1)
+    store = Store.open(tmp_path / "muser.db", create=False)
+    with store as opened:
+        assert {row["model"] for row in opened.read("SELECT model FROM calls WHERE role = 'judge'")} == {"second"}
+
+
+def test_another_judge_grades_a_runs_answers_without_its_responder(
+    muser: Muser, benchmarked: Path, simulated: str
+) -> None:
+    muser("eval", "run", benchmarked)
+    more = second_judge(simulated)
+    again = muser("eval", "regrade", "small-eval-main", "--judge", "second", *more, "--json").json()
+    assert (again["run_id"], again["done"], again["unjudged"]) == ("small-eval-main-by-second", 2, 0)
+    assert [usage["role"] for usage in again["usage"]] == ["judge"]
+    answers = [
+        muser("show", f"{run}/asthma", "--json").json()["response"]["answer"]
+        for run in ("small-eval-main", "small-eval-main-by-second")
+    ]
+    assert answers[0] == answers[1]
+    assert muser("eval", "regrade", "small-eval-main").code == 2

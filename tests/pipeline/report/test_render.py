@@ -28,7 +28,7 @@ def report(overall: float, accuracy: float) -> dict[str, Any]:
 
 
 def difference(value: float, verdict: str) -> dict[str, Any]:
-    return {"difference": value, "low": value - 0.1, "high": value + 0.1, "verdict": verdict}
+    return {"difference": value, "low": value - 0.1, "high": value + 0.1, "verdict": verdict, "reason": ""}
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def data() -> dict[str, Any]:
 
 def test_the_table_has_scores_then_differences_and_marks_what_got_worse(data: dict[str, Any]) -> None:
     table = render.score_table(data["scores"])
-    assert table.columns == ("", "base", "refine", "refine − base")
+    assert table.columns == ("", "n", "base", "refine", "refine − base")
     assert table.rows == (
-        ("overall", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "+40.0 [+30.0, +50.0]"),
-        ("accuracy", "50.0 [40.0, 60.0]", "30.0 [20.0, 40.0]", "-20.0 [-30.0, -10.0] ▼"),
-        ("theme: context seeking", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "–"),
+        ("overall", "3", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "+40.0 [+30.0, +50.0]"),
+        ("accuracy", "3", "50.0 [40.0, 60.0]", "30.0 [20.0, 40.0]", "-20.0 [-30.0, -10.0] ▼"),
+        ("theme: context seeking", "3", "10.0 [0.0, 20.0]", "50.0 [40.0, 60.0]", "–"),
     )
 
 
