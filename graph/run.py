@@ -13,7 +13,8 @@ from ..core.hashing import digest
 from ..core.problems import Problem, raise_problems
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
-from ..prompts.attributes import AttributeTables, load_attributes
+from ..prompts.attributes import AttributeTables
+from ..prompts.reachability import load_sound_attributes
 from ..prompts.sampling import draw_persona
 from ..prompts.templates import PromptSet, load_prompts
 from ..store.file.database import Store
@@ -41,7 +42,7 @@ class Materials:
     @classmethod
     def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
         """Raises PromptError, SettingsError, InputError."""
-        prompts, tables = load_prompts(recipe), load_attributes(recipe.attributes, recipe.folder)
+        prompts, tables = load_prompts(recipe), load_sound_attributes(recipe.attributes, recipe.folder)
         # A trial, so that a template that names an attribute the table lacks does not fail in the middle of a run.
         prompts.persona.render(**tables.for_prompt(draw_persona(tables, recipe.seed, 1), recipe.seed))
         return cls(

@@ -4,7 +4,7 @@ Seeds are uniform over [0, 2**31), and unlike `random` a draw is the same in eve
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
@@ -94,6 +94,11 @@ class Machine:
             tuple((one, trait) for one, trait in sorted(traits.items()) if one in self.kept_traits[name]),
         )
 
+    def effect(self, name: str, choice: Choice) -> Hashable:
+        """Choices with an equal effect lead to the same state: many conditions concern the same people."""
+        kept = frozenset(item for item in choice.traits.items() if item[0] in self.kept_traits[name])
+        return choice.value if name in self.kept_values[name] else "", kept
+
     def weights(self, name: str, state: State) -> dict[Choice, float]:
         """The choices that are left, each with its weight above 0."""
         values, traits = dict(state.values), dict(state.traits)
@@ -102,11 +107,12 @@ class Machine:
             weight = choice.weight
             for other, factors in choice.when.items():
                 weight *= factors.get(values.get(other, ""), 1)
-            if weight and narrow(traits, choice.traits) is not None and not self._refused(name, choice, values):
+            if weight and narrow(traits, choice.traits) is not None and not self.is_never(name, choice, values):
                 weighed[choice] = weight
         return weighed
 
-    def _refused(self, name: str, choice: Choice, values: Mapping[str, str]) -> bool:
+    def is_never(self, name: str, choice: Choice, values: Mapping[str, str]) -> bool:
+        """Whether a combination that is refused would be complete."""
         given = {**values, name: choice.value}
         rules = (rule for rule in self.tables.never if name in rule)
         return any(all(given.get(one) in refused for one, refused in rule.items()) for rule in rules)

@@ -15,7 +15,7 @@ from ...endpoints.server import launch
 from ...graph.inputs import read_queries
 from ...graph.run import load_critics
 from ...pipeline.sampling import refine_recipe, refine_roles
-from ...prompts.attributes import load_attributes
+from ...prompts.reachability import load_sound_attributes
 from ...prompts.sampling import draw_persona
 from ...prompts.templates import PromptSet, load_prompts
 from ..printing.layout import columns
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def rehearse(recipe: "Recipe") -> PromptSet:
     """Imports every critic, renders every prompt and returns the prompts. Raises the first problem."""
     prompts = load_prompts(recipe)
-    tables = load_attributes(recipe.attributes, recipe.folder)
+    tables = load_sound_attributes(recipe.attributes, recipe.folder)
     load_critics(recipe, prompts)
     query, answer = "What can I do about my headache?", Response(answer="Rest, and drink enough.").answer
     critiques = [Critique(critic=name, verdict="revise", rationale="We should ask.") for name in recipe.critics]
