@@ -1,13 +1,13 @@
 """Other benchmark formats as examples: HealthBench Professional, HealthBench's meta-evaluation, multiple choice."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from ..core.types import Message, RubricItem, Value
+from ..core.types import Grade, Message, RubricItem, Value
 from .examples import Example
 
 ONE_LETTER = "Answer with the letter of the one right option."
@@ -18,6 +18,7 @@ class Choice(Example):
     """A multiple-choice question; its only rubric item is met by the right letter."""
 
     letter: str
+    options: frozenset[str]
 
 
 class Completion(Example):
@@ -83,6 +84,7 @@ class ChoiceLine(Value):
             rubrics=(RubricItem(criterion=f"Chooses {self.answer_idx}.", points=1, tags=()),),
             example_tags=(),
             letter=self.answer_idx,
+            options=frozenset(self.options),
         )
 
 
@@ -122,8 +124,14 @@ def completions(lines: Iterable[MetaLine]) -> list[Example]:
     ]
 
 
-def chosen_letter(answer: str, letters: Iterable[str]) -> str | None:
-    """The option that an answer settles on: its last capital letter that stands alone and is an option's."""
-    known = set(letters)
-    found = [letter for letter in _LETTER.findall(answer) if letter in known]
-    return found[-1] if found else None
+def grade_letter(example: Choice, answer: str) -> Grade:
+    """Whether an answer settles on the right letter: its last capital letter that stands alone and is an option's."""
+    found = [letter for letter in _LETTER.findall(answer) if letter in example.options]
+    said = f"chooses {found[-1]}" if found else "names no option"
+    return Grade(item=0, points=1, met=found[-1:] == [example.letter], explanation=f"The answer {said}.")
+
+
+def majority(labels: Sequence[bool]) -> bool | None:
+    """What most physicians said; None if as many said the opposite."""
+    met = sum(labels)
+    return None if 2 * met == len(labels) else 2 * met > len(labels)

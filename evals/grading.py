@@ -1,10 +1,9 @@
 """Answers and grades a benchmark's examples with the graph's runner, so an evaluation resumes like any run."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,6 +11,7 @@ from ..agents.judge import grade, grade_all
 from ..core.errors import EvaluationError, InputError, SettingsError
 from ..core.hashing import digest
 from ..core.recipe import EvaluationSettings, ModelSettings, Recipe
+from ..core.recipe.training import GradingMode
 from ..core.types import Grade, Request, Response, SampleInput
 from ..graph.build import build_line
 from ..graph.calls import Calls
@@ -24,15 +24,15 @@ from ..graph.state import AskFactory, State, bind
 from ..prompts.delimiters import escape_tags, quote_turns
 from ..prompts.templates import Prompt, load_prompt, load_prompts
 from ..store.file.database import Store
-from ..store.queries.answers import answered, grades_of
+from ..store.queries.answers import answered
 from ..store.records import samples
 from ..store.records.runs import Run, find_run
 from .examples import Example
+from .formats import Choice, grade_letter
 from .healthbench import benchmark_digest, conversation_text, load_examples
-from .judges import Item, Judged
 from .lengths import rate_of
 from .scores import ExampleScore, Report, score_grades, summarize
-from .stored import read_answers, read_grades
+from .stored import read_answers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Grading:
     examples: Mapping[str, Example]
     judge: Prompt
     whole: Prompt | None
-    grades: bool
+    grading: GradingMode
     repairs: int
     on_graded: Callable[[], None]
 
@@ -57,7 +57,7 @@ async def answer_example(state: State, context: Grading) -> dict[str, Any]:
         return {}
     reply = await bind(state, context.make_ask, "responder")(Request(messages=context.examples[_key(state)].prompt))
     response = Response(reasoning=reply.reasoning.strip(), answer=reply.text.strip())
-    return {"response": response.model_dump(), "done": not context.grades}
+    return {"response": response.model_dump(), "done": context.grading == "none"}
 
 
 async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
@@ -67,6 +67,9 @@ async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
     whole rubric left open are asked alone.
     """
     example = context.examples[_key(state)]
+    if isinstance(example, Choice):
+        context.on_graded()
+        return _graded(example, [grade_letter(example, state["response"]["answer"])])
     judged = {value["item"]: Grade(**value) for value in state.get("grades", ())}
     conversation = conversation_text(example.prompt, Response(**state["response"]).answer)
     ask, limit = bind(state, context.make_ask, "judge"), asyncio.Semaphore(FAN_OUT)
@@ -95,6 +98,10 @@ async def grade_answer(state: State, context: Grading) -> dict[str, Any]:
         return found
 
     grades = await asyncio.gather(*(one(number) for number in range(len(example.rubrics))))
+    return _graded(example, grades)
+
+
+def _graded(example: Example, grades: Sequence[Grade]) -> dict[str, Any]:
     score = score_grades(example, grades).score
     return {"grades": [value.model_dump() for value in grades], "score": score, "done": True}
 
@@ -116,16 +123,17 @@ async def evaluate(
     prompts, answers, roles = load_prompts(recipe), given_answers(recipe, store), roles_of(recipe)
     described = describe_evaluation(recipe, store, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    grades = "judge" in roles
+    grading = benchmark_of(recipe).grading
+    _check_grading(recipe, examples.values())
 
     def context(calls: Calls) -> Grading:
         whole = _whole_prompt(recipe)
-        return Grading(calls.make_ask, examples, prompts.judge, whole, grades, recipe.repairs, calls.count_graded)
+        return Grading(calls.make_ask, examples, prompts.judge, whole, grading, recipe.repairs, calls.count_graded)
 
-    steps = {"respond": answer_example, "grade": grade_answer} if grades else {"respond": answer_example}
+    steps = {"respond": answer_example} | ({} if grading == "none" else {"grade": grade_answer})
     timeouts = node_timeouts(recipe, roles)
-    inputs = list(_inputs(examples, answers, with_rubric=grades))
-    if grades:
+    inputs = list(_inputs(examples, answers, with_rubric=grading != "none"))
+    if "judge" in roles:
         # A single node makes all judge calls of an example, FAN_OUT at a time, so its timeout grows with the rubric.
         timeouts["grade"] *= max(len(one.rubric) for one in inputs) / FAN_OUT + 2
     job = Job(
@@ -147,7 +155,20 @@ def roles_of(recipe: Recipe) -> tuple[str, ...]:
     """The roles that the recipe's evaluation calls."""
     settings = benchmark_of(recipe)
     answering = () if settings.answers else ("responder",)
-    return answering if settings.grading == "none" else (*answering, "judge")
+    return answering if settings.grading in ("none", "letter") else (*answering, "judge")
+
+
+def _check_grading(recipe: Recipe, examples: Iterable[Example]) -> None:
+    """Raises SettingsError if letters are expected from a rubric, or a judge is to grade multiple choice."""
+    grading = benchmark_of(recipe).grading
+    kinds = {isinstance(example, Choice) for example in examples}
+    if grading != "none" and kinds != {grading == "letter"}:
+        raise SettingsError(
+            f"the benchmark is {'not all ' if len(kinds) > 1 or False in kinds else ''}multiple choice, and grading is"
+            f" {grading}",
+            where=recipe.name,
+            todo="multiple choice is graded with --set evaluation.grading=letter, and only it",
+        )
 
 
 def given_answers(recipe: Recipe, store: Store) -> dict[str, str] | None:
@@ -230,24 +251,6 @@ def score_run(recipe: Recipe, store: Store, run_id: str) -> list[ExampleScore]:
             f"{run_id} has no graded examples yet", todo="finish the run first: muser eval run RECIPE"
         )
     return scores
-
-
-def judged_run(store: Store, run_id: str) -> Judged:
-    """What the judge of an evaluation run decided."""
-    verdicts: dict[Item, bool | None] = {}
-    answers: dict[str, str] = {}
-    for key, answer, number, met in grades_of(store, run_id):
-        verdicts[Item(key, number)] = met
-        answers[key] = str(answer)
-    return Judged(run_id, verdicts, answers)
-
-
-def judged_file(path: Path, examples: Mapping[str, Example]) -> Judged:
-    """What a file of grades says about the first answer to each of the keyed examples."""
-    first = {example.prompt_id: key for key, example in reversed(list(examples.items()))}
-    grades = read_grades(path, {examples[key].prompt_id: examples[key] for key in first.values()})
-    verdicts = {Item(first[name], one.item): one.met for name, given in grades.items() for one in given}
-    return Judged(str(path), verdicts, {})
 
 
 def keyed_examples(recipe: Recipe) -> Iterator[tuple[str, Example]]:

@@ -10,6 +10,7 @@ from ..core.types import Value
 from .agreement import Agreement, cohen_kappa, fleiss_kappa, krippendorff_alpha
 from .correction import Corrected, PromptCounts, correct
 from .examples import Example
+from .formats import Completion, majority
 from .scores import example_score
 
 SHOWN = 10
@@ -79,6 +80,8 @@ class JudgeComparison(Value):
     """items that the judges differ on"""
     look_first: tuple[Differed, ...]
     """the items they differ on that weigh most"""
+    balanced_f1: dict[str, dict[str, float]]
+    """judge → its balanced F1 against each physician's label, by category and over them; a meta-evaluation's only"""
     corrected: dict[str, Corrected]
     """judge → its error against people's labels and the corrected score; empty without labels"""
 
@@ -87,6 +90,7 @@ def compare_judges(
     examples: Mapping[str, Example], models: Sequence[Judged], people: Judged | None = None
 ) -> JudgeComparison:
     """Compares the judges, people among them, on the same answers. Raises EvaluationError if there are none."""
+    people = people or _physicians(examples)
     judges = [*models, *([people] if people else [])]
     graded = Counter(key for one in judges for key in {item.key for item in one.verdicts})
     keys = [key for key in examples if graded[key] > 1 and _same_answer(key, judges)]
@@ -110,8 +114,37 @@ def compare_judges(
         always_met=sum(set(row) == {True} for row in rows),
         differed=len(differing),
         look_first=tuple(_differed(examples, judges, item, row) for item, row in _heaviest(examples, differing)),
+        balanced_f1={one.name: f1 for one in models if (f1 := balanced_f1(examples, one))},
         corrected={one.name: correct(list(_counts(examples, one, people))) for one in models} if people else {},
     )
+
+
+def _physicians(examples: Mapping[str, Example]) -> Judged | None:
+    """What most physicians said about each item of a meta-evaluation; None for another benchmark."""
+    judged = {key: example for key, example in examples.items() if isinstance(example, Completion)}
+    verdicts = {Item(key, n): majority(one) for key, example in judged.items() for n, one in enumerate(example.labels)}
+    return Judged("physicians", verdicts, {}) if verdicts else None
+
+
+def balanced_f1(examples: Mapping[str, Example], judge: Judged) -> dict[str, float]:
+    """The mean of the F1 for met and for not met, by category, and `overall` their mean, as in HealthBench's paper."""
+    pairs: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    for key, example in examples.items():
+        for number, labels in enumerate(example.labels if isinstance(example, Completion) else ()):
+            met = judge.verdicts.get(Item(key, number))
+            if met is not None:
+                pairs[example.rubrics[number].tags[0]] += [(met, label) for label in labels]
+    found = {category: _balanced(pairs[category]) for category in sorted(pairs)}
+    return found | {"overall": sum(found.values()) / len(found)} if found else {}
+
+
+def _balanced(pairs: Sequence[tuple[bool, bool]]) -> float:
+    def f1(kind: bool) -> float:
+        said, wanted = sum(met is kind for met, _ in pairs), sum(label is kind for _, label in pairs)
+        hits = sum(met is label is kind for met, label in pairs)
+        return 2 * hits / (said + wanted) if said + wanted else 0.0
+
+    return (f1(True) + f1(False)) / 2
 
 
 def _same_answer(key: str, judges: Sequence[Judged]) -> bool:
@@ -142,7 +175,7 @@ def _pair(examples: Mapping[str, Example], items: Sequence[Item], first: Judged,
 
 
 def _tags(example: Example, number: int) -> Iterator[str]:
-    yield from (tag for tag in example.rubrics[number].tags if tag.startswith("axis:"))
+    yield from (tag for tag in example.rubrics[number].tags if tag.startswith(("axis:", "cluster:")))
     yield from (tag for tag in example.example_tags if tag.startswith("theme:"))
 
 

@@ -11,6 +11,7 @@ from ..core.files import open_private
 from ..core.jsonl import read_lines
 from ..core.types import Grade, Value
 from .examples import Example
+from .formats import Completion, format_of
 from .healthbench import problems_in, refuse
 from .scores import ExampleScore, Report, Score, score_grades
 
@@ -60,7 +61,13 @@ def score_files(data: Sequence[Example], grades: Path, answers: Path | None = No
 
 
 def read_answers(path: Path, examples: dict[str, Example]) -> dict[str, str]:
-    """The answers of a file by prompt id. Raises InputError with every line that fits no example."""
+    """The answers of a file by prompt id. Raises InputError with every line that fits no example.
+
+    A meta-evaluation's file has the answers that physicians judged.
+    """
+    given = {key: example.answer for key, example in examples.items() if isinstance(example, Completion)}
+    if given and next((format_of(line) for _, line in read_lines(path)), "") == "meta":
+        return given
     problems: list[str] = []
     found: dict[str, str] = {}
     for place, line in _lines(path, AnswerLine, problems):

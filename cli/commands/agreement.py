@@ -34,16 +34,15 @@ def agreement(
     """Compare judges that graded the same answers, such as `item` with `example` grading or one judge with another.
 
     Examples that two judges saw different answers to are left out. With --labels each judge gets its sensitivity and
-    specificity, and the score without the mistakes that they stand for.
+    specificity, and the score without the mistakes that they stand for. A meta-evaluation has its labels with it.
     """
     from ...core.errors import InputError
-    from ...evals.grading import judged_file, judged_run
+    from ...evals.formats import Completion
     from ...evals.judges import compare_judges
+    from ...evals.verdicts import judged_file, judged_run
     from ...store.file.database import Store
 
     files = [name for name in judges if Path(name).is_file()]
-    if len(judges) < (1 if labels else 2):
-        raise InputError("one judge alone agrees with nobody", todo="name two runs or files, or give --labels FILE")
     if len(files) == len(judges):
         examples = _examples(data, None, "")
         found = [judged_file(Path(name), examples) for name in judges]
@@ -56,6 +55,8 @@ def agreement(
                 for name in judges
             ]
     people = judged_file(Path(labels), examples) if labels else None
+    if len(judges) < 2 and not people and not any(isinstance(one, Completion) for one in examples.values()):
+        raise InputError("one judge alone agrees with nobody", todo="name two runs or files, or give --labels FILE")
     comparison = compare_judges(examples, found, people)
     if json:
         print_json(comparison.model_dump(mode="json"))

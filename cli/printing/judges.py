@@ -34,6 +34,8 @@ def print_judges(console: "Console", found: "JudgeComparison") -> None:
         f"{found.items:,} items: met for every judge {found.always_met:,}, for none {found.never_met:,}, "
         f"differed on {found.differed:,}; {found.other_answers:,} examples left out, whose answers differ"
     )
+    for name, f1 in found.balanced_f1.items():
+        console.print(f"{name}: balanced F1 {f1['overall']:.3f} over {len(f1) - 1} categories")
     for name, one in found.corrected.items():
         console.print(_corrected(name, one))
     for item in found.look_first:

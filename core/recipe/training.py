@@ -7,6 +7,9 @@ from pydantic import Field, field_validator
 from ..types import Stage
 from .settings import Name, Seed, Settings
 
+GradingMode = Literal["item", "example", "letter", "none"]
+"""How an evaluation's answers are graded."""
+
 Benchmark = Literal["healthbench", "hard", "consensus", "professional"]
 """A published benchmark whose scores have a length adjustment of their own."""
 
@@ -88,11 +91,11 @@ class EvaluationSettings(Settings):
         description="the published benchmark that the file is; its answers get its length-adjusted score too",
         examples=["hard"],
     )
-    grading: Literal["item", "example", "none"] = Field(
+    grading: GradingMode = Field(
         "item",
         description=(
-            "the judge's calls; item: one for each rubric item, as simple-evals; example: one for an example's whole"
-            " rubric; none: only the answers are made"
+            "item: one call of the judge for each rubric item, as simple-evals; example: one for a whole rubric;"
+            " letter: the letter that an answer to a multiple-choice question settles on; none: only make the answers"
         ),
         examples=["example"],
     )

@@ -55,5 +55,6 @@ def test_people_correct_a_judges_score_and_what_it_got_wrong_comes_first(
     assert "sensitivity 100.0 % of 8" in " ".join(muser(*judged).out.split())
 
 
-def test_one_judge_alone_is_refused(muser: Muser) -> None:
-    assert "name two runs or files" in muser("eval", "agreement", "study").err
+def test_one_judge_alone_is_refused(muser: Muser, benchmarked: Path, tmp_path: Path) -> None:
+    judge = write(tmp_path / "judge.jsonl", {"asthma": [True]})
+    assert "name two runs or files" in muser("eval", "agreement", judge, "--data", "benchmark.jsonl").err

@@ -248,3 +248,32 @@ def test_another_judge_grades_a_runs_answers_without_its_responder(
     ]
     assert answers[0] == answers[1]
     assert muser("eval", "regrade", "small-eval-main").code == 2
+
+
+def test_multiple_choice_is_graded_by_letters_without_a_judge(muser: Muser, benchmarked: Path) -> None:
+    lines = [{"question": f"Is it {x}?", "options": {"A": "yes", "B": "no"}, "answer_idx": x} for x in "AB"]
+    Path("medqa.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    Path("answers.jsonl").write_text(
+        "".join(json.dumps({"prompt_id": f"line-{n}", "response": "So it is A."}) + "\n" for n in (1, 2))
+    )
+    graded = ("eval", "grade", benchmarked, "--data", "medqa.jsonl", "--answers", "answers.jsonl")
+    ended = muser(*graded, "--set", "evaluation.grading=letter", "--json").json()
+    assert (ended["done"], ended["items"], ended["usage"]) == (2, 2, [])
+    scored = muser("eval", "score", ended["run_id"], "--json").json()[ended["run_id"]]["report"]
+    assert (scored["overall"]["mean"], scored["overall"]["n"]) == (0.5, 2)
+    assert "is graded with --set evaluation.grading=letter" in muser(*graded).err
+
+
+def test_the_answers_that_physicians_judged_measure_a_judge(muser: Muser, benchmarked: Path) -> None:
+    turn = {"role": "user", "content": "My chest hurts."}
+    line = {
+        "prompt_id": "p1", "completion_id": "c1", "prompt": [turn], "completion": "Call an ambulance.",
+        "rubric": 'Says "ambulance".', "category": "cluster:emergency", "binary_labels": [True, True],
+    }  # fmt: skip
+    others = [line | {"completion_id": "c2", "completion": "Rest.", "binary_labels": [False]}]
+    Path("meta.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [line, *others]))
+    ended = muser("eval", "grade", benchmarked, "--data", "meta.jsonl", "--answers", "meta.jsonl", "--json").json()
+    assert [usage["role"] for usage in ended["usage"]] == ["judge"]
+    found = muser("eval", "agreement", ended["run_id"], "--json").json()
+    assert found["balanced_f1"][ended["run_id"]] == {"cluster:emergency": 1.0, "overall": 1.0}
+    assert found["judges"] == [ended["run_id"], "physicians"]
