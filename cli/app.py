@@ -8,6 +8,7 @@ from typer import Exit, Option, Typer
 
 from .commands import (
     agreement,
+    coverage,
     db,
     decontaminate,
     demo,
@@ -34,7 +35,7 @@ Exit codes:
   0    success
   1    error: the message says what to do
   2    wrong usage
-  3    finished, but some samples failed, rubric items have no verdict, or texts copy a benchmark
+  3    finished, but samples failed, items lack a verdict, or texts are leaked
   4    stopped with samples pending: a limit, or no response from the endpoint
   130  interrupted
 
@@ -68,6 +69,8 @@ for command in (
     run.runs,
     sample.show,
     sample.export,
+    coverage.coverage,
+    coverage.report,
     diff.diff,
     provenance.provenance,
     decontaminate.decontaminate,

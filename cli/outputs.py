@@ -15,6 +15,8 @@ from ..pipeline.preflight.estimate import Estimate
 from ..pipeline.preflight.trial_run import Finding
 from ..pipeline.run import PipelineResult
 from ..pipeline.steps import StepState
+from ..screens.coverage import Coverage
+from ..screens.diversity import Diversity
 from ..screens.matches import Decontamination, NetScore
 from ..store.maintenance.health import Health
 from ..store.maintenance.space import Space
@@ -146,6 +148,17 @@ class EvaluationScores(Value):
     """by the run given to --against, then by metric: overall, axis:NAME or theme:NAME"""
 
 
+class CoverageReport(Value):
+    """How well a run covers its attribute tables, and how diverse its queries are."""
+
+    run: str
+    """the run"""
+    coverage: Coverage
+    """wanted and achieved coverage"""
+    diversity: Diversity
+    """figures of the queries as texts"""
+
+
 class ArtifactProvenance(ArtifactLineage):
     """An artifact and all that it comes from: itself first, each once."""
 
@@ -245,6 +258,7 @@ OUTPUTS: Mapping[str, Any] = {
     "show": SampleWithCalls,
     "show --why": Reason,
     "export": Artifact,
+    "coverage": CoverageReport,
     "diff": Comparison,
     "provenance": RowLineage | SampleLineage | ArtifactProvenance,
     "model": FetchedModel,

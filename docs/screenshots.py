@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/viewer.md: the demo's twenty questions with answers of a page each: `make screenshots`."""
+"""Takes the pictures of docs/viewer.md and docs/data.md, from runs on the simulated endpoint: `make screenshots`."""
 
 import asyncio
 import io
@@ -27,14 +27,22 @@ critics:
   communication: {{prompt: communication.md}}
   safety: {{prompt: safety.md}}
 """
+STUDY = """\
+name: study
+samples: 1000
+models:
+  simulated: {{base_url: "{url}", model: simulated}}
+"""
 
 
 async def take_pictures(folder: Path) -> None:
-    """Runs the questions, and does in the viewer what docs/viewer.md says."""
+    """Runs the demo's twenty questions with long answers, and simulated users; then walks through the viewer."""
     async with simulated_endpoint(long=True) as url, async_playwright() as playwright:
         (folder / "recipe.yaml").write_text(RECIPE.format(url=url))
         shutil.copy(RECIPES / "questions.jsonl", folder)
         await muser(folder, "run", "recipe.yaml")
+        (folder / "study.yaml").write_text(STUDY.format(url=url))
+        await muser(folder, "run", "study.yaml")
         path = next(filter(None, map(shutil.which, CHROMIUM)))
         browser = await playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": WIDTH, "height": 640})
@@ -49,6 +57,8 @@ async def take_pictures(folder: Path) -> None:
             await muser(folder, "replay", "--run", "demo-questions", "--from", "safety", "--set", change)
             await page.goto(f"{address.partition('?')[0]}compare?a=demo-questions&b=demo-questions-fork")
             await save(page, "compare", height=900)
+            await page.goto(f"{address.partition('?')[0]}runs/study/coverage?rows=identity&columns=completeness")
+            await save(page, "coverage", height=900)
         finally:
             server.terminate()
             await server.wait()

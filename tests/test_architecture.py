@@ -77,7 +77,7 @@ OWNERS = {
     "torch": "trainer",
     "transformers": "trainer",
     "trl": "trainer",
-    "numpy": "evals screens trainer/gguf.py",
+    "numpy": "evals prompts/joint.py screens trainer/gguf.py",
     "scipy": "evals",
     "markdown_it": "viewer",
     "matplotlib": "viewer",

@@ -23,6 +23,7 @@ from ..store.queries.overview import version
 from . import pages
 from .access import AccessMiddleware, form_token, is_form_token
 from .connections import BoundedProtocol
+from .heat_map import Expect, heat_map
 from .playground import Edit, Playground
 from .rendering import HERE, ServedLinks, build_templates
 
@@ -44,17 +45,19 @@ def build_app(
     hosts: Collection[str],
     playground: Playground | None = None,
     compare: pages.Compare | None = None,
+    expect: Expect | None = None,
 ) -> Starlette:
     """The application on an open store.
 
     `hosts` are the host:port names it answers to. Without `playground` nothing can be changed; `compare` compares the
-    two runs of a page.
+    two runs of a page, and `expect` gives the wanted counts of a heat map.
     """
-    viewer = _Viewer(store, token, playground, compare)
+    viewer = _Viewer(store, token, playground, compare, expect)
     routes = [
         Route("/", viewer.runs),
         Route("/version", viewer.version),
         Route("/runs/{run}", viewer.run),
+        Route("/runs/{run}/coverage", viewer.coverage),
         Route("/runs/{run}/samples", viewer.samples),
         Route("/samples", viewer.samples),
         Route("/runs/{run}/samples/{key:path}/replay", viewer.replay, methods=["POST"]),
@@ -82,8 +85,16 @@ def serve_app(app: Starlette, listener: socket.socket) -> None:
 class _Viewer:
     """The handlers of one app."""
 
-    def __init__(self, store: Store, token: str, playground: Playground | None, compare: pages.Compare | None) -> None:
-        self.store, self.token, self.playground, self.comparison = store, token, playground, compare
+    def __init__(
+        self,
+        store: Store,
+        token: str,
+        playground: Playground | None,
+        compare: pages.Compare | None,
+        expect: Expect | None,
+    ) -> None:
+        self.store, self.token, self.playground = store, token, playground
+        self.comparison, self.expect = compare, expect
         self.kept: dict[str, tuple[str, pages.RunPage]] = {}
         self.templates = build_templates(store.path.name, ServedLinks())
 
@@ -113,6 +124,10 @@ class _Viewer:
     async def samples(self, request: Request) -> Response:
         run, query = request.path_params.get("run"), request.query_params
         return await self.show("samples.html", lambda: pages.samples_page(self.store, run, query))
+
+    async def coverage(self, request: Request) -> Response:
+        run, query = request.path_params["run"], request.query_params
+        return await self.show("heat_map.html", lambda: heat_map(self.store, run, query, self.expect))
 
     async def trace(self, request: Request) -> Response:
         sample = f"{request.path_params['run']}/{request.path_params['key']}"

@@ -14,6 +14,7 @@ try:
     import matplotlib as mpl
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 except ImportError as error:
     raise SettingsError("charts need matplotlib", todo=install_hint("data")) from error
 
@@ -23,6 +24,8 @@ OTHERS = ("#7a5195", "#2a9d8f", "#c1453d")
 INK, FAINT = "#7d828a", "#7d828a55"
 WIDTH = 7.2  # inches
 SMOOTHING = 0.8
+PAINT = (0.18, 0.5, 0.76)
+ACROSS, MOST_VALUES = 2, 12  # charts beside one another, and values in each
 
 History = Sequence[Mapping[str, Any]]
 """Training steps in order, each with `step` and `loss`."""
@@ -30,6 +33,11 @@ History = Sequence[Mapping[str, Any]]
 
 Bar = tuple[float, float, float]
 """A mean and its interval's ends, all in [0, 1]."""
+
+Place = tuple[int, int]
+"""The numbers of a row and a column."""
+ValueBar = tuple[str, float, int]
+"""A value of an attribute, its wanted number of samples, and the accepted ones."""
 
 
 def draw_loss(history: History, path: Path) -> None:
@@ -70,8 +78,44 @@ def score_bars(scores: Mapping[str, Mapping[str, Bar]]) -> bytes:
         return _svg(figure)
 
 
+def value_bars(attributes: Mapping[str, Sequence[ValueBar]]) -> bytes:
+    """The samples of each attribute's most frequent values as bars, with a mark at the wanted number, as SVG."""
+    down = -(-len(attributes) // ACROSS)
+    with _figures(down, ACROSS, height=0.5 + 0.19 * MOST_VALUES) as (figure, grid):
+        for axes, (name, values) in zip(grid, attributes.items(), strict=False):
+            shown = sorted(values, key=lambda bar: -bar[2])[:MOST_VALUES]
+            axes.barh(range(len(shown)), [achieved for _, _, achieved in shown], color=f"{COLORS['distill']}aa")
+            axes.plot([wanted for _, wanted, _ in shown], range(len(shown)), "|", color=INK, markersize=8)
+            axes.set_yticks(range(len(shown)), [value for value, _, _ in shown])
+            axes.invert_yaxis()
+            hidden = len(values) - len(shown)
+            axes.set_title(name + (f", and {hidden:,} rarer values" if hidden else ""), fontsize=9, loc="left")
+        for axes in grid[len(attributes) :]:
+            axes.remove()
+        return _svg(figure)
+
+
+def pair_map(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], short: set[Place]) -> bytes:
+    """Samples by pair of values, as SVG: the more, the darker. A frame marks those that are short."""
+    most = max((count for line in counts for count in line), default=0) or 1
+    with _figure(1.6 + 0.17 * len(rows)) as (figure, axes):
+        axes.imshow([[(*PAINT, (count / most) ** 0.5) for count in line] for line in counts], aspect="auto")
+        for row, column in sorted(short):
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=OTHERS[2], linewidth=1))
+        axes.set_xticks(range(len(columns)), columns, rotation=90)
+        axes.set_yticks(range(len(rows)), rows)
+        return _svg(figure)
+
+
 @contextmanager
 def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
+    with _figures(1, 1, height) as (figure, grid):
+        yield figure, grid[0]
+
+
+@contextmanager
+def _figures(down: int, across: int, height: float) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure with a grid of charts, each of this height in inches."""
     settings = {
         "svg.hashsalt": "muser",  # the same data give the same bytes
         "svg.fonttype": "none",
@@ -86,8 +130,8 @@ def _figure(height: float) -> Iterator[tuple[Figure, Axes]]:
         "axes.spines.right": False,
     }
     with mpl.rc_context(settings):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        yield figure, figure.add_subplot()
+        figure = Figure(figsize=(WIDTH, height * down), layout="constrained")
+        yield figure, list(figure.subplots(down, across, squeeze=False).flat)
 
 
 def _curve(axes: Axes, history: History, color: str, name: str) -> None:

@@ -1,6 +1,6 @@
 """The viewer's server as `muser view` runs it: its address, its token and the playground's replays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ from ..printing.console import say
 if TYPE_CHECKING:
     from ...core.comparison import Comparison
     from ...store.file.database import Store
+    from ...viewer.heat_map import Expect
     from ...viewer.playground import Edit, Editable, Outcome, Tools
 
 PAIRS = 100
@@ -41,7 +42,9 @@ def serve_pages(
         hosts = {f"{name}:{port}" for name in (named, *(("localhost",) if _is_loopback(host) else ()))}
         token = new_token()
         playground = Playground(replay_tools(store, changes), most_calls) if most_calls else None
-        app = build_app(store, token=token, hosts=hosts, playground=playground, compare=comparer(store))
+        app = build_app(
+            store, token=token, hosts=hosts, playground=playground, compare=comparer(store), expect=expecter(store)
+        )
         address = f"http://{named}:{port}/?token={token}"
         say(f"{store.path} at {address}")
         if not _is_loopback(host):
@@ -62,6 +65,29 @@ def comparer(store: "Store") -> "Callable[[str, str], Comparison]":
         return compare_runs(store, first, second, shown=PAIRS)
 
     return compare
+
+
+def expecter(store: "Store") -> "Expect":
+    """The wanted counts of a heat map's cells, handed in because the viewer must not import `screens`."""
+    from ...core.errors import MuserError
+    from ...prompts.joint import Joint, joint_of
+    from ...screens.coverage import tables_of
+    from ...store.queries.coverage import count_accepted
+    from ..loading import named_run
+
+    joints: dict[str, Joint] = {}
+
+    def expect(run_id: str, first: str, second: str) -> "Mapping[tuple[str, str], float]":
+        if run_id not in joints:
+            try:
+                joints[run_id] = joint_of(tables_of(named_run(store, run_id)))
+            except MuserError:
+                # Not drawn from tables, or these have changed since: `muser coverage` says which.
+                return {}
+        drawn = count_accepted(store, run_id).drawn
+        return {pair: share * drawn for pair, share in joints[run_id].shares(first, second).items()}
+
+    return expect
 
 
 def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":

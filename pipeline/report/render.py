@@ -61,7 +61,8 @@ def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Blo
         yield from _scores(data["scores"], pictures.get("scores", ""))
     yield from _training(data, pictures.get("losses", ""))
     yield from _funnel(data)
-    yield from _cost(data["cost"])
+    yield from verdict_blocks(data["verdicts"])
+    yield from cost_blocks(data["cost"])
     yield from _provenance(data)
 
 
@@ -155,10 +156,14 @@ def _funnel(data: Mapping[str, Any]) -> Iterator[Block]:
     yield Heading("From samples to training")
     lines = [(one["step"], _count(one["samples"]), _reasons(one["lost"])) for one in data["funnel"]]
     yield Table(("", "samples", "dropped"), tuple(lines))
-    if data["verdicts"]:
+
+
+def verdict_blocks(verdicts: Mapping[str, Mapping[str, int]]) -> Iterator[Block]:
+    """Each critic's verdicts; nothing without any."""
+    if verdicts:
         yield Heading("Verdicts")
         lines = []
-        for critic, said in data["verdicts"].items():
+        for critic, said in verdicts.items():
             total = sum(said.values())
             lines.append(
                 (critic, _count(total), *(f"{100 * said.get(word, 0) / total:.0f} %" for word in ("pass", "revise")))
@@ -166,7 +171,8 @@ def _funnel(data: Mapping[str, Any]) -> Iterator[Block]:
         yield Table(("critic", "critiques", "pass", "revise"), tuple(lines))
 
 
-def _cost(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def cost_blocks(cost: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    """Tokens and time by step."""
     yield Heading("Tokens and time")
     lines = []
     for step in cost:

@@ -158,21 +158,26 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _cost(store: Store, state: StepState) -> dict[str, Any]:
-    """What a run cost, by role. Reused calls cost nothing."""
-    tally, usage = tally_run(store, state.result), usage_by_role(store, state.result)
     evaluation = (
         latest_artifact(store, "evaluation", state.result, _stage(state.name[5:])) if "eval" in state.name else None
     )
+    serving = {key: evaluation.meta.get(key) for key in ("seconds",)} if evaluation else {}
+    return run_cost(store, state.name, state.result) | {"serving": serving}
+
+
+def run_cost(store: Store, step: str, run_id: str) -> dict[str, Any]:
+    """What a run cost, by role. Reused calls cost nothing."""
+    tally = tally_run(store, run_id)
     return {
-        "step": state.name,
-        "run": state.result,
+        "step": step,
+        "run": run_id,
         "samples": tally.samples,
         "failed": tally.failed,
         "seconds": tally.seconds,
         "grades": tally.grades,
         "grades_failed": tally.grades_failed,
-        "roles": [one.model_dump(mode="json") for one in usage],
-        "serving": {key: evaluation.meta.get(key) for key in ("seconds",)} if evaluation else {},
+        "roles": [one.model_dump(mode="json") for one in usage_by_role(store, run_id)],
+        "serving": {},
     }
 
 

@@ -26,6 +26,7 @@ PAGES = (
     "/runs/clinic",
     "/runs/hostile",
     "/runs/hostile/samples",
+    "/runs/clinic/coverage?rows=identity&columns=completeness",
     "/runs/clinic/samples/s000002",
     "/compare?a=clinic&b=clinic-fork",
     "/pair?a=clinic/q000001&b=clinic-fork/q000001",
@@ -72,6 +73,21 @@ def test_payloads_in_lists_addresses_and_searches_do_nothing(visit: Visit) -> No
     page.wait_for_selector(".note")
     assert "<script>" in page.locator(".note").inner_text()
     assert page.locator("main script").count() == 0
+
+
+def test_a_cell_of_a_heat_map_lists_its_samples(visit: Visit) -> None:
+    page = visit()
+    page.goto("/runs/clinic")
+    page.get_by_role("link", name="pairs of values as a heat map").click()
+    page.get_by_label("rows").select_option("vagueness")
+    page.get_by_label("columns").select_option("completeness")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**rows=vagueness**")
+    assert page.locator("h1").inner_text() == "vagueness × completeness"
+    cell = page.locator(".heat td a").first
+    count = cell.inner_text()
+    cell.click()
+    assert page.locator("#samples > p").inner_text().startswith(f"{count} samples")
 
 
 def test_bidi_marks_and_control_codes_are_spelt_out(visit: Visit) -> None:
