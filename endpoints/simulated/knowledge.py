@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from ...core.documents import read_document
 
 FILE = Path(__file__).with_name("simulated.yaml")
+LANGUAGES = Path(__file__).with_name("languages.yaml")
 Item = TypeVar("Item")
 BRIEF = 50  # words; the limit in the rubric's item on brevity
 
@@ -94,7 +95,7 @@ class Wording:
 
     def cue(self, attribute: str, given: Mapping[str, str]) -> str:
         """The variant for an attribute's value."""
-        value = given[attribute].lower().replace("informal", "")
+        value = given.get(attribute, "").lower().replace("informal", "")
         variants = self.cues[attribute]
         return next(variant for variant, cues in variants.items() if not cues or any(cue in value for cue in cues))
 
@@ -153,6 +154,13 @@ class Knowledge:
 def knowledge() -> Knowledge:
     """The packaged file, read on first use."""
     return Knowledge(read_document(FILE).data)
+
+
+@cache
+def phrases() -> dict[str, dict[str, list[str]]]:
+    """Language → what a persona says in it, `before` and `after` the matter."""
+    found: dict[str, dict[str, list[str]]] = read_document(LANGUAGES).data
+    return found
 
 
 def rubric(condition: str, identity: str, region: str) -> list[dict[str, Any]]:

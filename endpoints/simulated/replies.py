@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.hashing import derive_seed
 from .faults import Spoken
-from .knowledge import Topic, knowledge
+from .knowledge import Topic, knowledge, phrases
 from .roles import Asked, facet_of
 
 Pick = Callable[[str, Sequence[str]], str]
@@ -60,22 +60,30 @@ def speak(asked: Asked, manner: Manner, digest: str) -> Spoken:
 def write_query(attributes: dict[str, str], pick: Pick) -> str:
     """A persona's query. It reveals identity, condition and region; the other attributes determine its style."""
     known, given = knowledge(), attributes
-    topic = known.topic(given["condition"], given["identity"], given["region"])
+    condition, region = given.get("condition", ""), given.get("region", "")
+    topic = known.topic(condition, given.get("identity", ""), region)
     wording = known.wording
     vagueness, style = wording.cue("vagueness", given), wording.cue("style", given)
     complaint = topic.condition.complaint if vagueness == "specific" else topic.condition.vague
-    place = topic.region.place or given["region"]
-    query = pick("template", wording.templates[style]).format(
-        opening=pick("opening", wording.openings[vagueness]),
-        intro=topic.identity.intro,
-        subject=topic.identity.subject,
-        complaint=complaint.format(condition=given["condition"]),
-        detail=pick("detail", wording.details[wording.cue("completeness", given)]),
-        place=pick("place", wording.places).format(place=place),
-        ask=wording.asks[wording.cue("intent", given)],
-    )
-    query = " ".join(query.split())
+    parts = {
+        "opening": pick("opening", wording.openings[vagueness]),
+        "intro": topic.identity.intro,
+        "subject": topic.identity.subject,
+        "complaint": complaint.format(condition=condition),
+        "detail": pick("detail", wording.details[wording.cue("completeness", given)]),
+        "place": pick("place", wording.places).format(place=topic.region.place or region),
+        "ask": wording.asks[wording.cue("intent", given)],
+    }
+    language = next((name for name in phrases() if name in given.get("language", "")), "")
+    template = _in_language(language, pick) if language else pick("template", wording.templates[style])
+    query = " ".join(template.format(**parts).split())
     return query.lower() if style == "phone typing" else query
+
+
+def _in_language(language: str, pick: Pick) -> str:
+    """A template in another language. Its words for who asks about what and where are English, for `Knowledge.read`."""
+    before, after = (pick(part, phrases()[language][part]) for part in ("before", "after"))
+    return f"{before} {{intro}} {{complaint}}. {{place}} {after}"
 
 
 def respond(query: str, pick: Pick, *, long: bool = False) -> Spoken:

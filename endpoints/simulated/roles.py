@@ -11,6 +11,7 @@ ATTRIBUTE = re.compile(
     r"\b[^:\n]*:\s*(?P<value>.+?)\s*$",
     re.IGNORECASE | re.MULTILINE,
 )
+LISTED = re.compile(r"^\(\d+\) [^:\n]+: \S", re.MULTILINE)
 SYNONYMS = {"role": "identity", "disease": "condition", "language style": "style"}
 ATTRIBUTES = {"identity", "region", "condition", "intent", "vagueness", "completeness", "style"}
 SHARED = re.compile(r"<query>\s*(?P<query>.*?)\s*</query>\s*<answer>\s*(?P<answer>.*?)\s*</answer>", re.DOTALL)
@@ -64,7 +65,8 @@ def read_request(body: dict[str, Any]) -> Asked:
         return Asked("unknown", *asked)
     given = {name.lower(): value.rstrip(".") for name, value in ATTRIBUTE.findall(prompt)}
     attributes = {SYNONYMS.get(name, name): value for name, value in given.items()}
-    if set(attributes) >= ATTRIBUTES:
+    # A user's own table may have other attributes; muser's prompt numbers them.
+    if set(attributes) >= ATTRIBUTES or len(LISTED.findall(prompt)) > 1:
         return Asked("persona", *asked, attributes=attributes)
     query = _last([text for role, text in messages if role == "user"])
     # Any text can be a query, unless it looks like a prompt: several attributes of a persona, or marked parts.

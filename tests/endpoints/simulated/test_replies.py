@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from muser.agents.responder import respond
 from muser.core.recipe import CriticSettings, Recipe, RoleSettings
 from muser.core.types import Ask, Critique, Message, Persona, Reply, Request, Response
 from muser.endpoints.client.chat import open_endpoints
-from muser.endpoints.simulated.knowledge import knowledge, rubric
-from muser.endpoints.simulated.replies import UNKNOWN, fill, judge
+from muser.endpoints.simulated.knowledge import knowledge, phrases, rubric
+from muser.endpoints.simulated.replies import UNKNOWN, fill, judge, write_query
 from muser.endpoints.simulated.roles import Asked, read_request
 from muser.prompts.attributes import load_attributes
 from muser.prompts.templates import PromptSet, load_prompts
@@ -89,6 +90,35 @@ async def test_a_persona_becomes_a_query_that_shows_who_asks(query: str) -> None
     assert "I am a nurse." in query
     assert "Kenya" in query
     assert "What can be done at home?" in query
+
+
+async def test_a_persona_of_another_language_writes_more_of_it_than_of_english(prompts: PromptSet, ask: Ask) -> None:
+    tables = load_attributes("attributes.yaml", Path())
+    codes = {choice.notes["name"]: choice.value for choice in tables.choices["language"]}
+    assert set(phrases()) == set(codes) - {"English"}
+    query = await simulate_query(PERSONA | {"language": codes["Hindi"]}, tables, prompts.persona, ask)
+    assert len(re.findall(r"[\u0900-\u097f]", query)) > len(re.findall(r"[a-z]", query)) / 2
+    topic = knowledge().read(query)
+    assert (topic.condition.name, topic.identity.name, topic.region.name) == ("snake bite", "nurse", "rural Kenya")
+
+
+@pytest.mark.parametrize("language", phrases())
+def test_what_is_asked_can_be_read_in_every_language(language: str) -> None:
+    asked = PERSONA | {"language": f"{language}; the query is written in {language}"}
+    queries = {write_query(asked, lambda _, choices, n=n: choices[n % len(choices)]) for n in range(2)}
+    assert len(queries) == 2
+    for query in queries:
+        assert any(said in query for said in phrases()[language]["before"])
+        topic = knowledge().read(query)
+        assert (topic.condition.name, topic.identity.name, topic.region.name) == ("snake bite", "nurse", "rural Kenya")
+
+
+async def test_a_persona_of_ones_own_attributes_gets_a_query(prompts: PromptSet, ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("attributes: {ward: {values: {emergency: }}, complaint: {values: {cough: }}}")
+    persona = {"ward": "emergency", "complaint": "cough"}
+    query = await simulate_query(persona, load_attributes("own.yaml", tmp_path), prompts.persona, ask)
+    assert query != UNKNOWN
+    assert len(query.split()) > 3
 
 
 async def test_the_teacher_advises_without_question_or_warning(response: Response) -> None:
