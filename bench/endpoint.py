@@ -1,8 +1,9 @@
 """A minimal OpenAI-compatible endpoint in a process of its own, so that its CPU time is not counted as the client's.
 
-Unlike the simulated endpoint it has no script, faults or roles. A reply is 1,200 characters, or a critique if the
-request has a schema. With `distinct`, every reply is a new text of 1,300 to 2,000 characters: about 10 KB per sample,
-none of which the store can share. With a `certificate` (`make_certificate`) it serves HTTPS.
+Unlike the simulated endpoint it has no script, faults or roles. A reply is 1,200 characters, a critique if the request
+has a schema, or a grade if it comes from a judge. With `distinct`, every reply but a grade is a new text of 1,300 to
+2,000 characters: about 10 KB per sample, none of which the store can share. With a `certificate` (`make_certificate`)
+it serves HTTPS.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ def _critique(rationale: str) -> str:
 
 ANSWER = _text(random.Random(1), 300)[:1200]
 CRITIQUE = _critique(_text(random.Random(2), 250)[:1000])
+GRADE = json.dumps({"explanation": _text(random.Random(3), 40), "criteria_met": True})
 
 
 def _body(text: str) -> bytes:
@@ -63,14 +65,18 @@ def make_certificate(folder: Path) -> Path:
 
 
 def _serve(latency: float, distinct: bool, certificate: Path | None, ready: Connection) -> None:
-    answer, critique = _body(ANSWER), _body(CRITIQUE)
+    answer, critique, grade = _body(ANSWER), _body(CRITIQUE), _body(GRADE)
 
     async def complete(request: web.Request) -> web.Response:
         # Cheaper than parsing the JSON: the endpoint shares the cores with the client and must not slow it down.
-        is_critique = b'"response_format"' in await request.read()
+        asked = await request.read()
+        is_critique = b'"response_format"' in asked
         if latency:
             await asyncio.sleep(latency)
-        body = _distinct(is_critique) if distinct else critique if is_critique else answer
+        if b"criteria_met" in asked:
+            body = grade
+        else:
+            body = _distinct(is_critique) if distinct else critique if is_critique else answer
         return web.Response(body=body, content_type="application/json")
 
     async def models(_: web.Request) -> web.Response:

@@ -14,6 +14,7 @@ from .commands import (
     demo,
     diff,
     evaluate,
+    failures,
     fetch,
     pipeline,
     preview,
@@ -91,6 +92,7 @@ evaluations.command()(evaluate.grade)
 evaluations.command()(evaluate.regrade)
 evaluations.command()(score.score)
 evaluations.command()(agreement.agreement)
+evaluations.command()(failures.failures)
 app.add_typer(evaluations, name="eval")
 app.add_typer(db.app, name="db")
 

@@ -9,6 +9,7 @@ from ..endpoints.server.registry import Card
 from ..evals.judges import JudgeComparison
 from ..evals.scores import Report
 from ..evals.stored import StoredScores
+from ..evals.verdicts import JudgeUsed
 from ..graph.progress import Summary
 from ..graph.replay import Replayed
 from ..pipeline.preflight.estimate import Estimate
@@ -21,6 +22,7 @@ from ..screens.matches import Decontamination, NetScore
 from ..store.maintenance.health import Health
 from ..store.maintenance.space import Space
 from ..store.queries.listing import Listing, SampleLine
+from ..store.queries.losses import Losses
 from ..store.queries.provenance import ArtifactLineage, RowLineage, SampleLineage
 from ..store.queries.reasons import Reason
 from ..store.records.artifacts import Artifact
@@ -146,6 +148,8 @@ class EvaluationScores(Value):
     """the scores, overall and by tag"""
     differences: dict[str, dict[str, Difference]]
     """by the run given to --against, then by metric: overall, axis:NAME or theme:NAME"""
+    judge: JudgeUsed | None
+    """who graded the answers; none without a judge"""
 
 
 class CoverageReport(Value):
@@ -275,6 +279,7 @@ OUTPUTS: Mapping[str, Any] = {
     "decontaminate --self-test": list[NetScore],
     "eval score --grades": StoredScores,
     "eval agreement": JudgeComparison,
+    "eval failures": Losses,
     "db stats": StoreSize,
     "db check": StoreCheck,
     "db prune": Pruned,

@@ -287,6 +287,7 @@ def _inputs(
                 query=example.prompt[-1].content,
                 response=Response(answer=answers[key]) if answers else None,
                 rubric=example.rubrics if with_rubric else (),
+                extra={"example_tags": list(example.example_tags)} if example.example_tags else {},
             )
 
 

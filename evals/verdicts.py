@@ -2,12 +2,50 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ..core.types import Value
 from ..store.file.database import Store
 from ..store.queries.answers import grades_of
+from ..store.records.runs import Run
 from .examples import Example
 from .judges import Item, Judged
 from .stored import read_grades
+
+
+class JudgeUsed(Value):
+    """Who graded a run, and how: without it a score cannot be compared with another."""
+
+    model: str
+    """the recipe's name for the model"""
+    served_as: str
+    """the name that the endpoint serves"""
+    revision: str
+    """what tells models of that name apart; empty if nothing does"""
+    reasoning: str
+    """the role's reasoning effort: auto, on, off, low, medium or high"""
+    grading: str
+    """item: one call an item; example: one call for an example's whole rubric"""
+    prompt: str
+    """SHA-256 of the prompt's text, in hex"""
+
+
+def judge_of(run: Run) -> JudgeUsed | None:
+    """The judge of an evaluation run; None if its answers were graded without one."""
+    identity: dict[str, Any] = run.identity
+    role = identity["roles"].get("judge")
+    if role is None:
+        return None
+    name, grading = role["model"], identity["evaluation"]["grading"]
+    settings = identity["models"][name.partition("@")[0]]
+    return JudgeUsed(
+        model=name,
+        served_as=settings["model"] or "",
+        revision=identity["revisions"].get(name) or settings.get("revision") or "",
+        reasoning=role["reasoning"],
+        grading=grading,
+        prompt=identity["texts"]["prompts.rubric" if grading == "example" else "prompts.judge"],
+    )
 
 
 def judged_run(store: Store, run_id: str) -> Judged:

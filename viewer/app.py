@@ -26,6 +26,7 @@ from .connections import BoundedProtocol
 from .heat_map import Expect, heat_map
 from .playground import Edit, Playground
 from .rendering import HERE, ServedLinks, build_templates
+from .scores import Scorer, scores_page
 
 LONGEST_FORM = 1 << 20
 """Most bytes of a form."""
@@ -46,18 +47,20 @@ def build_app(
     playground: Playground | None = None,
     compare: pages.Compare | None = None,
     expect: Expect | None = None,
+    scorer: Scorer | None = None,
 ) -> Starlette:
     """The application on an open store.
 
     `hosts` are the host:port names it answers to. Without `playground` nothing can be changed; `compare` compares the
-    two runs of a page, and `expect` gives the wanted counts of a heat map.
+    two runs of a page, `expect` gives the wanted counts of a heat map, and `scorer` the scores of an evaluation.
     """
-    viewer = _Viewer(store, token, playground, compare, expect)
+    viewer = _Viewer(store, token, playground, compare, expect, scorer)
     routes = [
         Route("/", viewer.runs),
         Route("/version", viewer.version),
         Route("/runs/{run}", viewer.run),
         Route("/runs/{run}/coverage", viewer.coverage),
+        Route("/runs/{run}/scores", viewer.scores),
         Route("/runs/{run}/samples", viewer.samples),
         Route("/samples", viewer.samples),
         Route("/runs/{run}/samples/{key:path}/replay", viewer.replay, methods=["POST"]),
@@ -92,9 +95,10 @@ class _Viewer:
         playground: Playground | None,
         compare: pages.Compare | None,
         expect: Expect | None,
+        scorer: Scorer | None,
     ) -> None:
         self.store, self.token, self.playground = store, token, playground
-        self.comparison, self.expect = compare, expect
+        self.comparison, self.expect, self.scorer = compare, expect, scorer
         self.kept: dict[str, tuple[str, pages.RunPage]] = {}
         self.templates = build_templates(store.path.name, ServedLinks())
 
@@ -120,6 +124,10 @@ class _Viewer:
         if found is None or found[0] != now:
             found = self.kept[run] = (now, pages.run_page(self.store, run))
         return found[1]
+
+    async def scores(self, request: Request) -> Response:
+        run, query = request.path_params["run"], request.query_params
+        return await self.show("scores.html", lambda: scores_page(self.store, self.scorer, run, query))
 
     async def samples(self, request: Request) -> Response:
         run, query = request.path_params.get("run"), request.query_params

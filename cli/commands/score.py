@@ -6,7 +6,7 @@ from typer import Argument, Option
 
 from ..options import Json, StoreFile
 from ..printing.console import DEFAULT_STORE, print_json, say, stdout
-from ..printing.scores import print_caption, print_scores
+from ..printing.scores import print_caption, print_judge, print_scores
 
 if TYPE_CHECKING:
     from ...core.recipe.training import Benchmark
@@ -80,36 +80,40 @@ def _score_files(data: str, grades: str, answers: str | None, benchmark: str | N
 
 
 def _score_run(run: str, against: str | None, store: str, json: bool) -> None:
-    from ...evals.lengths import rate_of
-    from ...evals.scores import summarize
     from ...pipeline.report.results import differences
     from ...store.file.database import Store
 
     with Store.open(store, create=False) as opened:
-        mine, benchmark = _graded(opened, run)
-        others, _ = _graded(opened, against) if against else (None, None)
-    rate = rate_of(benchmark)
-    found: dict[str, Any] = {run: {"report": summarize(mine, rate=rate).to_dict(), "differences": {}}}
-    if against and others is not None:
-        compared = {"report": summarize(others, rate=rate).to_dict(), "differences": {}}
-        found = {against: compared, run: found[run] | {"differences": {against: differences(others, mine)}}}
+        mine, found = _graded(opened, run)
+        scored = {run: found}
+        if against:
+            others, compared = _graded(opened, against)
+            scored = {against: compared, run: found | {"differences": {against: differences(others, mine)}}}
     if json:
-        print_json(found)
+        print_json(scored)
         return
-    print_scores(stdout(), found)
+    print_scores(stdout(), scored)
     stdout().print()
-    print_caption(stdout(), found[run]["report"])
+    print_caption(stdout(), scored[run]["report"])
+    for name, one in scored.items():
+        print_judge(stdout(), name, one["judge"])
 
 
-def _graded(store: "Store", name: str) -> "tuple[list[ExampleScore], Benchmark | None]":
-    """The scores of a run's examples, and the published benchmark that they answer."""
+def _graded(store: "Store", name: str) -> "tuple[list[ExampleScore], dict[str, Any]]":
+    """The scores of a run's examples, and what is printed about the run alone."""
     from ...core.loading import parse_recipe
-    from ...evals.grading import score_run
+    from ...evals.grading import benchmark_of, score_run
+    from ...evals.lengths import rate_of
+    from ...evals.scores import summarize
+    from ...evals.verdicts import judge_of
     from ..loading import named_run
 
     run = named_run(store, name)
     recipe = parse_recipe(run.recipe, run.folder)
-    return score_run(recipe, store, name), recipe.evaluation.benchmark if recipe.evaluation else None
+    scores = score_run(recipe, store, name)
+    report = summarize(scores, rate=rate_of(benchmark_of(recipe).benchmark)).to_dict()
+    judge = judge_of(run)
+    return scores, {"report": report, "differences": {}, "judge": judge.model_dump() if judge else None}
 
 
 def _benchmark(name: str) -> "Benchmark":

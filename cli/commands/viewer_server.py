@@ -43,7 +43,13 @@ def serve_pages(
         token = new_token()
         playground = Playground(replay_tools(store, changes), most_calls) if most_calls else None
         app = build_app(
-            store, token=token, hosts=hosts, playground=playground, compare=comparer(store), expect=expecter(store)
+            store,
+            token=token,
+            hosts=hosts,
+            playground=playground,
+            compare=comparer(store),
+            expect=expecter(store),
+            scorer=scorer(store),
         )
         address = f"http://{named}:{port}/?token={token}"
         say(f"{store.path} at {address}")
@@ -88,6 +94,20 @@ def expecter(store: "Store") -> "Expect":
         return {pair: share * drawn for pair, share in joints[run_id].shares(first, second).items()}
 
     return expect
+
+
+def scorer(store: "Store") -> "Callable[[str], Mapping[str, object]]":
+    """The report of an evaluation run, handed in for the same reason."""
+
+    def report(run_id: str) -> "Mapping[str, object]":
+        from ...core.loading import parse_recipe
+        from ...evals.grading import report_run
+        from ..loading import named_run
+
+        run = named_run(store, run_id)
+        return report_run(parse_recipe(run.recipe, run.folder), store, run_id).to_dict()
+
+    return report
 
 
 def replay_tools(store: "Store", changes: Sequence[str]) -> "Tools":

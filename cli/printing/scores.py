@@ -61,6 +61,18 @@ def print_caption(console: "Console", report: "Mapping[str, Any]") -> None:
         say(f"{answers} tags of the judge's prompt or lines that imitate another turn; the judge saw them escaped")
 
 
+def print_judge(console: "Console", run: str, judge: "Mapping[str, str] | None") -> None:
+    """Who graded a run."""
+    if judge is None:
+        console.print(f"{run}: graded without a judge")
+        return
+    revision = f", revision {judge['revision'][:12]}" if judge["revision"] else ""
+    console.print(
+        f"{run}: judge {judge['model']} ({judge['served_as']}{revision}), reasoning {judge['reasoning']}, "
+        f"one call for each {judge['grading']}, prompt {judge['prompt'][:12]}"
+    )
+
+
 def print_report(console: "Console", result: "PipelineResult") -> None:
     """A finished pipeline: its score table, the recipe's note, caption and report path."""
     from json import loads

@@ -131,14 +131,16 @@ def next_steps(summary: "Summary", store: str) -> list[str]:
 
 def print_runs(console: Console, lines: Sequence["RunLine"]) -> None:
     """The table of `muser runs`."""
+    has_scores = any(line.score is not None for line in lines)
     rows = []
     for line in lines:
         tokens = line.tokens_in + line.tokens_out
         counts = (line.done, line.failed, line.pending + line.running, line.calls, tokens)
         started = line.created_at[:16].replace("T", " ")
         status = Text(line.status, style=STATUSES.get(line.status, ""))
-        rows.append([Text(line.id), status, Text(started), *(Text(f"{count:,}") for count in counts)])
-    numbers = ("done", "failed", "pending", "calls", "tokens")
+        scored = [Text("" if line.score is None else f"{100 * line.score:.1f}")] if has_scores else []
+        rows.append([Text(line.id), status, Text(started), *(Text(f"{count:,}") for count in counts), *scored])
+    numbers = ("done", "failed", "pending", "calls", "tokens", *(["score"] if has_scores else []))
     _print_columns(console, ("run", "status", "started (UTC)"), numbers, rows)
     if simulated := [line.id for line in lines if line.simulated]:
         console.print(Text(f"simulated (a script replied, not a model): {', '.join(simulated)}", style="dim"))

@@ -79,6 +79,8 @@ class RunLine(Value):
     tokens_out: int
     tokens_cached: int
     simulated: bool
+    score: float | None
+    """an evaluation's mean score, from 0 to 1; none before an example was judged completely"""
 
 
 def create_run(store: Store, run: Run) -> Run:
@@ -184,7 +186,9 @@ def list_runs(store: Store) -> list[RunLine]:
 LIST = """
     WITH s AS (
         SELECT run_id, count(*) total, sum(status = 'done') done, sum(status = 'failed') failed,
-            sum(status = 'pending') pending, sum(status = 'running') running FROM samples GROUP BY run_id),
+            sum(status = 'pending') pending, sum(status = 'running') running,
+            min(1.0, max(0.0, avg(score) FILTER (WHERE status = 'done'))) score
+        FROM samples GROUP BY run_id),
     c AS (
         SELECT run_id, sum(calls) calls, sum(tokens_in) tokens_in, sum(tokens_out) tokens_out,
             sum(tokens_cached) tokens_cached
@@ -192,7 +196,7 @@ LIST = """
     SELECT id, name, kind, runs.status, created_at, finished_at, parent, node, coalesce(total, 0) total,
         coalesce(done, 0) done, coalesce(failed, 0) failed, coalesce(pending, 0) pending, coalesce(running, 0) running,
         coalesce(calls, 0) calls, coalesce(tokens_in, 0) tokens_in, coalesce(tokens_out, 0) tokens_out,
-        coalesce(tokens_cached, 0) tokens_cached, simulated
+        coalesce(tokens_cached, 0) tokens_cached, simulated, score
     FROM runs LEFT JOIN s ON s.run_id = runs.id LEFT JOIN c ON c.run_id = runs.id
     ORDER BY runs.rowid DESC"""
 

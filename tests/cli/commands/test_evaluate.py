@@ -9,6 +9,7 @@ from sqlite3 import Connection
 import pytest
 from starlette.testclient import TestClient
 
+from muser.cli.commands.viewer_server import scorer
 from muser.store.file.database import Store
 from muser.store.file.texts import put_texts
 from muser.viewer.app import build_app
@@ -62,6 +63,26 @@ def test_redacted_grades_take_the_criteria_with_them_wherever_they_stand(muser: 
     assert [text for text in said if text in whole] == said
     assert [text for text in said if text in redacted] == []
     assert muser("show", "asthma", "--json").json()["response"]["answer"] in redacted
+
+
+def test_an_evaluations_page_and_command_show_where_it_lost_points(muser: Muser, benchmarked: Path) -> None:
+    muser("eval", "run", benchmarked)
+    assert "score" in muser("runs").out
+    found = muser("eval", "failures", "small-eval-main", "--json").json()
+    assert found["examples"] == 2
+    assert "theme:context_seeking" in {one["tag"] for one in found["tags"]}
+    told = " ".join(muser("eval", "failures", "small-eval-main").out.split())
+    assert found["criteria"][0]["criterion"][:30] in told
+    with Store.open("muser.db", create=False) as store:
+        client = TestClient(build_app(store, token="t", hosts={"testserver"}, scorer=scorer(store)))
+        page = unescape(client.get("/runs/small-eval-main/scores?token=t").text)
+        assert "overall" in page
+        assert found["criteria"][0]["criterion"] in page
+        assert "/runs/small-eval-main/scores" in client.get("/runs/small-eval-main").text
+        Path("benchmark.jsonl").unlink()
+        without = unescape(client.get("/runs/small-eval-main/scores").text)
+        assert "benchmark.jsonl" in without
+        assert found["criteria"][0]["criterion"] in without
 
 
 def test_an_evaluation_cannot_be_exported(muser: Muser, benchmarked: Path) -> None:
@@ -207,6 +228,15 @@ def test_answers_are_made_and_graded_apart_with_the_scores_of_one_run(muser: Mus
     apart, together = "small-eval-answers", "small-eval-main"
     found = muser("eval", "score", apart, "--against", together, "--json").json()
     assert found[apart]["report"] == found[together]["report"]
+    judge = found[apart]["judge"]
+    assert (judge["model"], judge["served_as"], judge["grading"], judge["reasoning"]) == (
+        "main",
+        "simulated",
+        "item",
+        "auto",
+    )
+    told = " ".join(muser("eval", "score", apart).out.split())
+    assert f"judge main (simulated), reasoning auto, one call for each item, prompt {judge['prompt'][:12]}" in told
 
 
 def test_answers_to_a_part_of_the_benchmark_are_graded_alone(muser: Muser, benchmarked: Path) -> None:
