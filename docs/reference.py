@@ -77,8 +77,8 @@ FILES = (
         "Brought queries",
         (
             "A recipe's `queries: FILE` reads these. Give `query` or `messages`, not both. Unknown fields are stored"
-            " with the sample and exported under `extra`. Ids such as `s000001` are reserved for simulated users. Two"
-            " lines may not have the same id or, without ids, ask the same."
+            " with the sample and exported under `extra`. Ids such as `s000001` and `t000001` are reserved for"
+            " simulated users. Two lines may not have the same id or, without ids, ask the same."
         ),
         QueryLine,
         {

@@ -19,7 +19,7 @@ from ..prompts.attributes import AttributeTables
 from ..prompts.sampling import draw_persona
 
 MOST_PROBLEMS = 20
-SIMULATED = re.compile(r"s\d{6,}")
+SIMULATED = re.compile(r"[st]\d{6,}")
 FORM = (
     'each line is one JSON object such as {"query": "…"}, {"query": "…", "response": {"answer": "…"}} or '
     '{"messages": [{"role": "user", "content": "…"}, …]}; id and persona are optional, other fields are kept'

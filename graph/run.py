@@ -27,6 +27,7 @@ from .inputs import Queries, read_queries, simulated_inputs
 from .progress import Summary
 from .runner import Job, OnProgress, run_job
 from .state import Context
+from .top_up import top_up_run
 from .worker_pool import run_worker_pool
 
 
@@ -74,11 +75,12 @@ async def run_recipe(
     new: bool = False,
     run_id: str | None = None,
     retry: bool = False,
+    top_up: bool = False,
     workers: int | None = None,
     on_progress: OnProgress | None = None,
     stop: asyncio.Event | None = None,
 ) -> Summary:
-    """Runs the recipe's unfinished samples; with `retry`, also the failed ones.
+    """Runs the recipe's unfinished samples; with `retry`, also the failed ones. `top_up` then adds what is short.
 
     The run is `run_id`, else the latest of the recipe's name, else a new one. `workers` is the number of processes that
     share it; they join any that already work on it.
@@ -97,9 +99,18 @@ async def run_recipe(
         inputs = materials.brought or () if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
     job = replace(job, inputs=inputs, retry=retry, join=workers is not None)
-    if workers is None or workers == 1:
-        return await run_job(store, job, on_progress=on_progress, stop=stop)
-    return await run_worker_pool(store, job, workers, on_progress=on_progress, stop=stop)
+
+    async def run_all(job: Job) -> Summary:
+        if workers is None or workers == 1:
+            return await run_job(store, job, on_progress=on_progress, stop=stop)
+        return await run_worker_pool(store, job, workers, on_progress=on_progress, stop=stop)
+
+    summary = await run_all(job)
+    if not top_up:
+        return summary
+    return await top_up_run(
+        store, materials.tables, summary, lambda more: run_all(replace(job, inputs=more, retry=False))
+    )
 
 
 async def preview_recipe(recipe: Recipe, store: Store, *, count: int, **more: Any) -> Summary:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributes import AttributeTables, Choice
+from .attributes import AttributeTables
 from .sampling import Machine, State, machine_of
 
 Floats = NDArray[np.float64]
@@ -70,16 +70,11 @@ def _states_after(machine: Machine, name: str, state: State, shares: Floats) -> 
     """The states that the values of an attribute lead to → the numbers of those values."""
     alike: dict[Hashable, list[int]] = {}
     for number in np.flatnonzero(shares):
-        alike.setdefault(_effect(machine, name, machine.tables.choices[name][number]), []).append(int(number))
+        alike.setdefault(machine.effect(name, machine.tables.choices[name][number]), []).append(int(number))
     found: dict[State, list[int]] = {}
     for numbers in alike.values():
         found.setdefault(machine.after(name, state, machine.tables.choices[name][numbers[0]]), []).extend(numbers)
     return found
-
-
-def _effect(machine: Machine, name: str, choice: Choice) -> Hashable:
-    """Choices with an equal effect lead to the same state: many conditions concern the same people."""
-    return (choice.value if name in machine.kept_values[name] else "", frozenset(choice.traits.items()))
 
 
 def _move(source: _Alike, to: _Alike, name: str, shares: Floats, chosen: list[int]) -> None:

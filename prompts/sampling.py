@@ -69,6 +69,7 @@ class Machine:
 
     def __init__(self, tables: AttributeTables) -> None:
         self.tables = tables
+        self.by_value = {name: {one.value: one for one in choices} for name, choices in tables.choices.items()}
         order = list(tables.choices)
         later = {name: order[order.index(name) + 1 :] for name in order}
         # A state holds only what a later attribute can depend on, so that states are few.
@@ -98,6 +99,16 @@ class Machine:
         """Choices with an equal effect lead to the same state: many conditions concern the same people."""
         kept = frozenset(item for item in choice.traits.items() if item[0] in self.kept_traits[name])
         return choice.value if name in self.kept_values[name] else "", kept
+
+    def contradicts(self, persona: Persona) -> bool:
+        """Whether values of a persona exclude one another by their traits or by a rule; attributes may be missing."""
+        traits: dict[str, Trait] = {}
+        for name, value in persona.items():
+            narrowed = narrow(traits, self.by_value[name][value].traits)
+            if narrowed is None:
+                return True
+            traits = narrowed
+        return any(all(persona.get(one) in refused for one, refused in rule.items()) for rule in self.tables.never)
 
     def weights(self, name: str, state: State) -> dict[Choice, float]:
         """The choices that are left, each with its weight above 0."""

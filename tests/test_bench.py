@@ -8,6 +8,7 @@ import pytest
 
 BENCH = Path(__file__).parents[1] / "bench"
 SIZES = {
+    "coverage": ("--samples", "500"),
     "evals": ("--graded", "2", "--examples", "20", "--rounds", "1"),
     "listing": ("--samples", "50"),
     "run": ("--samples", "4", "--rounds", "1"),

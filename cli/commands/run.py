@@ -35,6 +35,10 @@ def run(
         int | None,
         Option(min=1, metavar="N", help="Worker processes; they join a run that is already active."),
     ] = None,
+    top_up: Annotated[
+        bool,
+        Option("--top-up", help="Then add samples until every pair of values that `muser coverage` judges is covered."),
+    ] = False,
     follow: Annotated[bool, Option("--follow", help="Print a line for each sample as it ends.")] = False,
     json: Json = False,
 ) -> None:
@@ -57,9 +61,10 @@ def run(
     flags = [f"{name}={dumps(value) if name == 'store' else value}" for name, value in given.items()]
     settings = load_recipe(recipe, [*change, *flags], needs=["inputs"])
     given |= {} if workers is None else {"workers": str(workers)}
-    again = command("run", recipe, *_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v)))
+    repeated = [*_repeated(change), *(word for k, v in given.items() for word in (f"--{k}", v))]
+    again = command("run", recipe, *repeated, *(["--top-up"] if top_up else []))
     with Store.open(settings.store) as opened:
-        act = partial(run_recipe, new=new or fresh, workers=workers)
+        act = partial(run_recipe, new=new or fresh, top_up=top_up, workers=workers)
         work = serve_and_run(act, settings, opened, settings.call_roles())
         finish(work, again=again, store=settings.store, json=json, follow=opened if follow else None)
 

@@ -113,6 +113,7 @@ def test_inline_reasoning_is_split_wherever_the_answer_stands(write: Callable[..
         ({"query": "One?", "persona": ["patient"]}, "persona: input should be a valid dictionary"),
         ({"id": "", "query": "One?"}, "id must not be empty"),
         ({"id": "s000001", "query": "One?"}, "simulated sample"),
+        ({"id": "t000001", "query": "One?"}, "simulated sample"),
         ({"id": "a", "query": "Zero?"}, "line 1"),
         ("[]", "not a JSON object"),
     ],

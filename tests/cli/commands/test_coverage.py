@@ -75,3 +75,13 @@ def test_a_report_shows_coverage_as_pictures_in_one_file(muser: Muser, simulated
     page = (tmp_path / "small-report.html").read_text(encoding="utf-8")
     assert "svg" not in page.partition("<body>")[2]
     assert "own.yaml" in page, page.partition("<h2>Coverage")[2][:300]
+
+
+def test_a_top_up_covers_every_pair_of_values(muser: Muser, simulated: str, tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(TABLE)
+    recipe = write_recipe(tmp_path, simulated, extra="attributes: own.yaml\n", samples=60)
+    assert muser("run", recipe, "--top-up").code == 0
+    found = muser("coverage", "small", "--json").json()["coverage"]
+    assert found["wanted_samples"] == 60
+    assert found["topped_up"] > 0
+    assert found["covered"] == found["cells"] == 8
