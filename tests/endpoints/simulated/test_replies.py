@@ -105,9 +105,10 @@ async def test_a_persona_of_another_language_writes_more_of_it_than_of_english(p
 @pytest.mark.parametrize("language", phrases())
 def test_what_is_asked_can_be_read_in_every_language(language: str) -> None:
     asked = PERSONA | {"language": f"{language}; the query is written in {language}"}
-    queries = {write_query(asked, lambda _, choices, n=n: choices[n % len(choices)]) for n in range(2)}
-    assert len(queries) == 2
-    for query in queries:
+    first = write_query(asked, lambda _, choices: choices[0])
+    last = write_query(asked, lambda _, choices: choices[-1])
+    assert first != last
+    for query in (first, last):
         assert any(said in query for said in phrases()[language]["before"])
         topic = knowledge().read(query)
         assert (topic.condition.name, topic.identity.name, topic.region.name) == ("snake bite", "nurse", "rural Kenya")
