@@ -1,7 +1,7 @@
 """Decontamination: finds the texts that copy a benchmark's, with three nets."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from .embeddings import embed
 from .fuzzy import Fuzzy
 from .matches import NETS, Decontamination, Match, Net, Suspect, match_hash
 from .ngrams import Ngrams
-from .references import Reference
+from .references import Reference, read_references
 from .words import words
 
 MEANING = 0.87
@@ -83,3 +83,19 @@ class Benchmark:
             Match(**dict(suspect), nets=nets, reference=reference, hash=match_hash(suspect.text, reference.text))
             for reference, nets in references
         ]
+
+
+def decontaminated(files: Sequence[Path]) -> Callable[[str], str | None]:
+    """A function that says which text of these benchmarks a text copies, or None. Raises InputError for a bad file."""
+    benchmark = Benchmark(read_references(files))
+
+    def copied(text: str) -> str | None:
+        found = benchmark.find(text)
+        if not found:
+            return None
+        number, nets = max(found.items(), key=lambda one: max(one[1].values()))
+        reference = benchmark.references[number]
+        scores = ", ".join(f"{net} {score:.2f}" for net, score in nets.items())
+        return f"copies a {reference.kind} of {reference.where} ({scores})"
+
+    return copied

@@ -34,9 +34,13 @@ SIZE = 256
 BATCH = 1000
 LETTER, LATIN = re.compile(r"[^\W\d_]"), re.compile("[A-Za-z\u00c0-\u024f]")
 
-BANDS, BITS = 32, 20
+BANDS, BITS = 24, 22
 LEAST = 0.92
-"""The cosine from which two texts are semantic duplicates. The buckets find 88 % of the texts at it, 98 % at 0.95."""
+"""The cosine from which two texts are semantic duplicates. The buckets find 70 % of the texts at it, 91 % at 0.95 and
+99 % at 0.97."""
+
+OUTLINE, DIFFERENT = 63, 18
+"""Further planes, and on how many of them near texts may be on different sides: 99.9 % differ in fewer at 0.92."""
 
 
 def embed(texts: Sequence[str]) -> Vectors:
@@ -61,7 +65,10 @@ def meaning_sketch(text: str) -> Sketch:
     vector = embed([text])[0]
     data = np.rint(vector * (127 / max(float(np.abs(vector).max()), 1e-9))).astype(np.int8)
     name = hashlib.sha256("\n".join(["meaning", *words(text)]).encode("utf-8", "surrogatepass")).digest()[:16]
-    return Sketch(hash=name, data=data.tobytes(), buckets=_buckets(data) if data.any() else ())
+    if not data.any():
+        return Sketch(hash=name, data=data.tobytes())
+    buckets, outline = _sides(data)
+    return Sketch(hash=name, data=data.tobytes(), buckets=buckets, outline=outline)
 
 
 def cosines(data: bytes, others: Sequence[bytes]) -> list[float]:
@@ -72,22 +79,24 @@ def cosines(data: bytes, others: Sequence[bytes]) -> list[float]:
     return [float(value) for value in rest @ own / np.maximum(lengths, 1)]
 
 
-SAME_MEANING = Near(similarity=cosines, least=LEAST)
+SAME_MEANING = Near(similarity=cosines, least=LEAST, bits=DIFFERENT)
 
 
-def _buckets(data: NDArray[np.int8]) -> tuple[int, ...]:
-    """For each band, on which side of 20 random planes the vector lies (Charikar 2002)."""
+def _sides(data: NDArray[np.int8]) -> tuple[tuple[int, ...], int]:
+    """On which side of random planes the vector lies (Charikar 2002): a bucket for each band, and an outline."""
     # Sums of whole numbers below 2**24 are exact in float32, so that every machine finds the same sides.
-    sides = (data.astype(np.float32) @ _planes() > 0).reshape(BANDS, BITS)
-    numbers = sides @ (np.uint64(1) << np.arange(BITS, dtype=np.uint64))
+    sides = data.astype(np.float32) @ _planes() > 0
+    powers = np.uint64(1) << np.arange(OUTLINE, dtype=np.uint64)
+    numbers = sides[OUTLINE:].reshape(BANDS, BITS) @ powers[:BITS]
     named = mixed(numbers + (np.arange(1, BANDS + 1, dtype=np.uint64) << np.uint64(32)))
-    return tuple(int(key) for key in named >> np.uint64(16))
+    return tuple(int(key) for key in named >> np.uint64(16)), int(sides[:OUTLINE] @ powers)
 
 
 @cache
 def _planes() -> Vectors:
-    bits = mixed(np.arange(1, SIZE * BANDS * BITS + 1, dtype=np.uint64)) >> np.uint64(63)
-    return (bits.astype(np.float32) * 2 - 1).reshape(SIZE, BANDS * BITS)
+    planes = OUTLINE + BANDS * BITS
+    bits = mixed(np.arange(1, SIZE * planes + 1, dtype=np.uint64)) >> np.uint64(63)
+    return (bits.astype(np.float32) * 2 - 1).reshape(SIZE, planes)
 
 
 @cache

@@ -1,8 +1,9 @@
 """Near duplicates: two texts are near if they share most of their pairs of neighbouring words (MinHash with LSH).
 
-The probability that two texts share a bucket rises steeply with the Jaccard similarity of their pairs. With 20 bands of
-5 hashes it is 97 % at a similarity of 0.7, 99.96 % at 0.8, and 0.02 % at 0.1 (Leskovec, Rajaraman and Ullman, Mining of
-Massive Datasets, section 3.4). Texts that share a bucket are then compared exactly.
+The probability that two texts share a bucket rises steeply with the Jaccard similarity of their pairs. With 12 bands of
+5 hashes it is 96 % at a similarity of 0.75, 99 % at 0.8, and 0.01 % at 0.1 (Leskovec, Rajaraman and Ullman, Mining of
+Massive Datasets, section 3.4). More bands would find more, but each is a page of the store to read and to write. Texts
+that share a bucket are then compared exactly.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from ..store.records.neighbours import Near, Sketch
 from .words import words
 
-BANDS, ROWS = 20, 5
-LEAST = 0.7
-"""The similarity from which two texts are near duplicates: about three words changed in thirty."""
+BANDS, ROWS = 12, 5
+LEAST = 0.75
+"""The similarity from which two texts are near duplicates: about two words changed in thirty."""
 
 Hashes = NDArray[np.uint64]
 ONE, HALF, KEY = np.uint64(1), np.uint64(32), np.uint64(16)

@@ -13,6 +13,7 @@ SIZES = {
     "listing": ("--samples", "50"),
     "run": ("--samples", "4", "--rounds", "1"),
     "scale": ("--samples", "2100"),  # 1,000 are run; the sample in the middle is a copy
+    "screens": ("--draws", "1000", "--samples", "4"),
     "simulated": ("20",),
     "space": ("--samples", "4"),
     "start": ("--times", "1"),

@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "f2006bea390d62f5ec2d598039dfb2974fdacf92e20b40591c91584d6d6d99f0"
+SCHEMA = "4eb1c406e5ca078880e01db4b1c4d6b119486075887f5fdf9fb10ca735660d5f"
 """The digest of the schema that the migrations make."""
 
 

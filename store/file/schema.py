@@ -442,7 +442,7 @@ def create_sketches(db: Database) -> None:
         ) STRICT, WITHOUT ROWID""")
     db.execute("CREATE INDEX sketched_draws_by_sample ON sketched_draws (sample_id)")
     db.execute(f"""
-        CREATE TABLE sketch_buckets ({run}, key INTEGER NOT NULL, sketch INTEGER NOT NULL,
+        CREATE TABLE sketch_buckets ({run}, key INTEGER NOT NULL, sketch INTEGER NOT NULL, outline INTEGER NOT NULL,
             PRIMARY KEY (run, key, sketch)) STRICT, WITHOUT ROWID""")
 
 

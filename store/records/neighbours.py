@@ -16,12 +16,14 @@ from .samples import row_id
 class Sketch:
     """What the index keeps of a text. Equal hashes mean equal texts; `data` is what the similarity is computed from.
 
-    `hash` and `buckets` differ between kinds of similarity, which share the index. Buckets are below 2**63.
+    `hash` and `buckets` differ between kinds of similarity, which share the index. Buckets are below 2**63. `outline`,
+    of 63 bits, is in each bucket: of outlines that differ in many bits, the data is not even read.
     """
 
     hash: bytes
     data: bytes = b""
     buckets: tuple[int, ...] = ()
+    outline: int = 0
 
 
 Similarity = Callable[[bytes, Sequence[bytes]], Sequence[float]]
@@ -30,10 +32,14 @@ Similarity = Callable[[bytes, Sequence[bytes]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Near:
-    """Which texts count as near: those whose similarity is at least `least`."""
+    """Which texts count as near: those whose similarity is at least `least`.
+
+    `bits`: in how many bits their outlines may differ.
+    """
 
     similarity: Similarity
     least: float
+    bits: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ def _put(db: Connection, run: int, sketch: Sketch) -> int:
         return int(found[0])
     row = (run, sketch.hash, sketch.data)
     made = int(db.execute("INSERT INTO sketches (run, hash, data) VALUES (?, ?, ?) RETURNING id", row).fetchone()[0])
-    db.executemany("INSERT INTO sketch_buckets VALUES (?, ?, ?)", ((run, key, made) for key in set(sketch.buckets)))
+    rows = ((run, key, made, sketch.outline) for key in set(sketch.buckets))
+    db.executemany("INSERT INTO sketch_buckets VALUES (?, ?, ?, ?)", rows)
     return made
 
 
@@ -95,7 +102,8 @@ def _near(db: Connection, run: int, own: int, sketch: Sketch, near: Near) -> dic
     """Sketch → its similarity, for the others that share a bucket and are near."""
     sharing: set[int] = set()
     for key in set(sketch.buckets):
-        sharing.update(i for (i,) in db.execute(SHARING, (run, key)))
+        rows = db.execute(SHARING, (run, key))
+        sharing.update(i for i, outline in rows if (outline ^ sketch.outline).bit_count() <= near.bits)
     others = sorted(sharing - {own})
     if not others:
         return {}
@@ -104,7 +112,7 @@ def _near(db: Connection, run: int, own: int, sketch: Sketch, near: Near) -> dic
     return {i: float(value) for i, value in zip(others, alike, strict=True) if value >= near.least}
 
 
-SHARING = "SELECT sketch FROM sketch_buckets WHERE run = ? AND key = ?"
+SHARING = "SELECT sketch, outline FROM sketch_buckets WHERE run = ? AND key = ?"
 
 
 def _drawn(db: Connection, text: int, sample: int) -> Iterator[tuple[int, str, int]]:

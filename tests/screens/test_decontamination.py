@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from muser.core.errors import InputError
-from muser.screens.decontamination import Benchmark
+from muser.screens.decontamination import Benchmark, decontaminated
 from muser.screens.matches import Suspect, match_hash, read_allowed
 from muser.screens.references import Reference
 
@@ -93,3 +94,11 @@ def test_a_file_of_hashes_with_anything_else_in_it_is_refused(tmp_path: Path) ->
     with pytest.raises(InputError, match="what is gout") as caught:
         read_allowed(path)
     assert caught.value.where == f"{path}:2"
+
+
+def test_as_a_screen_it_says_which_text_is_copied(tmp_path: Path) -> None:
+    file = tmp_path / "b.jsonl"
+    file.write_text(json.dumps({"prompt": PROMPT}) + "\n")
+    copied = decontaminated([file])
+    assert copied(PROMPT) == f"copies a prompt of {file}:1 (ngrams 1.00, fuzzy 1.00, embeddings 1.00)"
+    assert copied("My son has an itchy rash on both elbows. Which cream may I use?") is None

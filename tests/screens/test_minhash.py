@@ -50,5 +50,5 @@ def test_a_text_without_words_has_no_buckets_and_a_hash() -> None:
 def test_sketches_are_the_same_on_every_machine() -> None:
     sketch = near_sketch("I have had a headache for three days")
     assert sketch.hash.hex() == "42f709720ee53d565c2b11bc356a5fb5"
-    assert sketch.buckets[:2] == (109138118121551, 176284809848574)
+    assert sketch.buckets[:2] == (13522170920205, 123897255718613)
     assert all(0 <= key < 2**48 for key in sketch.buckets)

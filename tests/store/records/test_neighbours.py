@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,14 @@ async def test_a_draw_gets_its_equal_and_its_near_draws_the_most_similar_first(s
         Neighbour("demo/s4", 1, 0.9, lower=True),
         Neighbour("demo/s1", 1, 0.7, lower=True),
     ]
+
+
+async def test_texts_with_outlines_that_differ_too_much_are_not_compared(store: Store) -> None:
+    near = Near(similarity=closeness, least=0.7, bits=2)
+    for number, outline in ((1, 0b0111), (2, 0b1111)):
+        await add_draw(store, f"demo/s{number}", 1, replace(sketch(100 + number), outline=outline), near)
+    found = await add_draw(store, "demo/s3", 1, replace(sketch(103), outline=0b0001), near)
+    assert [one.sample_id for one in found] == ["demo/s1"]
 
 
 async def test_without_a_similarity_only_equal_texts_are_neighbours(store: Store) -> None:
