@@ -26,7 +26,7 @@ class Diversity(Value):
     compression_ratio: float
     """bytes of all texts, one after the other, per byte that zlib makes of them; higher is more repetitive"""
     near_duplicates: float
-    """the share of texts that are near duplicates of an earlier one: 70 % of their pairs of words in common"""
+    """the share of texts that are near duplicates of an earlier one: 75 % of their pairs of words in common"""
     vendi: float | None
     """Vendi score of the embeddings: the effective number of different texts; none without the extra `data`"""
 
