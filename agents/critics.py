@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydantic import JsonValue
@@ -79,6 +80,14 @@ class ImportedCritic:
 
 def imported_critic(name: str, path: str) -> ImportedCritic:
     """Raises SettingsError if the path names no usable critic, or code that no digest can be made of."""
+    return ImportedCritic(name, path, *import_function(path, "a critic", "query", "answer", "ask"))
+
+
+def import_function(path: str, thing: str, *takes: str) -> tuple[Any, str]:
+    """The async function at `module:name` that takes these arguments, and a digest that changes with its source.
+
+    Raises SettingsError if the path names none, or code that no digest can be made of.
+    """
     place, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(place)
@@ -90,13 +99,13 @@ def imported_critic(name: str, path: str) -> ImportedCritic:
     if function is None:
         known = [key for key, value in vars(module).items() if inspect.iscoroutinefunction(value)]
         raise SettingsError(f"{path}: {place} has no {attribute}{suggestion(attribute, known)}")
-    for fault in _faults(function):
-        raise SettingsError(f"{path} {fault}; a critic is async def {attribute}(query, answer, ask)")
-    return ImportedCritic(name, path, function, _code_digest(path, module, function))
+    for fault in _faults(function, len(takes)):
+        raise SettingsError(f"{path} {fault}; {thing} is async def {attribute}({', '.join(takes)})")
+    return function, _code_digest(path, module, function)
 
 
-def _faults(function: object) -> Iterator[str]:
-    """Reasons why an object cannot be called as a critic."""
+def _faults(function: object, arguments: int) -> Iterator[str]:
+    """Reasons why an object cannot be called with this number of arguments and awaited."""
     if not callable(function):
         yield f"is of type {type(function).__name__} and cannot be called"
         return
@@ -108,7 +117,7 @@ def _faults(function: object) -> Iterator[str]:
         # Functions of extension modules may have no signature to inspect.
         return
     try:
-        signature.bind("", "", None)
+        signature.bind(*[None] * arguments)
     except TypeError:
         yield f"takes {signature}"
 

@@ -13,6 +13,8 @@
     │   └── EndpointTimeout       no response within the model's timeout
     ├── ReplyError             a model's reply is still unusable after all repairs
     ├── CriticError            a critic named by import path raised, or returned no critique
+    ├── Rejected               a screen rejected a sample
+    ├── ScreenError            a screen named by import path raised, or returned no reason
     ├── CallLimit              a command reached its limit of calls
     ├── MachineError           the graph could not finish a sample because of a bug in muser or LangGraph
     ├── ServerError            a server that muser starts failed to start, or exited
@@ -98,6 +100,18 @@ class ReplyError(MuserError):
 
 class CriticError(MuserError):
     """A critic named by import path raised, or returned no critique."""
+
+
+class Rejected(MuserError):
+    """A screen rejected a sample, for the reason `what`. `stage` is what it looked at."""
+
+    def __init__(self, what: str, *, screen: str, stage: str, text: str) -> None:
+        super().__init__(what)
+        self.screen, self.stage, self.text = screen, stage, text
+
+
+class ScreenError(MuserError):
+    """A screen named by import path raised, or returned something else than a reason."""
 
 
 class CallLimit(MuserError):

@@ -214,4 +214,4 @@ class SampleInput(Value):
 
 
 Stage = Literal["base", "distill", "refine"]
-SampleStatus = Literal["pending", "running", "done", "failed"]
+SampleStatus = Literal["pending", "running", "done", "failed", "rejected"]

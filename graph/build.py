@@ -55,6 +55,8 @@ async def persona(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     given = drawn.get("persona") or told
     seed = drawn.get("seed", state.get("seed", 0))
     query = await simulate(given, context.tables, context.prompts.persona, ask, seed=seed, repairs=context.repairs)
+    if context.screen:
+        await context.screen("query", {**state, **drawn, "query": query})
     return {**drawn, "query": query}
 
 
@@ -113,6 +115,9 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
         ask=ask,
         repairs=context.repairs,
     )
+    if number == context.rounds and context.screen:
+        judged = [*state.get("critiques", [])]
+        await context.screen("refinement", {**state, "critiques": judged, "refinement": refinement.model_dump()})
     if number < context.rounds:
         return Command(update={"refinement": refinement.model_dump(), "round": number + 1}, goto=list(context.critics))
     return Command(update={"refinement": refinement.model_dump(), "done": True}, goto=END)

@@ -34,7 +34,7 @@ class Calls:
         progress: Progress,
         most: int | None = None,
     ) -> None:
-        self._store, self._recipe, self._endpoints, self._revisions = store, recipe, endpoints, revisions
+        self.store, self._recipe, self._endpoints, self._revisions = store, recipe, endpoints, revisions
         self._progress, self._most, self._begun = progress, most, 0
         self.tries: dict[str, int] = {}
         self._under_way: set[asyncio.Task[Reply]] = set()
@@ -52,14 +52,14 @@ class Calls:
             # under those tries' seeds.
             for tried in range(self.tries.get(sample, 0) + 1):
                 # At temperature 0 another seed alone brings the same unusable reply.
-                if tried and await ledger.was_unusable(self._store, sample, role, round, request.attempt, key):
+                if tried and await ledger.was_unusable(self.store, sample, role, round, request.attempt, key):
                     wanted = request.model_copy(update={"least_temperature": REPEAT_TEMPERATURE})
                 call_seed = derive_seed(seed, role, round, request.attempt, *([tried] if tried else []))
                 parameters = endpoint.parameters(wanted, bound, call_seed)
                 # With other reasoning marks the same text splits differently, so they are part of the request's hash.
                 key = ledger.request_hash(messages, parameters, [revision, *endpoint.settings.reasoning_marks])
                 place = (sample, role, round, request.attempt, key)
-                found = None if reuse == "none" else await ledger.find_call(self._store, *place, others=reuse == "all")
+                found = None if reuse == "none" else await ledger.find_call(self.store, *place, others=reuse == "all")
                 if found is not None:
                     self._progress.reused += 1
                     return found
@@ -73,7 +73,7 @@ class Calls:
                 with self._progress.calling(node_of(role)):
                     reply = await endpoint.complete(wanted, bound, call_seed)
                 await ledger.record_call(
-                    self._store,
+                    self.store,
                     ledger.Call(
                         sample_id=sample,
                         role=role,

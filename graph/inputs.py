@@ -13,6 +13,7 @@ from ..core.conversations import CLOSE, OPEN, check_answer, check_prompt, comple
 from ..core.errors import InputError
 from ..core.hashing import digest
 from ..core.jsonl import parse_object, read_lines
+from ..core.recipe import Recipe
 from ..core.types import Message, Persona, Response, SampleInput, Value
 from ..endpoints.client.chat import split_reasoning
 from ..prompts.attributes import AttributeTables
@@ -67,8 +68,19 @@ class Queries:
 
 def simulated_inputs(count: int, tables: AttributeTables, seed: int) -> Iterator[SampleInput]:
     """Samples `s000001`, `s000002`, …; the persona of sample n does not depend on `count`."""
-    for number in range(1, count + 1):
-        yield SampleInput(key=f"s{number:06d}", persona=draw_persona(tables, seed, number))
+    return (simulated_input(number, tables, seed) for number in range(1, count + 1))
+
+
+def simulated_input(number: int, tables: AttributeTables, seed: int) -> SampleInput:
+    """The simulated sample of this number."""
+    return SampleInput(key=f"s{number:06d}", persona=draw_persona(tables, seed, number))
+
+
+def redrawn_persona(recipe: Recipe, tables: AttributeTables, key: str, draw: int) -> Persona | None:
+    """The persona that replaces a rejected draw of a simulated sample; None if there is none, or no draw is left."""
+    if not SIMULATED.fullmatch(key) or draw > recipe.screens.redraws + 1:
+        return None
+    return draw_persona(tables, recipe.seed, int(key[1:]), draw)
 
 
 def read_queries(path: Path) -> Queries:

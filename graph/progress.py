@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..core.types import Usage
 from ..store.records.ledger import RoleUsage
+from ..store.records.rejections import ScreenTally
 from ..store.records.runs import RunKind
 from ..store.records.samples import Failure
 from .verdicts import CriticTally
@@ -32,6 +33,7 @@ class Progress:
     total: int = 0
     done: int = 0
     failed: int = 0
+    rejected: int = 0
     in_flight: int = 0
     nodes: Counter[str] = field(default_factory=Counter)
     calls: int = 0
@@ -48,7 +50,7 @@ class Progress:
 
     def counted(self) -> dict[str, Any]:
         """The counters of this process, as JSON values: all except those of the whole run, which the store has."""
-        apart = {"run_id", "total", "done", "failed", "items", "graded", "graded_before", "started"}
+        apart = {"run_id", "total", "done", "failed", "rejected", "items", "graded", "graded_before", "started"}
         return {name: value for name, value in vars(self).items() if name not in apart}
 
     def add_up(self, counted: Iterable[Mapping[str, Any]]) -> None:
@@ -110,7 +112,7 @@ class Summary:
     run_id: str
     """the run's name, as `muser runs` lists it"""
     total: int
-    """samples of the run"""
+    """samples of the run, without the rejected ones"""
     done: int
     """samples that are finished"""
     failed: int
@@ -119,6 +121,10 @@ class Summary:
     """samples that are not done yet; rerun the command to resume them"""
     seconds: float
     """seconds that this command took"""
+    rejected: int = 0
+    """samples that a screen rejected in every draw; others replace simulated ones"""
+    screens: tuple[ScreenTally, ...] = ()
+    """how many draws each screen rejected, most first"""
     kind: RunKind = "samples"
     """evaluation: its samples are a benchmark's examples"""
     items: int = 0
@@ -151,9 +157,12 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values."""
-        plain = {key: value for key, value in vars(self).items() if key not in ("failures", "usage", "critics")}
+        plain = {
+            key: value for key, value in vars(self).items() if key not in ("failures", "usage", "critics", "screens")
+        }
         return plain | {
             "failures": [asdict(failure) for failure in self.failures],
             "usage": [usage.model_dump(mode="json") for usage in self.usage],
             "critics": [asdict(critic) for critic in self.critics],
+            "screens": [one.model_dump() for one in self.screens],
         }

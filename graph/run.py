@@ -23,9 +23,10 @@ from ..store.records.samples import count_simulated
 from .build import build_machine
 from .calls import Calls, node_of
 from .identity import describe_run, open_run
-from .inputs import Queries, read_queries, simulated_inputs
+from .inputs import Queries, read_queries, redrawn_persona, simulated_input, simulated_inputs
 from .progress import Summary
 from .runner import Job, OnProgress, run_job
+from .screening import Screening, Screens, code_of, load_recipe_screens
 from .state import Context
 from .top_up import top_up_run
 from .worker_pool import run_worker_pool
@@ -38,6 +39,7 @@ class Materials:
     prompts: PromptSet
     critics: dict[str, Critic]
     tables: AttributeTables
+    screens: Screens
     brought: Queries | None
 
     @classmethod
@@ -50,6 +52,7 @@ class Materials:
             prompts=prompts,
             critics=load_critics(recipe, prompts),
             tables=tables,
+            screens=load_recipe_screens(recipe),
             brought=read_queries(recipe.folder / recipe.queries) if recipe.queries and own_inputs else None,
         )
 
@@ -93,12 +96,14 @@ async def run_recipe(
     called = recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
+    own_inputs = inputs is None
     if inputs is None:
         # Skipped on resume: drawing 100,000 personas takes longer than everything else before the first call.
         is_drawn = await asyncio.to_thread(count_simulated, store, run.id) >= recipe.samples
         inputs = materials.brought or () if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
-    job = replace(job, inputs=inputs, retry=retry, join=workers is not None)
+    wanted = recipe.samples if own_inputs else 0
+    job = replace(job, inputs=inputs, retry=retry, join=workers is not None, simulated=wanted)
 
     async def run_all(job: Job) -> Summary:
         if workers is None or workers == 1:
@@ -152,6 +157,8 @@ def build_job(
         roles=tuple(roles),
         models=models,
         revisions=revisions,
+        redraw=partial(redrawn_persona, recipe, materials.tables),
+        replacement=partial(simulated_input, tables=materials.tables, seed=recipe.seed),
     )
 
 
@@ -203,6 +210,9 @@ def _context(recipe: Recipe, materials: Materials) -> Any:
             refine_when=recipe.refine_when,
             rounds=recipe.rounds,
             repairs=recipe.repairs,
+            screen=Screening(
+                calls.store, materials.screens, materials.tables, calls.make_ask, bool(recipe.roles.checker)
+            ).screen,
         )
 
     return context
@@ -220,5 +230,7 @@ def _texts(materials: Materials, roles: Iterable[str]) -> Iterator[tuple[str, st
             yield f"code.{role}", code[role]
     if "persona" in roles:
         yield "attributes", materials.tables.digest
+    if sources := code_of(materials.screens):
+        yield "screens", sources
     if materials.brought:
         yield "queries", materials.brought.digest

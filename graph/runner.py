@@ -12,13 +12,21 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import StateGraph
 
-from ..core.errors import CallLimit, EndpointError, EndpointUnreachable, MachineError, MuserError, StoreError
+from ..core.errors import (
+    CallLimit,
+    EndpointError,
+    EndpointUnreachable,
+    MachineError,
+    MuserError,
+    Rejected,
+    StoreError,
+)
 from ..core.recipe import Limits, ModelSettings, Recipe
-from ..core.types import SampleInput, SampleStatus
+from ..core.types import Persona, SampleInput, SampleStatus
 from ..endpoints.client.chat import Endpoint, open_endpoints
 from ..endpoints.client.metrics import prefix_cache
 from ..store.file.database import Store
-from ..store.records import ledger, runs, samples
+from ..store.records import ledger, rejections, runs, samples
 from ..store.records.checkpoints import Checkpointer, open_checkpointer
 from ..store.records.workers import abandoned, at_work, release_samples
 from .bugs import log_bug
@@ -32,6 +40,7 @@ from .verdicts import tally_critics
 
 FAN_OUT = 8  # nodes of one sample running at once; LangGraph's default is no limit
 SAME_FAULT = 20  # samples in a row that end in an endpoint error or a bug before the run stops
+MOST_NUMBERS = 3  # simulated samples, rejected ones included, as a multiple of the wanted ones
 WAIT = 0.5  # seconds between checks on the last samples, while other workers run them
 
 OnProgress = Callable[[Progress], None]
@@ -42,7 +51,8 @@ class Job:
     """One run to finish: its state machine, the context of its nodes, and the roles of the recipe that they call.
 
     `inputs` are added first, and with `retry` the failed samples are reset. With `join`, other processes may work on
-    the run too. `most_calls` limits the calls. `items` is the number of rubric items in an evaluation.
+    the run too. `most_calls` limits the calls. `items` is the number of rubric items in an evaluation. `redraw` gives
+    the persona of a sample's next draw, `replacement` the sample of a number; `simulated` samples must not be rejected.
     """
 
     run: runs.Run
@@ -57,6 +67,9 @@ class Job:
     join: bool = False
     most_calls: int | None = None
     items: int = 0
+    redraw: Callable[[str, int], Persona | None] = lambda _key, _draw: None
+    replacement: Callable[[int], SampleInput] | None = None
+    simulated: int = 0
 
 
 async def run_job(
@@ -110,7 +123,8 @@ def prepare(store: Store, job: Job) -> None:
 def count_samples(store: Store, progress: Progress) -> dict[SampleStatus, int]:
     """Updates the progress with the samples that all workers of the run have finished."""
     counts = samples.counts(store, progress.run_id)
-    progress.total, progress.done, progress.failed = sum(counts.values()), counts["done"], counts["failed"]
+    progress.total = sum(counts.values()) - counts["rejected"]
+    progress.done, progress.failed, progress.rejected = counts["done"], counts["failed"], counts["rejected"]
     return counts
 
 
@@ -124,9 +138,11 @@ def summarize(
     return Summary(
         run_id=progress.run_id,
         kind=run.kind if run else "samples",
-        total=sum(counts.values()),
+        total=sum(counts.values()) - counts["rejected"],
         done=counts["done"],
         failed=counts["failed"],
+        rejected=counts["rejected"],
+        screens=rejections.tally_screens(store, progress.run_id),
         items=items,
         unjudged=unjudged,
         pending=unfinished,
@@ -194,12 +210,24 @@ class _Running:
         while True:
             await self._repair()
             counts = self._count()
+            if not counts["pending"] + counts["running"] and not self._must_stop() and self._replace_rejected():
+                counts = self._count()
             if not counts["pending"] + counts["running"] or self._must_stop():
                 return False
             if counts["pending"]:
                 return True
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), WAIT)
+
+    def _replace_rejected(self) -> int:
+        """Adds samples in place of rejected ones, up to twice the wanted number; returns how many."""
+        job = self.job
+        if job.replacement is None or not job.simulated:
+            return 0
+        most = MOST_NUMBERS * job.simulated
+        return rejections.replace_rejected(
+            self.store, job.run.id, job.simulated, most, job.recipe.seed, job.replacement
+        )
 
     async def _repair(self) -> None:
         """After a kill: samples with a final checkpoint become done without a call, the others pending again."""
@@ -247,7 +275,9 @@ class _Running:
     async def _count_sample(self, trace: samples.Trace) -> None:
         self.progress.in_flight += 1
         try:
-            await self._run_sample(trace)
+            taken: samples.Trace | None = trace
+            while taken:
+                taken = await self._run_sample(taken)
         finally:
             self.progress.in_flight -= 1
         self.on_progress(self.progress)
@@ -264,7 +294,10 @@ class _Running:
             self.stopped_by, self.stop_cause = "hours", f"{limits.hours} hours are over"
         return bool(self.stopped_by)
 
-    async def _run_sample(self, trace: samples.Trace) -> None:
+    async def _run_sample(self, trace: samples.Trace) -> samples.Trace | None:
+        """Runs a sample; returns it with its next draw if a screen rejected this one."""
+        if trace.overtaken:
+            return await self._reject(trace, _overtaken(trace, trace.overtaken))
         config = _config(trace.id)
         # Persona, respond and two supersteps per round, with some to spare: a routing bug must end. LangGraph's default
         # is 10,007 (langgraph/_internal/_config.py).
@@ -278,6 +311,7 @@ class _Running:
             # sync: a superstep starts only after the checkpoint before it is committed. The default, async, commits in
             # the background, and a kill may lose finished nodes (langgraph/types.py, Durability).
 
+            await self._screen_brought(trace, start)
             state = await self.app.ainvoke(start, config, context=self.context, durability="sync")
             if not state.get("done"):
                 raise MachineError("the graph ended before the sample was done", where=trace.id)
@@ -287,19 +321,39 @@ class _Running:
         except CallLimit as error:
             self.stopped_by, self.stop_cause = "calls", error.what
             await self._record(trace.id, await self._state(trace.id), status="pending")
-            return
+            return None
+        except Rejected as rejected:
+            return await self._reject(trace, rejected)
         except MuserError as error:
             await self._fail(trace.id, error, _node_that_raised(error))
-            return
+            return None
         except Exception as error:  # noqa: BLE001 - a bug in one sample must not stop the others
             log = Path(self.job.recipe.output) / "logs" / "bugs.log"
             bug = await asyncio.to_thread(log_bug, log, trace.id, error)
             await self._fail(trace.id, bug, _node_that_raised(error))
-            return
-        await self._record(trace.id, state, status="done")
+            return None
+        if not await self._record(trace.id, state, status="done"):
+            # A lower sample drew the same query after this one did.
+            overtaken = await asyncio.to_thread(samples.get_trace, self.store, trace.id)
+            return await self._reject(trace, _overtaken(trace, overtaken.overtaken or "", state["query"]))
         self.faults_in_a_row = 0
         self.progress.done += 1
         self.progress.ended_here += 1
+        return None
+
+    async def _screen_brought(self, trace: samples.Trace, start: Mapping[str, Any] | None) -> None:
+        """Screens a query of the user's before the first node; one that is resumed was screened."""
+        screen = getattr(self.context, "screen", None)
+        if screen and start is not None and _is_brought(trace):
+            await screen("brought", start)
+
+    async def _reject(self, trace: samples.Trace, rejected: Rejected) -> samples.Trace | None:
+        persona = await asyncio.to_thread(self.job.redraw, trace.key, trace.draw + 1)
+        again = await rejections.reject(self.store, trace.id, rejected, persona)
+        if persona is None:
+            self.progress.rejected += 1
+            return None
+        return again
 
     async def _fail(self, sample_id: str, error: MuserError, node: str | None) -> None:
         state = await self._state(sample_id)
@@ -320,12 +374,12 @@ class _Running:
         values: dict[str, Any] = (await self.app.aget_state(_config(sample_id))).values
         return values
 
-    async def _record(self, sample_id: str, state: Mapping[str, Any], **outcome: Any) -> None:
+    async def _record(self, sample_id: str, state: Mapping[str, Any], **outcome: Any) -> bool:
         order = list(self.job.recipe.critics)
         # LangGraph applies parallel nodes' writes in the order of their names; readers expect the recipe's order.
         critiques = sorted(state.get("critiques", []), key=lambda c: (c["round"], order.index(c["critic"])))
         drop = self.job.recipe.history == "drop" and outcome["status"] == "done"
-        await samples.record_sample(
+        return await samples.record_sample(
             self.store,
             sample_id,
             state={**state, "critiques": critiques},
@@ -342,6 +396,15 @@ def _node_that_raised(error: BaseException) -> str | None:
     """
     found = re.search(r"During task with name '(.+?)' and id", "\n".join(getattr(error, "__notes__", ())))
     return found[1] if found else None
+
+
+def _is_brought(trace: samples.Trace) -> bool:
+    """Was the query in the user's file, and is this no fork or copy of a sample that was screened?"""
+    return trace.query is not None and trace.origin is None
+
+
+def _overtaken(trace: samples.Trace, reason: str, query: str = "") -> Rejected:
+    return Rejected(reason, screen=rejections.OVERTAKEN, stage="query", text=query or trace.query or "")
 
 
 def _config(sample_id: str) -> RunnableConfig:

@@ -1,7 +1,7 @@
 """A sample's state (JSON values only, so checkpoints are portable) and the context its nodes receive."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ class State(TypedDict, total=False):
 
     sample: str
     seed: int
+    draw: int
     persona: dict[str, str] | None
     history: list[dict[str, str]]
     query: str
@@ -49,6 +50,7 @@ class Context:
     refine_when: Literal["always", "any_revise", "never"] = "always"
     rounds: int = 1
     repairs: int = 2
+    screen: Callable[[Literal["query", "refinement"], "State"], Awaitable[None]] | None = None
 
 
 def initial_state(trace: Trace) -> State:
@@ -58,6 +60,8 @@ def initial_state(trace: Trace) -> State:
     that have a verdict.
     """
     state: State = {"sample": trace.id, "seed": trace.seed, "round": max(trace.rounds, 1), "done": False}
+    if trace.draw > 1:
+        state["draw"] = trace.draw
     state["persona"] = trace.persona
     state["critiques"] = [critique.model_dump() for critique in trace.critiques]
     if trace.history:

@@ -70,7 +70,8 @@ def _job(store: Store, task: dict[str, Any]) -> Job:
         raise InputError(f"run {task['run']} no longer exists", where=str(store.path))
     models = {name: ModelSettings(**settings) for name, settings in task["models"].items()}
     materials = Materials.load(recipe, own_inputs=False)
-    return replace(build_job(recipe, run, materials, task["roles"], models, task["revisions"]), join=True)
+    job = build_job(recipe, run, materials, task["roles"], models, task["revisions"])
+    return replace(job, join=True, simulated=task["simulated"])
 
 
 def _obey(orders: FileIO, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

@@ -105,6 +105,7 @@ def _describe(store: Store, job: Job, recipe: Recipe) -> str:
             "recipe": recipe.model_dump(mode="json"),
             "folder": str(recipe.folder.absolute()),
             "roles": job.roles,
+            "simulated": job.simulated,
             "models": {name: model.model_dump(mode="json") for name, model in job.models.items()},
             "revisions": dict(job.revisions),
         }

@@ -70,6 +70,7 @@ OWNERS = {
     "huggingface_hub": "trainer",
     "peft": "trainer",
     "gguf": "trainer",
+    "py3langid": "screens",
     "rapidfuzz": "screens",
     "safetensors": "screens trainer",
     "xllamacpp": "endpoints/server/llamacpp.py",

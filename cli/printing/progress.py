@@ -113,7 +113,8 @@ def progress_line(p: "Progress") -> str:
     nodes = _nodes(p)
     eta = "" if p.eta is None or p.done + p.failed >= p.total else f" · about {duration(p.eta)} left"
     flight = f"{p.in_flight:,} in flight{f' ({nodes})' if nodes else ''}"
-    return f"{p.run_id}: {p.done:,}/{p.total:,} done, {p.failed:,} failed, {flight}{_items(p)} · {_rates(p)}{eta}"
+    counts = f"{p.done:,}/{p.total:,} done, {p.failed:,} failed, {_rejected(p)}"
+    return f"{p.run_id}: {counts}{flight}{_items(p)} · {_rates(p)}{eta}"
 
 
 def telling(doing: str, things: str) -> Callable[[int, int], None]:
@@ -147,6 +148,10 @@ def share(part: int, whole: int) -> str:
 
 def _nodes(p: "Progress") -> str:
     return ", ".join(f"{node} {count}" for node, count in sorted(p.nodes.items()) if count)
+
+
+def _rejected(p: "Progress") -> str:
+    return f"{p.rejected:,} rejected, " if p.rejected else ""
 
 
 def _items(p: "Progress") -> str:

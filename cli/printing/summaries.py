@@ -85,6 +85,7 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
     if summary.usage:
         console.print()
         _print_critics(console, summary)
+        _print_screens(console, summary)
         _print_usage(console, summary.usage)
         _print_prefix_cache(console, summary)
     steps = next_steps(summary, store)
@@ -93,9 +94,18 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
         _print_lines(console, "next steps", steps, "bold")
 
 
+def _print_screens(console: Console, summary: "Summary") -> None:
+    for one in summary.screens:
+        console.print(Text(f"screen {plain(one.screen)} rejected {one.draws:,} draw{'s' * (one.draws > 1)}"))
+
+
 def _headline(summary: "Summary") -> Text:
     line = f"{summary.run_id}: {summary.done:,} of {summary.total:,} samples done"
-    line += "".join(f", {n:,} {word}" for n, word in ((summary.failed, "failed"), (summary.pending, "pending")) if n)
+    line += "".join(
+        f", {n:,} {word}"
+        for n, word in ((summary.failed, "failed"), (summary.pending, "pending"), (summary.rejected, "rejected"))
+        if n
+    )
     if summary.items:
         line += f", {summary.items - summary.unjudged:,} of {summary.items:,} rubric items judged"
     line += f", {_reused(summary.reused_from)}" if summary.reused_from else ""

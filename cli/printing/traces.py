@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...store.records.samples import Trace
 
 VERDICTS = {"pass": ("✓", "green"), "revise": ("✎", "yellow")}
-STATUSES = {"done": "green", "failed": "red", "running": "yellow", "pending": "yellow"}
+STATUSES = {"done": "green", "failed": "red", "running": "yellow", "pending": "yellow", "rejected": "magenta"}
 MET = {True: ("met", "green"), False: ("not met", ""), None: ("the judge failed", "red")}
 CHANGES = {"same": ("{}", ""), "out": ("[-{}-]", "red strike"), "in": ("{{+{}+}}", "green underline")}
 INDENT = 2
@@ -90,6 +90,10 @@ class _Page:
             widest = min(max(map(cell_len, trace.persona)) + 2, self.console.width // 2)
             for name, value in trace.persona.items():
                 self.text(Text(plain(value)), by=widest, label=Text(name, style="dim"))
+        for one in trace.rejections:
+            self.title(f"draw {one.draw}, rejected by {plain(one.screen)}")
+            self.text(Text(plain(one.reason), style="dim"))
+            self.said(one.text)
         for turn in trace.history:
             self.title(f"earlier turn: {turn.role}")
             self.said(turn.content)

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from .models import ModelSettings
 from .roles import CriticSettings, PromptSettings, RoleSettings, RolesSettings
+from .screens import ScreensSettings
 from .settings import NAME, Name, Seed, Settings, check_address
 from .training import EvaluationSettings, TrainingSettings
 
@@ -48,7 +49,12 @@ class Recipe(Settings):
         examples=["A pilot on ten questions; the final study uses another judge."],
     )
     seed: Seed = Field(0, description="determines the personas and the seed of every call", examples=[1])
-    samples: int = Field(0, ge=0, description="how many to simulate from the attribute tables", examples=[1000])
+    samples: int = Field(
+        0,
+        ge=0,
+        description="how many to simulate from the attribute tables; rejected ones do not count",
+        examples=[1000],
+    )
     queries: str | None = Field(
         None,
         description="JSONL file with your own queries, and responses if you have them",
@@ -91,6 +97,11 @@ class Recipe(Settings):
         "attributes.yaml",
         description="the attribute tables that personas are drawn from",
         examples=["my_attributes.yaml"],
+    )
+    screens: ScreensSettings = Field(
+        ScreensSettings(),
+        description="what queries and refined answers are checked for; a rejected sample is drawn again",
+        examples=[{"query": ["length", "duplicate", "near_duplicate"]}],
     )
     concurrency: Concurrency = Field(
         32, description="samples in flight; auto: as many as the servers can handle", examples=["auto"]
@@ -151,6 +162,7 @@ class Recipe(Settings):
             "responder",
             *self.critic_roles(),
             *(["refiner"] if self.critics and self.refine_when != "never" else []),
+            *(["checker"] if self.roles.checker and "adherence" in self.screens.query else []),
         ]
 
     def identity(self, roles: Sequence[str] | None = None) -> dict[str, Any]:
@@ -166,7 +178,7 @@ class Recipe(Settings):
             )
             for role in bound.values()
         }
-        kept = {"name", "seed", "repairs"} | (set() if roles else {"queries"})
+        kept = {"name", "seed", "repairs"} | (set() if roles else {"queries", "screens"})
         if not roles or any(role.startswith("critics.") for role in roles):
             kept |= {"critics", "refine_when", "rounds"}
         ordered = {"critics_order": list(self.critics)} if "critics" in kept else {}

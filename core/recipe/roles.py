@@ -79,6 +79,9 @@ class RolesSettings(Settings):
         None, description="rewrites the response from the critiques", examples=["student@distill"]
     )
     judge: RoleSettings | None = Field(None, description="grades a benchmark's answers", examples=["main"])
+    checker: RoleSettings | None = Field(
+        None, description="decides for the screen adherence whether a query shows its persona", examples=["main"]
+    )
 
     @model_validator(mode="before")
     @classmethod

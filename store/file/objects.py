@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "4eb1c406e5ca078880e01db4b1c4d6b119486075887f5fdf9fb10ca735660d5f"
+SCHEMA = "78ce4af2088cf7b9ceff0065f5706911597703f0fd23966a8756075944e8f626"
 """The digest of the schema that the migrations make."""
 
 

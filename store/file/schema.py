@@ -478,3 +478,17 @@ def keep_personas_as_json(db: Database) -> None:
         LEFT JOIN texts refined_answer ON refined_answer.id = s.refined_answer_id
         """,
     )
+
+
+@migrations()
+def create_rejections(db: Database) -> None:
+    """What screens rejected, one row per draw. `overtaken`: a lower sample drew the same query later."""
+    db.execute("ALTER TABLE samples ADD COLUMN draw INTEGER NOT NULL DEFAULT 1")
+    db.execute("ALTER TABLE samples ADD COLUMN overtaken TEXT")
+    db.execute("""
+        CREATE TABLE rejections (
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, draw INTEGER NOT NULL,
+            stage TEXT NOT NULL, screen TEXT NOT NULL, reason TEXT NOT NULL, persona TEXT,
+            text_id INTEGER NOT NULL REFERENCES texts (id), created_at TEXT NOT NULL, PRIMARY KEY (sample_id, draw)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX rejections_by_screen ON rejections (screen)")

@@ -56,12 +56,25 @@ def explain(store: Store, sample_id: str) -> Reason:
         answer, evidence = _failed(trace, calls)
     elif trace.status == "running":
         answer, evidence = _running(store, trace, calls)
+    elif trace.status == "rejected":
+        answer, evidence = _rejected(trace)
     elif trace.status == "pending":
         answer, evidence = _pending(store, trace, calls, run)
     else:
         answer, evidence = _graded(trace) if trace.grades else _done(trace, calls, run)
     facts = tuple(_facts(store, trace, calls, run))
     return Reason(sample=trace.id, status=trace.status, answer=answer, evidence=tuple(evidence), facts=facts)
+
+
+def _rejected(trace: Trace) -> tuple[str, Iterator[Evidence]]:
+    drawn = len(trace.rejections)
+    last = trace.rejections[-1]
+    times = f" in each of {drawn} draws, in the last" if drawn > 1 else ""
+    answer = f"Rejected{times} by the screen {last.screen}: {last.reason}."
+    return answer, (
+        Evidence(what=f"draw {one.draw}, {one.screen}: {one.reason}", quote=_shortened(one.text))
+        for one in trace.rejections
+    )
 
 
 def _done(trace: Trace, calls: Sequence[Call], run: Run) -> tuple[str, Iterator[Evidence]]:

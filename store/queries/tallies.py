@@ -16,6 +16,7 @@ class Tally(Value):
     samples: int
     done: int
     failed: int
+    rejected: int
     pending: int
     answered: int
     critiqued: int
@@ -34,6 +35,7 @@ def tally_run(store: Store, run_id: str) -> Tally:
 TALLY = """
     WITH g AS (SELECT met FROM grades JOIN samples ON samples.id = sample_id WHERE run_id = :run_id AND status = 'done')
     SELECT count(*) samples, coalesce(sum(status = 'done'), 0) done, coalesce(sum(status = 'failed'), 0) failed,
+        coalesce(sum(status = 'rejected'), 0) rejected,
         coalesce(sum(status IN ('pending', 'running')), 0) pending, count(answer_id) answered,
         coalesce(sum(status = 'done' AND EXISTS (SELECT 1 FROM critiques WHERE sample_id = s.id)), 0) critiqued,
         coalesce(sum(status = 'done' AND refined_answer_id IS NOT NULL), 0) refined,

@@ -124,5 +124,5 @@ def _drawn(db: Connection, text: int, sample: int) -> Iterator[tuple[int, str, i
 
 
 DRAWN = """
-    SELECT sample_id, key, draw FROM sketched_draws JOIN samples ON samples.id = sample_id
-    WHERE sketch = ? AND sample_id <> ? ORDER BY sample_id, draw"""
+    SELECT sample_id, key, sketched_draws.draw FROM sketched_draws JOIN samples ON samples.id = sample_id
+    WHERE sketch = ? AND sample_id <> ? ORDER BY sample_id, sketched_draws.draw"""

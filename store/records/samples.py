@@ -41,9 +41,26 @@ from ..file.texts import (
 from .history import drop_history, drop_threads
 from .rubrics import add_rubric, get_rubric
 
-STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed")
+STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed", "rejected")
 CHUNK = 1000
 """Samples added in one transaction."""
+
+
+class Rejection(Value):
+    """A draw that a screen refused, and the text that it looked at."""
+
+    draw: int
+    """the number of the draw, from 1"""
+    stage: str
+    """query or refinement"""
+    screen: str
+    """the screen that refused it"""
+    reason: str
+    """why, in words"""
+    persona: Persona | None
+    """the persona that was drawn"""
+    text: str
+    """the query, or the refined answer"""
 
 
 class Trace(Value):
@@ -51,9 +68,10 @@ class Trace(Value):
 
     `history` has the turns before the query, `extra` the other fields of its line in a query file, `rubric` what a
     judge decides: the grade of item n is about rubric[n]. `tokens` counts all its calls, reused ones included.
-    `worker` is the process running it. At `pruned_at` its checkpoints were dropped, so it cannot be forked any more. A
-    fork starts from the checkpoint `forked_from` of its `origin`. `simulated`: the simulated endpoint answered at least
-    one of its calls.
+    `draw` counts the personas that were drawn for it, `rejections` are those that a screen refused;
+    `overtaken` names the lower sample that drew the same query later. `worker` is the process running it. At
+    `pruned_at` its checkpoints were dropped, so it cannot be forked any more. A fork starts from the checkpoint
+    `forked_from` of its `origin`. `simulated`: the simulated endpoint answered at least one of its calls.
     """
 
     id: str
@@ -75,6 +93,12 @@ class Trace(Value):
     rounds: int = 0
     tries: int = 0
     tokens: int = 0
+    rejections: tuple[Rejection, ...] = ()
+    """its rejected draws, the first first"""
+    draw: int = 1
+    """the number of its present draw"""
+    overtaken: str | None = None
+    """why its draw is a duplicate of a lower sample's, until it is drawn again"""
     simulated: bool = False
     cause_kind: str | None = None
     cause: str | None = None
@@ -135,11 +159,12 @@ async def record_sample(
     cause: BaseException | None = None,
     failed_node: str | None = None,
     without_history: bool = False,
-) -> None:
+) -> bool:
     """Replace a sample's row with what its state holds. Idempotent.
 
     Pass `done` only after the final checkpoint is durable: after a kill, a running row with a final checkpoint is
-    repaired, but a done row without one is not. `without_history` drops the checkpoints in the same commit.
+    repaired, but a done row without one is not. `without_history` drops the checkpoints in the same commit. False: a
+    sample that would be done was overtaken meanwhile (rejections.py), and nothing was written.
     """
     end = {
         "status": status,
@@ -147,16 +172,22 @@ async def record_sample(
         "cause_kind": _kind(cause),
         "cause": None if cause is None else readable(str(cause) or repr(cause)),
         "failed_node": failed_node,
-        "finished_at": now() if status in {"done", "failed"} else None,
+        "finished_at": now() if status in {"done", "failed", "rejected"} else None,
     }
 
-    def change(db: Connection) -> None:
+    def change(db: Connection) -> bool:
         sample = row_id(db, sample_id)
+        if status == "done" and db.execute(OVERTAKEN, (sample,)).fetchone()[0] is not None:
+            return False
         _record(db, sample, state, end)
         if without_history:
             drop_history(db, [sample])
+        return True
 
-    await store.write(change)
+    return await store.write(change)
+
+
+OVERTAKEN = "SELECT overtaken FROM samples WHERE id = ?"
 
 
 def retry_samples(store: Store, run_id: str) -> int:
@@ -272,10 +303,11 @@ def row_id(db: Connection, sample_id: str) -> int:
 
 
 def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: int) -> int:
-    return sum(_add(db, run_id, one, run_seed) for one in chunk)
+    return sum(add_in(db, run_id, one, run_seed) for one in chunk)
 
 
-def _add(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
+def add_in(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
+    """Add a sample inside a change, unless the run has its key; returns how many were added."""
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
     row |= {"persona": _dump_persona(one.persona), **_texts(db, one.query, one.response), **_brought(db, one)}
     added = int(db.execute(ADD, row).rowcount)
@@ -392,6 +424,22 @@ def _brought(db: Connection, one: SampleInput) -> dict[str, str | None]:
     }
 
 
+def _rejections(db: Connection, sample: int) -> tuple[Rejection, ...]:
+    rows = _rows(db, REJECTIONS, sample)
+    texts = get_texts(db, [row["text_id"] for row in rows])
+    return tuple(
+        Rejection(
+            persona=json.loads(persona) if (persona := row.pop("persona")) else None,
+            text=texts[row.pop("text_id")],
+            **row,
+        )
+        for row in rows
+    )
+
+
+REJECTIONS = "SELECT draw, stage, screen, reason, persona, text_id FROM rejections WHERE sample_id = ? ORDER BY draw"
+
+
 def _rows(db: Connection, sql: str, *parameters: Any) -> list[dict[str, Any]]:
     cursor = db.execute(sql, parameters)
     names = [column[0] for column in cursor.description]
@@ -417,6 +465,7 @@ def _trace(db: Connection, sample: int) -> Trace:
         response=None if answer is None else Response(reasoning=reasoning or "", answer=answer),
         refinement=None if refined is None else Refinement(reasoning=build_rope(rope, texts), answer=refined),
         rubric=get_rubric(db, sample),
+        rejections=_rejections(db, sample) if row["draw"] > 1 or row["status"] == "rejected" else (),
         critiques=tuple(
             Critique(critic=c["critic"], verdict=c["verdict"], rationale=texts[c["rationale_id"]], round=c["round"])
             for c in critiques

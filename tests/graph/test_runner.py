@@ -158,7 +158,7 @@ async def test_nothing_is_touched_when_the_endpoint_is_dead(make_recipe: MakeRec
     recipe = make_recipe("http://127.0.0.1:9/v1", samples=2)
     with pytest.raises(EndpointUnreachable):
         await run_recipe(recipe, store)
-    assert counts(store, "trial") == {"pending": 2, "running": 0, "done": 0, "failed": 0}
+    assert counts(store, "trial") == {"pending": 2, "running": 0, "done": 0, "failed": 0, "rejected": 0}
 
 
 async def test_a_model_that_is_not_served_is_refused_before_any_call(
@@ -394,7 +394,7 @@ def test_after_sigkill_no_call_with_a_committed_row_is_repeated(
         asked_before = bodies(log)
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert done.stdout.splitlines()[-1] == "24"
-        assert counts(store, "trial") == {"pending": 0, "running": 0, "done": 24, "failed": 0}
+        assert counts(store, "trial") == {"pending": 0, "running": 0, "done": 24, "failed": 0, "rejected": 0}
         asked_after = bodies(log)
         total_calls = len(store.read("SELECT id FROM calls"))
         # Every body asked twice was in flight, uncommitted, when a kill came.

@@ -123,7 +123,13 @@ async def test_a_stop_lets_what_all_workers_have_in_flight_end(
     summary = await run_recipe(recipe, store, workers=2, on_progress=Watch(store, lambda _: stop.set()), stop=stop)
     assert summary.stopped_by == "interrupt"
     assert summary.done >= 4
-    assert counts(store, "trial") == {"pending": 60 - summary.done, "running": 0, "done": summary.done, "failed": 0}
+    assert counts(store, "trial") == {
+        "pending": 60 - summary.done,
+        "running": 0,
+        "done": summary.done,
+        "failed": 0,
+        "rejected": 0,
+    }
 
 
 @pytest.mark.slow

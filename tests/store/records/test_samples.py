@@ -95,7 +95,7 @@ def test_a_samples_seed_depends_on_the_runs_seed_and_its_key_alone(store: Store,
 
 def test_more_samples_than_a_transaction_takes_are_added_from_an_iterator(store: Store, run: Run) -> None:
     assert add_samples(store, run.id, simulated(2 * CHUNK + 1), 1) == 2 * CHUNK + 1
-    assert counts(store, run.id) == {"pending": 2 * CHUNK + 1, "running": 0, "done": 0, "failed": 0}
+    assert counts(store, run.id) == {"pending": 2 * CHUNK + 1, "running": 0, "done": 0, "failed": 0, "rejected": 0}
 
 
 async def test_pending_samples_are_claimed_in_order_and_by_one_only(store: Store, run: Run) -> None:

@@ -76,7 +76,7 @@ def test_only_samples_of_the_dead_are_given_back(store: Store, run: Run, path: P
         process.wait()
         assert abandoned(store, run.id) == ["demo/s0", "demo/s1"]
         assert release_samples(store, run.id) == 2
-        assert counts(store, run.id) == {"pending": 3, "running": 3, "done": 0, "failed": 0}
+        assert counts(store, run.id) == {"pending": 3, "running": 3, "done": 0, "failed": 0, "rejected": 0}
         assert get_trace(store, "demo/s2").worker == worker
         assert [one.pid for one in workers_of(store, run.id)] == [living.pid]
     assert abandoned(store, run.id) == ["demo/s2", "demo/s3", "demo/s4"]
