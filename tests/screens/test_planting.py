@@ -1,12 +1,9 @@
-import random
-
 import pytest
 
 from muser.core.errors import InputError
 from muser.screens.decontamination import Benchmark
 from muser.screens.planting import score_nets
 from muser.screens.references import Reference
-from muser.screens.rewording import reword, translate, truncate
 
 TEXT = "I have had a headache for three days, and my doctor said it is normal. Should I take ibuprofen?"
 SITES = ("ear", "knee", "back", "throat", "elbow", "stomach", "left eye", "right hand", "neck", "chest")
@@ -17,15 +14,6 @@ ASKED = [
 OWN = [
     f"Which vaccine does a traveller to region {number} need, and how long before the flight?" for number in range(9)
 ]
-
-
-def test_copies_are_cut_off_reworded_or_translated() -> None:
-    assert truncate(TEXT) == "I have had a headache for three days, and my doctor said it"
-    reworded = reword(TEXT, random.Random(0))
-    assert "physician" in reworded
-    assert reworded != TEXT
-    assert translate(TEXT).startswith("yo tengo tuve un dolor de cabeza para")
-    assert "ibuprofen" in translate(TEXT)
 
 
 def test_each_net_is_scored_on_each_kind_of_copy() -> None:
