@@ -20,7 +20,7 @@ TABLE = """
 attributes:
   identity: {values: {patient: , nurse: }}
   region: {values: {Germany: }}
-  condition: {values: {headache: , fever: , cough: , rash: , back pain: , asthma: }}
+  condition: {values: {headache: , cough: , asthma: }}
   intent: {values: {decide on care: to decide whether and how soon to seek care, find the cause: }}
   vagueness: {values: {specific: }}
   completeness: {values: {complete: }}
@@ -119,6 +119,7 @@ async def test_the_order_of_events_changes_no_accepted_sample(
         with Store.open(tmp_path / f"{number}.db") as store:
             await run_recipe(crowded(simulate(**options), **more), store)
             found.append(accepted(store))
+            assert sum(draw > 1 for draw, _ in found[-1].values()) > 0
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 10
 
