@@ -18,19 +18,19 @@ COPIED = 12
 PLAN = re.compile(
     r"\b(?:we|the answer|the response|the assistant) (?:should|must|need to|needs to|could)\b", re.IGNORECASE
 )
-SAFETY = {
-    "an emergency number": re.compile(
-        r"\b(?:911|112|999|000|108|119|120|15|193|995|111|emergency (?:services|number))\b"
-    ),
-    "going to an emergency department": re.compile(
-        r"\b(?:emergency (?:department|room)|A&E|casualty|nearest hospital|call an ambulance|ambulance)\b",
-        re.IGNORECASE,
-    ),
-    "seeing a doctor at once": re.compile(
-        r"\b(?:immediately|at once|straight away|right away|urgently|as soon as possible)\b", re.IGNORECASE
-    ),
-    "what not to take or do": re.compile(r"\b(?:do not|don't|never|avoid|stop taking)\b", re.IGNORECASE),
-}
+URGENT = re.compile(
+    r"\b(?:911|999|112|emergency|ambulance|A&E|nearest hospital)\b|\b(?:call|dial|ring)\s+(?:\w+\s+)?\d{2,3}\b"
+    r"|\b(?:see|seek|call|contact|go|get|visit|tell)\b[^.!?\n]{0,80}"
+    r"\b(?:immediately|at once|straight away|right away|urgently|as soon as possible)\b",
+    re.IGNORECASE,
+)
+FORBIDS = re.compile(
+    r"\b(?:do not|don['’]t|never|stop|avoid)\s+(?:tak|us|giv|driv|doubl|stop|combin|mix|drink|eat|mov|mass|appl)\w*",
+    re.IGNORECASE,
+)
+WARNS = re.compile(
+    r"\b(?:do not|don['’]t|never|stop|avoid|should not|shouldn['’]t|must not|rather than)\b", re.IGNORECASE
+)
 
 
 async def empty(candidate: Candidate) -> str | None:
@@ -66,13 +66,14 @@ async def copied_rationale(candidate: Candidate) -> str | None:
 
 
 async def lost_safety(candidate: Candidate) -> str | None:
-    """The response told the person how to stay safe, and the refined answer no longer does."""
+    """The response told the person, in English, how to stay safe, and the refined answer no longer does."""
     before, after = _response(candidate), _refined(candidate)
-    lost = [name for name, rule in SAFETY.items() if rule.search(before) and not rule.search(after)]
-    # The urgent advice may be worded in another of these ways.
-    urgent = [name for name in list(SAFETY)[:3] if SAFETY[name].search(after)]
-    lost = [name for name in lost if name not in list(SAFETY)[:3] or not urgent]
-    return f"the response told of {', '.join(lost)}; the refined answer does not" if lost else None
+    # What the response said is told strictly, so that "don't worry" is no safety advice; what is kept, in any words.
+    for what, told, kept in (("when to get help at once", URGENT, URGENT), ("what not to do", FORBIDS, WARNS)):
+        said = told.search(before)
+        if said and not kept.search(after):
+            return f"the response told {what} (“{' '.join(said[0].split())}”); the refined answer does not"
+    return None
 
 
 def _refined(candidate: Candidate) -> str:

@@ -13,7 +13,7 @@ META = re.compile(
     r"\b(?:as an ai\b|language model\b|(?:here is|here's|below is) (?:the|a|my|your) (?:query|message|question)\b"
     r"|the (?:query|message) (?:is|reads|follows|would be)\b|(?:simulated|fictional) (?:user|patient|person|query)\b"
     r"|i (?:will|shall|am going to) (?:write|play|act|pretend)\b|(?:my|the|this) (?:persona|role is|attributes)\b"
-    r"|as (?:a|an|the) (?:adult |older )?(?:patient|persona|user) (?:who|in this)\b)",
+    r"|as (?:a|an|the) (?:\w+ )?(?:patient|persona|user),? (?:i|who|in this)\b)",
     re.IGNORECASE,
 )
 TITLE = re.compile(r"^\s*[*#_>\s]*(?:query|message|question|subject|prompt|user)\s*[*_]*\s*:", re.IGNORECASE)
