@@ -8,10 +8,11 @@ comes later, the higher sample is overtaken and drawn again. What a sample draws
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from ..core.errors import Rejected, SettingsError
-from ..core.hashing import digest
+from ..core.hashing import digest, file_digest
 from ..core.problems import Problem, raise_problems
 from ..core.recipe import Recipe
 from ..core.types import Critique, Persona, Refinement, Response
@@ -31,18 +32,33 @@ Screens = Mapping[Stage, Sequence[NamedScreen]]
 def load_recipe_screens(recipe: Recipe) -> Screens:
     """The recipe's screens. Raises SettingsError with every one that is unknown, or lacks a library."""
     loaded: dict[Stage, Sequence[NamedScreen]] = {}
+    files = [recipe.folder / name for name in recipe.screens.against]
+    against: tuple[list[NamedScreen], list[NamedScreen]] = ([], [_decontaminated(files)] if files else [])
     problems = []
     for stage in STAGES:
         try:
-            loaded[stage] = load_screens(getattr(recipe.screens, stage))
+            loaded[stage] = (*load_screens(getattr(recipe.screens, stage)), *against[stage != "refinement"])
         except SettingsError as error:
             problems.append(Problem(f"recipe {recipe.name}", 0, f"screens.{stage}", str(error)))
     raise_problems(problems, f"recipe {recipe.name}")
     return loaded
 
 
+def _decontaminated(files: Sequence[Path]) -> NamedScreen:
+    """Rejects queries that copy a text of these benchmarks. Raises InputError for a bad file."""
+    # NumPy and the embeddings take a while to import.
+    from ..screens.decontamination import decontaminated
+
+    copied = decontaminated(files)
+
+    async def screen(candidate: Candidate) -> str | None:
+        return copied(candidate.query)
+
+    return NamedScreen("decontaminated", screen, digest([file_digest(file) for file in files]))
+
+
 def code_of(screens: Screens) -> str:
-    """A digest of the sources of the screens that are functions of the user's; empty if there are none."""
+    """A digest of the user's own screens and of the benchmarks; empty if there are none."""
     sources = {one.name: one.digest for stage in screens.values() for one in stage if one.digest}
     return digest(sources) if sources else ""
 

@@ -24,6 +24,11 @@ class ScreensSettings(Settings):
     refinement: list[ScreenName] = Field(
         [], description="screens of refined answers", examples=[["empty", "runaway", "copied_rationale", "lost_safety"]]
     )
+    against: list[str] = Field(
+        [],
+        description="benchmarks in HealthBench's format: queries that copy one of their texts are rejected",
+        examples=[["healthbench.jsonl"]],
+    )
     redraws: int = Field(
         2, ge=0, le=20, description="how often a rejected simulated sample gets another persona", examples=[5]
     )

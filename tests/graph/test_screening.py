@@ -1,6 +1,7 @@
 """Screens in the graph: what is rejected is drawn again and recorded, and the order of events changes nothing."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +170,23 @@ async def test_a_brought_query_is_screened_and_never_drawn_again(
     assert [(one.screen, one.reason) for one in get_trace(store, "trial/a").rejections] == [
         ("personal_data", "holds a name")
     ]
+
+
+async def test_a_query_that_copies_a_benchmark_is_rejected(
+    simulated: str, make_recipe: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    asked = "My toddler swallowed two of his grandmother's blood pressure tablets an hour ago. What do I do now?"
+    example = {"prompt_id": "p", "prompt": [{"role": "user", "content": asked}], "rubrics": []}
+    (tmp_path / "bench.jsonl").write_text(json.dumps(example) + "\n")
+    (tmp_path / "q.jsonl").write_text(
+        json.dumps({"id": "a", "query": asked}) + "\n" + json.dumps({"id": "b", "query": "My head hurts."}) + "\n"
+    )
+    more = {"samples": 0, "queries": str(tmp_path / "q.jsonl"), "screens": {"against": [str(tmp_path / "bench.jsonl")]}}
+    await run_recipe(make_recipe(simulated, **more), store)
+    assert set(accepted(store)) == {"b"}
+    (rejected,) = get_trace(store, "trial/a").rejections
+    assert (rejected.screen, rejected.text) == ("decontaminated", asked)
+    assert rejected.reason.startswith("copies a prompt of ")
 
 
 async def test_a_screen_that_raises_fails_its_sample(simulated: str, crowded: MakeRecipe, store: Store) -> None:

@@ -30,7 +30,7 @@ def reason(screen: str, query: str = "My head hurts since Monday.", **more: obje
 
 
 def reason_refined(screen: str, answer: str, response: str = RESPONSE, verdict: str = "revise") -> str | None:
-    critique = Critique(critic="safety", verdict=verdict, rationale=f"It is too short. {PLAN}", round=1)  # type: ignore[arg-type]
+    critique = Critique(critic="safety", verdict=verdict, rationale=f"It is too short. {PLAN}", round=1)
     refined = Refinement(reasoning="", answer=answer)
     return reason(screen, response=Response(reasoning="", answer=response), refinement=refined, critiques=(critique,))
 
