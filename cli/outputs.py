@@ -93,6 +93,8 @@ class _Checked(Value):
     """the database file"""
     roles: tuple[RoleCheck, ...]
     """the roles in the order in which they are called"""
+    screens: dict[str, tuple[str, ...]]
+    """stage (query, brought, refinement) → its screens, in their order"""
     refined_by: dict[str, str]
     """role → model, where the pipeline's stage refine uses another model for the role than `muser run`"""
     prompts: tuple[PromptCheck, ...]

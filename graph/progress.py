@@ -123,6 +123,8 @@ class Summary:
     """seconds that this command took"""
     rejected: int = 0
     """samples that a screen rejected in every draw; others replace simulated ones"""
+    short: int = 0
+    """wanted samples that are missing although three times as many were drawn: the screens rejected too many"""
     screens: tuple[ScreenTally, ...] = ()
     """how many draws each screen rejected, most first"""
     kind: RunKind = "samples"

@@ -129,7 +129,13 @@ def count_samples(store: Store, progress: Progress) -> dict[SampleStatus, int]:
 
 
 def summarize(
-    store: Store, progress: Progress, *, stopped_by: StoppedBy, limited_by: Mapping[Limiter, float], **more: Any
+    store: Store,
+    job: Job,
+    progress: Progress,
+    *,
+    stopped_by: StoppedBy,
+    limited_by: Mapping[Limiter, float],
+    **more: Any,
 ) -> Summary:
     """The run's state now, with the work of all its processes."""
     counts, run = samples.counts(store, progress.run_id), runs.find_run(store, progress.run_id)
@@ -142,6 +148,7 @@ def summarize(
         done=counts["done"],
         failed=counts["failed"],
         rejected=counts["rejected"],
+        short=0 if unfinished else max(job.simulated - rejections.count_kept(store, progress.run_id), 0),
         screens=rejections.tally_screens(store, progress.run_id),
         items=items,
         unjudged=unjudged,
@@ -198,6 +205,7 @@ class _Running:
         self._count()
         return summarize(
             self.store,
+            self.job,
             self.progress,
             stopped_by=self.stopped_by,
             stop_cause=self.stop_cause,
@@ -220,7 +228,7 @@ class _Running:
                 await asyncio.wait_for(self.stop.wait(), WAIT)
 
     def _replace_rejected(self) -> int:
-        """Adds samples in place of rejected ones, up to twice the wanted number; returns how many."""
+        """Adds samples in place of rejected ones, up to MOST_NUMBERS; returns how many."""
         job = self.job
         if job.replacement is None or not job.simulated:
             return 0

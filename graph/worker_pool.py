@@ -70,6 +70,7 @@ async def run_worker_pool(
     stopped_by, cause = said[0] if said else ("", "")
     return summarize(
         store,
+        job,
         progress,
         stopped_by=stopped_by,
         stop_cause=cause,

@@ -14,6 +14,7 @@ from ...endpoints.client.chat import open_endpoints
 from ...endpoints.server import launch
 from ...graph.inputs import read_queries
 from ...graph.run import load_critics
+from ...graph.screening import STAGES, load_recipe_screens
 from ...pipeline.sampling import refine_recipe, refine_roles
 from ...prompts.reachability import load_sound_attributes
 from ...prompts.sampling import draw_persona
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 
 def rehearse(recipe: "Recipe") -> PromptSet:
-    """Imports every critic, renders every prompt and returns the prompts. Raises the first problem."""
+    """Imports every critic and screen, renders every prompt and returns the prompts. Raises the first problem."""
     prompts = load_prompts(recipe)
     tables = load_sound_attributes(recipe.attributes, recipe.folder)
     load_critics(recipe, prompts)
+    load_recipe_screens(recipe)
     query, answer = "What can I do about my headache?", Response(answer="Rest, and drink enough.").answer
     critiques = [Critique(critic=name, verdict="revise", rationale="We should ask.") for name in recipe.critics]
     prompts.persona.render(**tables.for_prompt(draw_persona(tables, recipe.seed, 1), recipe.seed))
@@ -72,6 +74,7 @@ def what_would_run(recipe: "Recipe") -> dict[str, Any]:
         "concurrency": recipe.concurrency,
         "store": recipe.store,
         "roles": [_role_facts(recipe, role) for role in recipe.call_roles()],
+        "screens": {stage: getattr(recipe.screens, stage) for stage in STAGES},
         "refined_by": _refined_by(recipe),
     }
 
@@ -93,7 +96,9 @@ async def ask_endpoints(recipe: "Recipe") -> list[dict[str, Any]]:
 
 def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
     """The facts as text."""
-    console.print(Text(f"{file}: settings, critics, prompts and queries are valid", style="green"), soft_wrap=True)
+    console.print(
+        Text(f"{file}: settings, critics, screens, prompts and queries are valid", style="green"), soft_wrap=True
+    )
     number = facts["samples"] + facts["queries"]
     console.print(
         f"run {facts['name']}: {number:,} samples ({facts['samples']:,} simulated, {facts['queries']:,} from file),"
@@ -104,6 +109,8 @@ def print_check(console: Console, file: str, facts: dict[str, Any]) -> None:
     rows = [[Text(role[key]) for key in ("role", "model", "served_as", "speaks")] for role in facts["roles"]]
     for line in columns(console, names, (), rows):
         console.print(line)
+    if listed := [f"{stage}: {', '.join(names)}" for stage, names in facts["screens"].items() if names]:
+        console.print(Text(f"screens of {'; of '.join(listed)}"), soft_wrap=True)
     if facts["refined_by"]:
         models = ", ".join(dict.fromkeys(facts["refined_by"].values()))
         says = f"muser pipeline, stage refine: {models} plays {', '.join(facts['refined_by'])}, as no roles are set"

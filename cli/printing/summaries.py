@@ -58,7 +58,7 @@ def exit_code(summary: "Summary") -> Code:
     """
     if summary.pending:
         return Code.INTERRUPTED if summary.stopped_by == "interrupt" else Code.STOPPED
-    return Code.FAILED_SAMPLES if summary.failed or summary.unjudged else Code.DONE
+    return Code.FAILED_SAMPLES if summary.failed or summary.unjudged or summary.short else Code.DONE
 
 
 def print_summary(console: Console, summary: "Summary", again: str, store: str) -> None:
@@ -97,6 +97,9 @@ def print_summary(console: Console, summary: "Summary", again: str, store: str) 
 def _print_screens(console: Console, summary: "Summary") -> None:
     for one in summary.screens:
         console.print(Text(f"screen {plain(one.screen)} rejected {one.draws:,} draw{'s' * (one.draws > 1)}"))
+    if summary.short:
+        says = f"{summary.short:,} samples short of the wanted number, of which three times as many were drawn; change"
+        console.print(Text(f"{says} the screens or the attribute tables", style="yellow"), soft_wrap=True)
 
 
 def _headline(summary: "Summary") -> Text:

@@ -90,6 +90,14 @@ SIMULATED = """
     FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*'"""
 
 
+def count_kept(store: Store, run_id: str) -> int:
+    """How many simulated samples are not rejected."""
+    return int(store.read(KEPT, (run_id,))[0]["n"])
+
+
+KEPT = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*' AND status <> 'rejected'"
+
+
 def tally_screens(store: Store, run_id: str) -> tuple[ScreenTally, ...]:
     """How many draws each screen rejected, most first."""
     rows: Iterable[dict[str, object]] = store.read(TALLY, (run_id,))

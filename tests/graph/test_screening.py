@@ -99,7 +99,7 @@ async def test_exactly_the_wanted_number_is_accepted(simulated: str, crowded: Ma
 
 async def test_a_screen_that_rejects_everything_ends_the_run(simulated: str, crowded: MakeRecipe, store: Store) -> None:
     summary = await run_recipe(crowded(simulated, samples=4, screens={"query": [f"{HERE}:refuse_all"]}), store)
-    assert (summary.done, summary.rejected) == (0, 12)
+    assert (summary.done, summary.rejected, summary.short) == (0, 12, 4)
     assert [one.reason for one in get_trace(store, "trial/s000002").rejections] == [
         "draw 1 of s000002",
         "draw 2 of s000002",

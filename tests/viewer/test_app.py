@@ -74,6 +74,18 @@ def test_every_page_says_what_the_store_has(client: TestClient) -> None:
     assert 'rel="prev" href="/runs/study/samples/s000001"' in trace
 
 
+def test_a_rejected_sample_is_counted_and_shows_what_was_rejected(
+    client: TestClient, store: Store, recipe: Recipe, simulated: str
+) -> None:
+    (recipe.folder / "named.jsonl").write_text('{"id": "a", "query": "My name is Ann Miller, my head hurts."}\n')
+    main = recipe.models["main"].model_copy(update={"base_url": simulated})
+    own = {"name": "own", "samples": 0, "queries": "named.jsonl", "models": {"main": main}}
+    asyncio.run(run_recipe(recipe.model_copy(update=own), store))
+    page = unescape(client.get("/runs/own/samples/a").text)
+    assert all(word in page for word in ("rejected", "draw 1 · personal_data", "holds a name", "My name is Ann Miller"))
+    assert "rejected by screens" in client.get("/runs/own").text
+
+
 def test_lists_are_filtered_and_what_cannot_be_read_is_said(client: TestClient) -> None:
     assert "3 samples" in client.get("/samples").text
     assert "1 samples" in client.get("/runs/study/samples", params={"where": "key=s000002"}).text

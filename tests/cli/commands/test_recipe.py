@@ -92,6 +92,14 @@ def test_check_says_what_would_run_and_who_answers(muser: Muser, recipe: Path, s
         assert any(line.split()[:3] == [role, "main", "simulated"] for line in ended.out.splitlines())
 
 
+def test_check_lists_the_screens_and_refuses_one_that_is_unknown(muser: Muser, recipe: Path) -> None:
+    listed = muser("check", recipe, "--set", "screens.refinement=[empty, runaway]")
+    assert "screens of query: length, meta_talk, labels; of brought: personal_data; of refinement: empty" in listed.out
+    ended = muser("check", recipe, "--set", "screens.query=[lenght]")
+    assert ended.code == 1
+    assert "there is no screen lenght; did you mean length?" in ended.err
+
+
 @pytest.mark.parametrize(
     ("there", "file", "serve", "shown"),
     [

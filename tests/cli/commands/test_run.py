@@ -337,3 +337,11 @@ def test_a_summary_says_how_each_critic_judged_and_hints_at_one_that_passes_ever
     assert [one["critic"] for one in told] == ["decision", "safety", "lenient"]
     assert told[2] == {"critic": "lenient", "answers": 4, "passed": 4, "words": 5}
     assert 0 < told[0]["words"] != 5
+
+
+def test_a_run_that_screens_leave_short_says_so_and_fails(muser: Muser, recipe: Path) -> None:
+    change = "screens.query=[muser.tests.graph.test_screening:refuse_all]"
+    ended = muser("run", recipe, "--samples", 1, "--set", change)
+    assert ended.code == 3
+    assert "screen muser.tests.graph.test_screening:refuse_all rejected 9 draws" in ended.out + ended.err
+    assert "1 samples short of the wanted number, of which three times as many" in ended.out + ended.err

@@ -54,6 +54,23 @@ def test_why_a_sample_failed_ends_with_how_to_try_again(muser: Muser, recipe: Pa
     assert ended.out.endswith("    muser retry small --failed\n")
 
 
+def test_a_rejected_sample_shows_what_was_rejected_and_why(muser: Muser, recipe: Path, tmp_path: Path) -> None:
+    named = "My name is Ann Miller and my chest feels tight."
+    (tmp_path / "questions.jsonl").write_text(json.dumps({"id": "q000001", "query": named}) + "\n")
+    ended = muser("run", recipe, "--samples", 0)
+    assert ended.code == 0
+    assert "0 of 0 samples done, 1 rejected" in ended.err + ended.out
+    shown = muser("show", "q000001").out
+    assert "small/q000001 · rejected" in shown
+    assert "draw 1, rejected by personal_data" in shown
+    assert "holds a name" in shown
+    assert named in shown
+    assert "Rejected by the screen personal_data: holds a name." in muser("show", "q000001", "--why").out
+    assert muser("show", "q000001", "--json").json()["rejections"][0]["text"] == named
+    listed = muser("list", "small", "--where", "status=rejected", "--json").json()["samples"]
+    assert [one["id"] for one in listed] == ["small/q000001"]
+
+
 def test_show_prints_json(muser: Muser, recipe: Path) -> None:
     muser("run", recipe)
     trace = muser("show", "q000001", "--json").json()
