@@ -18,6 +18,7 @@ from ..core.types import Message, Persona, Response, SampleInput, Value
 from ..endpoints.client.chat import split_reasoning
 from ..prompts.attributes import AttributeTables
 from ..prompts.sampling import draw_persona
+from ..store.records.samples import Trace
 
 MOST_PROBLEMS = 20
 SIMULATED = re.compile(r"[st]\d{6,}")
@@ -76,11 +77,16 @@ def simulated_input(number: int, tables: AttributeTables, seed: int) -> SampleIn
     return SampleInput(key=f"s{number:06d}", persona=draw_persona(tables, seed, number))
 
 
-def redrawn_persona(recipe: Recipe, tables: AttributeTables, key: str, draw: int) -> Persona | None:
-    """The persona that replaces a rejected draw of a simulated sample; None if there is none, or no draw is left."""
-    if not SIMULATED.fullmatch(key) or draw > recipe.screens.redraws + 1:
+def redrawn_persona(recipe: Recipe, tables: AttributeTables, trace: Trace) -> Persona | None:
+    """The persona that replaces a rejected draw of a simulated sample; None if there is none, or no draw is left.
+
+    A sample that a top-up added keeps the persona chosen for it; the draw's own seed gives it another query.
+    """
+    if not SIMULATED.fullmatch(trace.key) or trace.draw > recipe.screens.redraws:
         return None
-    return draw_persona(tables, recipe.seed, int(key[1:]), draw)
+    if trace.key.startswith("t"):
+        return trace.persona
+    return draw_persona(tables, recipe.seed, int(trace.key[1:]), trace.draw + 1)
 
 
 def read_queries(path: Path) -> Queries:

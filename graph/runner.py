@@ -67,7 +67,7 @@ class Job:
     join: bool = False
     most_calls: int | None = None
     items: int = 0
-    redraw: Callable[[str, int], Persona | None] = lambda _key, _draw: None
+    redraw: Callable[[samples.Trace], Persona | None] = lambda _: None
     replacement: Callable[[int], SampleInput] | None = None
     simulated: int = 0
 
@@ -356,7 +356,7 @@ class _Running:
             await screen("brought", start)
 
     async def _reject(self, trace: samples.Trace, rejected: Rejected) -> samples.Trace | None:
-        persona = await asyncio.to_thread(self.job.redraw, trace.key, trace.draw + 1)
+        persona = await asyncio.to_thread(self.job.redraw, trace)
         again = await rejections.reject(self.store, trace.id, rejected, persona)
         if persona is None:
             self.progress.rejected += 1

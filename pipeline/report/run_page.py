@@ -70,7 +70,8 @@ def _blocks(store: Store, run: Run, measured: Measured, charts: RunCharts, image
 def _samples(store: Store, run_id: str) -> Iterator[Block]:
     tally = tally_run(store, run_id)
     yield Heading("Samples")
-    counts = ("samples", tally.samples), ("done", tally.done), ("refined", tally.refined), ("failed", tally.failed)
+    counts = [("samples", tally.samples), ("done", tally.done), ("refined", tally.refined), ("failed", tally.failed)]
+    counts.append(("rejected by a screen", tally.rejected))
     yield Table(("", "samples"), tuple((name, f"{count:,}") for name, count in counts))
     found = failures(store, run_id)
     if found:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from muser.core.recipe import Recipe
+from muser.graph.inputs import redrawn_persona
 from muser.graph.run import run_recipe
 from muser.graph.top_up import plan_inputs
 from muser.prompts.attributes import load_attributes
@@ -12,7 +13,7 @@ from muser.prompts.joint import joint_of
 from muser.screens.coverage import cells_of, measure_coverage
 from muser.store.file.database import Store
 from muser.store.queries.coverage import accepted_personas, count_accepted
-from muser.store.records.samples import add_samples
+from muser.store.records.samples import Trace, add_samples
 
 TABLE = """\
 attributes:
@@ -60,3 +61,16 @@ async def test_a_top_up_that_was_stopped_ends_with_the_same_personas(recipe: Rec
             await run_recipe(recipe, store, top_up=True)
             personas.append(list(accepted_personas(store, "study")))
     assert personas[0] == personas[1]
+
+
+def test_a_rejected_sample_of_a_top_up_keeps_the_persona_that_was_chosen_for_it(recipe: Recipe) -> None:
+    tables, persona = load_attributes(recipe.attributes, recipe.folder), {"identity": "nurse", "condition": "dementia"}
+
+    def redrawn(key: str, draw: int) -> object:
+        trace = Trace(id=f"study/{key}", run_id="study", key=key, seed=1, status="running", persona=persona, draw=draw)
+        return redrawn_persona(recipe, tables, trace)
+
+    last = recipe.screens.redraws
+    assert [redrawn("t000001", draw) for draw in (1, last, last + 1)] == [persona, persona, None]
+    assert redrawn("q000001", 1) is None
+    assert len({str(redrawn(f"s{n:06d}", 1)) for n in range(1, 30)}) > 3
