@@ -56,9 +56,10 @@ def test_payloads_are_shown_and_do_nothing(hostile: str, watched: Open) -> None:
     assert page.locator("ol.samples li").count() == len(QUESTIONS) + 2
     for sample in ("s000001", "q000001", "q000002", "q000003", "q000004"):
         page.goto(f"{hostile}#/hostile/{sample}")
+        headed(page, f"hostile/{sample}")
+        page.get_by_label("raw text").check()
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         shown = page.locator("main").inner_text()
-        headed(page, f"hostile/{sample}")
         for name in ("script", "handler", "link", "template", "clobbering"):
             assert PAYLOADS[name].split("\n")[0] in shown, name
         assert page.locator("main img, main iframe, main form, main script, main a[href^='java']").count() == 0
