@@ -10,6 +10,7 @@ from ..core.recipe import Recipe
 from ..core.types import Stage, Value
 from ..graph.progress import Progress, Summary
 from ..store.file.database import Store
+from ..trainer.memory import MemoryPlan
 from ..trainer.result import TrainingProgress
 from ..trainer.rows import RowReport
 
@@ -40,6 +41,7 @@ class Listener:
     on_warning: Callable[[str], None] = lambda _: None
     on_samples: Callable[[Progress], None] = lambda _: None
     on_rows: Callable[[Stage, RowReport], None] = lambda _stage, _report: None
+    on_memory: Callable[[MemoryPlan], None] = lambda _: None
     on_training: Callable[[TrainingProgress], None] = lambda _: None
 
 

@@ -68,6 +68,7 @@ def train(stage: TrainedStage) -> Callable[[Work], asyncio.Future[None]]:
                     stage,
                     run_id=work.result(f"{stage}.run"),
                     on_rows=lambda report: work.listener.on_rows(stage, report),
+                    on_memory=work.listener.on_memory,
                     on_progress=on_progress,
                     draw_loss=work.charts.draw_loss if work.charts else None,
                 )

@@ -69,6 +69,7 @@ OWNERS = {
     "datasets": "trainer",
     "huggingface_hub": "trainer",
     "peft": "trainer",
+    "psutil": "trainer",
     "gguf": "trainer",
     "py3langid": "screens",
     "rapidfuzz": "screens",

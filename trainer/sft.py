@@ -19,6 +19,7 @@ from ..core.types import Stage
 from .card import write_card
 from .gguf import write_gguf
 from .library_logs import library_logs, translated
+from .memory import MemoryPlan, plan_memory
 from .result import (
     TrainedModel,
     TrainingProgress,
@@ -33,6 +34,7 @@ from .workdir import appearing, finish, finished, last_checkpoint, locked, write
 
 OnProgress = Callable[[TrainingProgress], None]
 OnRows = Callable[[RowReport], None]
+OnMemory = Callable[[MemoryPlan], None]
 DrawLoss = Callable[[list[dict[str, Any]], Path], None]
 
 
@@ -44,6 +46,7 @@ def train_stage(
     rows: Path,
     output: Path,
     on_rows: OnRows | None = None,
+    on_memory: OnMemory | None = None,
     on_progress: OnProgress | None = None,
     draw_loss: DrawLoss | None = None,
     decontaminations: Sequence[Mapping[str, Any]] = (),
@@ -53,8 +56,8 @@ def train_stage(
     Works in `output/STAGE-DIGEST`; the digest covers every input that affects the weights. The same call resumes from
     the last complete checkpoint or returns the finished result; changed inputs train in a new folder. Writes `model/`
     (with LoRA `adapter/` and `merged/`), `history.json` and, if `draw_loss` is given, `loss.png`; the libraries log to
-    `output/training.log`. The card names `decontaminations`, comparisons with benchmarks. Calls `on_rows` before
-    training starts. Raises InputError for unusable rows, otherwise TrainingError.
+    `output/training.log`. The card names `decontaminations`, comparisons with benchmarks. Calls `on_rows`, and on a CPU
+    `on_memory`, before training starts. Raises InputError for unusable rows, otherwise TrainingError.
     """
     if stage == "base":
         raise TrainingError("stage base cannot be trained: training starts from it", todo="train distill or refine")
@@ -69,7 +72,7 @@ def train_stage(
                     return trained
                 log.info("%s: training %s on %s", folder.name, base, rows)
                 training = _Training(settings, stage, str(base), rows, folder, log)
-                trained, report = training.run(inputs, on_rows, on_progress)
+                trained, report = training.run(inputs, on_rows, on_memory, on_progress)
                 training.document(trained, report, draw_loss, decontaminations)
                 finish(folder, trained)
                 return trained
@@ -95,7 +98,11 @@ class _Training:
         return stage_settings(self.settings, self.stage)
 
     def run(
-        self, inputs: dict[str, Any], on_rows: OnRows | None, on_progress: OnProgress | None
+        self,
+        inputs: dict[str, Any],
+        on_rows: OnRows | None,
+        on_memory: OnMemory | None,
+        on_progress: OnProgress | None,
     ) -> tuple[TrainedModel, RowReport]:
         from .callbacks import TrainingCallback, check_weights
 
@@ -106,7 +113,11 @@ class _Training:
             self.log.warning("line %d (%s) dropped: %s, %d tokens", row.line, row.sample, row.reason, row.tokens)
         if on_rows is not None:
             on_rows(report)
-        trainer = self.make_trainer(tokenizer, dataset, TrainingCallback(self.stage, on_progress))
+        plan = self.plan_memory(report)
+        if plan is not None and on_memory is not None:
+            on_memory(plan)
+        callback = TrainingCallback(self.stage, on_progress)
+        trainer = self.make_trainer(tokenizer, dataset, callback, plan is None or plan.checkpointing)
         checkpoint = last_checkpoint(self.folder)
         self.log.info("starting from %s", checkpoint.name if checkpoint else "the base model")
         # Also on a resume: the trainer loads the checkpoint later, so these are still the base model's weights.
@@ -180,7 +191,21 @@ class _Training:
         kept, held = ([i for i, out in enumerate(held_out) if out is side] for side in (False, True))
         return (rows.select(kept), rows.select(held)) if held else (rows, None)
 
-    def make_trainer(self, tokenizer: Any, dataset: Any, callback: Any) -> Any:
+    def plan_memory(self, report: RowReport) -> MemoryPlan | None:
+        """What the training needs; None on a GPU, where activations are always recomputed."""
+        import torch
+
+        if torch.cuda.is_available():
+            return None
+        longest = self.own.max_length if self.own.packing else report.lengths["max"]
+        try:
+            plan = plan_memory(self.base, self.settings, longest, rows=min(self.own.batch_size, report.kept))
+        except (OSError, ValueError) as error:
+            raise _unloadable(self.base, error) from error
+        self.log.info("memory: %s", plan)
+        return plan
+
+    def make_trainer(self, tokenizer: Any, dataset: Any, callback: Any, checkpointing: bool) -> Any:
         import torch
         from peft import LoraConfig
         from transformers import PrinterCallback
@@ -209,7 +234,7 @@ class _Training:
             use_cpu=not gpu,
             # TRL turns bf16 on unless told otherwise (trl/trainer/base_config.py).
             bf16=half,
-            gradient_checkpointing=gpu,
+            gradient_checkpointing=checkpointing,
             dataloader_pin_memory=gpu,
             # LoRA's frozen weights fit in bf16. Trained weights need float32, or small updates would be rounded away.
             model_init_kwargs={"dtype": "bfloat16" if half and self.settings.method == "lora" else "float32"},

@@ -19,6 +19,7 @@ from ..store.records.artifacts import (
     record_artifact,
 )
 from .library_logs import require_libraries
+from .memory import MemoryPlan
 from .result import TrainedModel, TrainingProgress, identity
 from .rows import RowReport, read_rows
 
@@ -31,6 +32,7 @@ def run_training(
     run_id: str | None = None,
     rows: Path | None = None,
     on_rows: Callable[[RowReport], None] | None = None,
+    on_memory: Callable[[MemoryPlan], None] | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
     draw_loss: Callable[[list[dict[str, Any]], Path], None] | None = None,
 ) -> TrainedModel:
@@ -58,6 +60,7 @@ def run_training(
         rows=Path(source.path) if rows is None else rows,
         output=output / "models",
         on_rows=on_rows,
+        on_memory=on_memory,
         on_progress=on_progress,
         draw_loss=draw_loss,
         decontaminations=[found.meta for found in decontaminations_of(store, source)],

@@ -81,6 +81,7 @@ def train(
             run_id=None if rows else run or _latest(opened, f"{settings.name}-{stage}", settings.name),
             rows=Path(rows) if rows else None,
             on_rows=lambda report: listener.on_rows(stage, report),
+            on_memory=listener.on_memory,
             on_progress=listener.on_training,
             draw_loss=charts().draw_loss,
         )

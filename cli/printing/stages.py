@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...core.types import Stage
     from ...graph.progress import Progress
     from ...pipeline.steps import Listener, StepState
+    from ...trainer.memory import MemoryPlan
     from ...trainer.result import TrainingProgress
     from ...trainer.rows import RowReport
 
@@ -36,6 +37,7 @@ def shown_steps(console: Console) -> Iterator["Listener"]:
             on_warning=lambda what: say(f"  warning: {what}"),
             on_samples=screen.samples,
             on_rows=screen.rows,
+            on_memory=screen.memory,
             on_training=screen.training,
         )
 
@@ -78,6 +80,11 @@ class _Screen:
             say(f"  {report.held_out:,} rows held out, to measure the loss on them")
         if report.dropped:
             say(f"  {len(report.dropped):,} rows dropped: {', '.join(sorted({r.reason for r in report.dropped}))}")
+
+    def memory(self, plan: "MemoryPlan") -> None:
+        say(f"  about {plan.needed / 1e9:.1f} GB of memory needed, {plan.free / 1e9:.1f} GB free")
+        if plan.checkpointing:
+            say(f"  activations are recomputed, which takes longer: keeping them would need {plan.kept / 1e9:.1f} GB")
 
     def training(self, progress: "TrainingProgress") -> None:
         ended = progress.step == progress.total
