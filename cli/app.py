@@ -9,6 +9,7 @@ from typer import Exit, Option, Typer
 from .commands import (
     agreement,
     coverage,
+    critics,
     db,
     decontaminate,
     demo,
@@ -73,6 +74,7 @@ for command in (
     coverage.coverage,
     coverage.report,
     diff.diff,
+    critics.critics,
     provenance.provenance,
     decontaminate.decontaminate,
     fetch.model,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from ..core.comparison import Comparison, Difference
 from ..core.types import Value
 from ..endpoints.server.registry import Card
+from ..evals.critics import Detection
 from ..evals.judges import JudgeComparison
 from ..evals.scores import Report
 from ..evals.stored import StoredScores
@@ -21,6 +22,7 @@ from ..screens.diversity import Diversity
 from ..screens.matches import Decontamination, NetScore
 from ..store.maintenance.health import Health
 from ..store.maintenance.space import Space
+from ..store.queries.critics import CriticAccount, Stability
 from ..store.queries.listing import Listing, SampleLine
 from ..store.queries.losses import Losses
 from ..store.queries.provenance import ArtifactLineage, RowLineage, SampleLineage
@@ -172,6 +174,18 @@ class ArtifactProvenance(ArtifactLineage):
     """the ids of all samples that the artifact was made from directly"""
 
 
+class CriticsReport(Value):
+    """What a run's critics did."""
+
+    run: str
+    critics: tuple[CriticAccount, ...]
+    """the critics in the recipe's order"""
+    stability: tuple[Stability, ...]
+    """their verdicts on the same answers again; empty without --reask"""
+    planted: tuple[Detection, ...]
+    """the planted faults that they found; empty without --planted"""
+
+
 class FetchedModel(Value):
     """A packaged model in the cache."""
 
@@ -266,6 +280,7 @@ OUTPUTS: Mapping[str, Any] = {
     "export": Artifact,
     "coverage": CoverageReport,
     "diff": Comparison,
+    "critics": CriticsReport,
     "provenance": RowLineage | SampleLineage | ArtifactProvenance,
     "model": FetchedModel,
     "data": FetchedData,

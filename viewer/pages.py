@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ..core.types import Critique
 from ..store.file.database import Store
 from ..store.queries import overview
+from ..store.queries.critics import CriticAccount, Stability, critic_accounts, stability
 from ..store.queries.listing import Listing, list_samples
 from ..store.queries.reasons import Reason, explain
 from ..store.queries.tallies import Tally, tally_run, verdicts_of
@@ -28,6 +29,8 @@ from .playground import Editable, Playground, Replay
 Compare = Callable[[str, str], Comparison]
 """(first run, second run) → how they differ; passed in, because the viewer must not import `evals`."""
 
+READ = 100
+"""Refined samples whose words are compared for a run's page, which has to open at once."""
 PAGE = 50
 """Samples on a page."""
 
@@ -42,6 +45,8 @@ class RunPage:
     usage: Sequence[RoleUsage]
     failures: Sequence[Failure]
     verdicts: Mapping[str, Mapping[str, int]]
+    accounts: Sequence[CriticAccount]
+    stability: Mapping[str, Stability]
     coverage: Mapping[str, Mapping[str, int]]
     first: str
     last: str
@@ -182,6 +187,8 @@ def run_page(store: Store, run_id: str) -> RunPage:
         usage=usage_by_role(store, run_id),
         failures=failures(store, run_id),
         verdicts=verdicts_of(store, run_id),
+        accounts=critic_accounts(store, run_id, read=READ),
+        stability={one.critic: one for one in stability(store, run_id)},
         coverage=overview.coverage(store, run_id),
         first=first,
         last=last,

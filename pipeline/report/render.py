@@ -3,9 +3,11 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
+
+from .blocks import Block, Code, Heading, Paragraph, Picture, Table
+from .critics import describe_critics
 
 WORSE, UNSURE = "▼", "·"
 LENGTH_ADJUSTED = "length_adjusted"
@@ -18,40 +20,6 @@ NOTE = (
 DISCLAIMER = "Nothing here is medical advice."
 
 
-@dataclass(frozen=True)
-class Heading:
-    text: str
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    text: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """The first column is text, the others are right-aligned."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An SVG file beside the page, by name."""
-
-    name: str
-    says: str
-
-
-@dataclass(frozen=True)
-class Code:
-    text: str
-
-
-Block = Heading | Paragraph | Table | Picture | Code
-
-
 def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Block]:
     """The page, part by part. `pictures`: `scores` and `losses` → file name, for those that were drawn."""
     for text in filter(None, (data["note"], data["caption"])):
@@ -62,6 +30,7 @@ def blocks(data: Mapping[str, Any], pictures: Mapping[str, str]) -> Iterator[Blo
     yield from _training(data, pictures.get("losses", ""))
     yield from _funnel(data)
     yield from verdict_blocks(data["verdicts"])
+    yield from describe_critics(data["critics"])
     yield from cost_blocks(data["cost"])
     yield from _provenance(data)
 

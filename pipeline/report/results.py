@@ -19,6 +19,7 @@ from ...store.records.runs import Run, find_run, simulated_roles
 from ...store.records.samples import failures
 from ..scoring import stage_scores
 from ..steps import StepState, Work
+from .critics import gather_critics
 
 CAPTION = (
     "Simulated: {roles} replied from a script, the file {file}. The table measures whether training transfers what the "
@@ -40,6 +41,7 @@ def gather(work: Work) -> dict[str, Any]:
         "training": {stage: _training(_model(work, stage)) for stage in _trained(work)},
         "funnel": funnel(work),
         "verdicts": verdicts_of(store, work.result("refine.run")) if "refine" in _trained(work) else {},
+        "critics": gather_critics(store, work.result("refine.run") if "refine" in _trained(work) else ""),
         "cost": [_cost(store, state) for state in work.states.values() if _is_run(state)],
         "provenance": provenance(work),
         "command": work.command,

@@ -13,7 +13,8 @@ from ...store.queries.tallies import tally_run, verdicts_of
 from ...store.records.runs import Run
 from ...store.records.samples import failures
 from . import render
-from .render import Block, Heading, Paragraph, Picture, Table
+from .blocks import Block, Heading, Paragraph, Picture, Table
+from .critics import describe_critics, gather_critics
 from .results import run_cost
 
 MOST_VALUES = 40
@@ -57,6 +58,7 @@ def _blocks(store: Store, run: Run, measured: Measured, charts: RunCharts, image
     yield Paragraph(render.DISCLAIMER)
     yield from _samples(store, run.id)
     yield from render.verdict_blocks(verdicts_of(store, run.id))
+    yield from describe_critics(gather_critics(store, run.id))
     if measured.cells is not None:
         yield from _coverage(measure_coverage(measured.cells, measured.topped_up))
         yield from _pictures(measured.cells, charts, images)

@@ -46,6 +46,7 @@ def test_what_a_run_and_the_commands_on_it_print_is_as_declared(muser: Muser, be
     as_declared("view --export", muser("view", "small", "--export", "small.html", "--json").json())
     changed = ("--from", "refine", "--set", "models.main.temperature=0.2", "--json")
     as_declared("replay", muser("replay", "small/q000001", "small/q000002", *changed).json())
+    as_declared("critics", muser("critics", "small", "--reask", 1, "--planted", "--json").json())
     as_declared("diff", muser("diff", "small", "small-fork", "--json").json())
     as_declared("promote", muser("promote", "small-fork", "--json").json())
     as_declared("eval run", muser("eval", "run", benchmarked, "--json").json())

@@ -55,6 +55,16 @@ def data() -> dict[str, Any]:
         "training": {"distill": trained | {"tokens": 1234, "peak_memory_mb": 800}},
         "funnel": [{"step": "asked", "samples": 4, "lost": {"EndpointTimeout at respond": 2}}],
         "verdicts": {"safety": {"pass": 1, "revise": 3}},
+        "critics": {
+            "accounts": [
+                {"critic": "safety", "from_plan": 0.5, "by_chance": 0.125, "taken_up": None}
+                | {"added_if_revise": 12.4, "added_if_pass": None}
+            ],
+            "stability": [{"critic": "safety", "asked_again": 8, "same": 6}],
+            "planted": [
+                {"critic": "safety", "facet": "safety", "faults": 12, "sensitivity": 0.25, "specificity": 0.75}
+            ],
+        },
         "cost": [
             {"step": "distill.run", "samples": 4, "seconds": 2.0, "roles": [role], "serving": {}},
             {
@@ -95,6 +105,9 @@ def test_markdown_shows_everything_that_was_gathered(data: dict[str, Any]) -> No
         "| distill | 4 | 1 | 2 | 2 | 5.000 → 1.000 | 5.500 → 2.250 | 1,234 | 3 s | 800 MB |",
         "| asked | 4 | 2 EndpointTimeout at respond |",
         "| safety | 4 | 25 % | 75 % |",
+        "| safety | 50 % | 12 % | – | +12 | – |",
+        "| safety | 8 | 75 % |",
+        "| safety | safety | 12 | 25 % | 75 % |",
         "| distill.run | 4 | 4 | 1 | 100 | 25 % | 50 | 2 s |",
         "| eval.base | 3 | 0 | 0 | 0 | – | 0 | 20 s |",
         "| 3 | model student distill | dddddddddddd | 1, 2 | output/model |",
