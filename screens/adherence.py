@@ -14,6 +14,7 @@ TERSE = 40
 """Words that a terse query, or a very vague one, may have."""
 
 SHORTHAND = re.compile(r"\b(?:\d+\s?[myof]\b|\d+\s?yo\b|h/o|c/o|hx|dx|rx|tx|pt|bp|hr|sob|po|prn|bd|tds|[A-Z]{2,5})")
+NUMBER, QUESTION = re.compile(r"(?m)^\W*\d+[.)、．]"), re.compile(r"[?？؟]")
 
 
 async def adherence(candidate: Candidate) -> str | None:
@@ -30,8 +31,10 @@ def _by_rules(candidate: Candidate) -> str | None:
     count = len(words(query))
     if style == "terse" and count > TERSE:
         return f"was to be terse and has {count} words"
-    if style == "clinical notes" and not SHORTHAND.search(query):
+    # The abbreviations are English ones.
+    english = candidate.language in {"", "English"}
+    if style == "clinical notes" and english and not SHORTHAND.search(query):
         return "was to be in clinical shorthand and has no abbreviation"
-    if style == "numbered questions" and not re.search(r"(?m)^\W*\d[.)]", query) and query.count("?") < 2:
+    if style == "numbered questions" and not NUMBER.search(query) and len(QUESTION.findall(query)) < 2:
         return "was to number its questions and has one at most"
     return None

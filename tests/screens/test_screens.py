@@ -104,6 +104,10 @@ def test_a_query_that_does_not_show_its_style_is_rejected() -> None:
     assert reason("adherence", long, persona={"style": "terse"}) == "was to be terse and has 60 words"
     assert reason("adherence", "58yo f, h/o HTN, c/o headache", persona={"style": "clinical notes"}) is None
     assert "no abbreviation" in (reason("adherence", persona={"style": "clinical notes"}) or "")
+    assert reason("adherence", persona={"style": "clinical notes"}, language="Hindi") is None
+    assert (
+        reason("adherence", "頭が痛いのはなぜですか？薬は必要ですか？", persona={"style": "numbered questions"}) is None
+    )
     assert "number its questions" in (reason("adherence", persona={"style": "numbered questions"}) or "")
 
 
