@@ -64,7 +64,7 @@ def test_wrong_usage_is_two(muser: Muser) -> None:
     assert muser("export", "small", "--stage", "base").code == 2
 
 
-WRITING = {"run", "preview", "pipeline", "eval run"}
+WRITING = {"run", "preview", "pipeline", "eval run", "eval answer", "eval grade"}
 READING = {
     "retry": ["small", "--failed"],
     "replay": ["small/s000001", "--from", "refine"],
@@ -75,6 +75,7 @@ READING = {
     "show": ["small/s000001"],
     "export": ["small", "--stage", "refine"],
     "coverage": ["small"],
+    "critics": ["small"],
     "report": ["small"],
     "decontaminate": ["small", "--against", "benchmark.jsonl"],
     "diff": ["small", "other"],
@@ -83,6 +84,9 @@ READING = {
     "view": ["--export", "page.html"],
     "list": ["small"],
     "eval score": ["small"],
+    "eval regrade": ["small", "--failed"],
+    "eval agreement": ["small"],
+    "eval failures": ["small"],
     "db stats": [],
     "db check": [],
     "db datasette": [],
