@@ -109,8 +109,9 @@ class Screening:
 
     async def _find(self, sample: str, draw: int, sketch: Sketch, near: Near | None) -> list[Neighbour]:
         found = await add_draw(self.store, sample, draw, sketch, near)
-        if not any(one.lower for one in found):
-            for one in found:
+        # Also if a lower sample is about to reject this draw: a higher sample that came later would be rejected by it.
+        for one in found:
+            if not one.lower:
                 reason = f"{one.similarity:.0%} like the query of {sample}"
                 await overtake(self.store, one.sample_id, one.draw, reason)
         return found

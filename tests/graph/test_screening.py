@@ -2,18 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
-from muser.core.errors import SettingsError
+from muser.core.errors import Rejected, SettingsError
 from muser.core.recipe import Recipe
+from muser.core.types import SampleInput
 from muser.graph.run import run_recipe
+from muser.graph.screening import Screening
+from muser.prompts.attributes import load_attributes
 from muser.screens.candidate import Candidate
+from muser.screens.shipped import load_screens
 from muser.store.file.database import Store
 from muser.store.queries.listing import list_samples
-from muser.store.records.samples import counts, get_trace
+from muser.store.records.runs import Run, create_run
+from muser.store.records.samples import add_samples, counts, get_trace
 
 MakeRecipe = Callable[..., Recipe]
 HERE = "muser.tests.graph.test_screening"
@@ -204,3 +210,23 @@ async def test_an_unknown_screen_is_refused_before_the_first_call(
 ) -> None:
     with pytest.raises(SettingsError, match=said.replace("?", r"\?")):
         await run_recipe(crowded(simulated, screens={"query": [name]}), store)
+
+
+@pytest.mark.parametrize("order", list(permutations((0, 1, 2))))
+async def test_a_draw_that_a_lower_sample_rejects_still_overtakes_a_higher_one(
+    store: Store, order: Sequence[int]
+) -> None:
+    words = [f"word{number}" for number in range(36)]
+    queries = [" ".join(words[start : start + 30]) for start in (0, 3, 6)]  # each like the next, the first not the last
+    create_run(store, Run(id="r", name="r", recipe="", identity={}, fingerprint="", prompts={}))
+    add_samples(store, "r", [SampleInput(key=f"q{number}") for number in range(3)], 1)
+    screens = {"query": load_screens(["near_duplicate"])}
+    screening = Screening(store, screens, load_attributes("attributes.yaml", Path()), make_ask=None)  # type: ignore[arg-type]
+    refused = set()
+    for number in order:
+        try:
+            await screening.screen("query", {"sample": f"r/q{number}", "draw": 1, "query": queries[number]})
+        except Rejected:
+            refused.add(f"q{number}")
+    overtaken = {row["key"] for row in store.read("SELECT key FROM samples WHERE overtaken IS NOT NULL")}
+    assert refused | overtaken == {"q1", "q2"}
