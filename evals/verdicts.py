@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.recipe import Recipe
 from ..core.types import Value
 from ..store.file.database import Store
 from ..store.queries.answers import grades_of
 from ..store.records.runs import Run
 from .examples import Example
+from .grading import benchmark_of
 from .judges import Item, Judged
 from .stored import read_grades
 
@@ -30,13 +32,13 @@ class JudgeUsed(Value):
     """SHA-256 of the prompt's text, in hex"""
 
 
-def judge_of(run: Run) -> JudgeUsed | None:
-    """The judge of an evaluation run; None if its answers were graded without one."""
+def judge_of(run: Run, recipe: Recipe) -> JudgeUsed | None:
+    """The judge of an evaluation run and its recipe; None if its answers were graded without one."""
     identity: dict[str, Any] = run.identity
     role = identity["roles"].get("judge")
     if role is None:
         return None
-    name, grading = role["model"], identity["evaluation"]["grading"]
+    name, grading = role["model"], benchmark_of(recipe).grading
     settings = identity["models"][name.partition("@")[0]]
     return JudgeUsed(
         model=name,

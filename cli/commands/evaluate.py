@@ -126,7 +126,7 @@ def regrade(
         before = named_run(opened, run)
     changes = [*(change or []), _set("roles.judge", judge), _set("evaluation.answers", run)]
     settings = parse_recipe(before.recipe, before.folder, changes, source=f"the recipe of run {run}")
-    named = settings.model_copy(update={"name": f"{run}-by-{judge}", "store": store})
+    named = settings.model_copy(update={"name": f"{run}-by-{judge.replace('@', '-')}", "store": store})
     words = [word for one in change or [] for word in ("--set", one)]
     _finish(named, command("eval", "regrade", run, "--judge", judge, *words, store=store), json=json)
 

@@ -112,7 +112,7 @@ def _graded(store: "Store", name: str) -> "tuple[list[ExampleScore], dict[str, A
     recipe = parse_recipe(run.recipe, run.folder)
     scores = score_run(recipe, store, name)
     report = summarize(scores, rate=rate_of(benchmark_of(recipe).benchmark)).to_dict()
-    judge = judge_of(run)
+    judge = judge_of(run, recipe)
     return scores, {"report": report, "differences": {}, "judge": judge.model_dump() if judge else None}
 
 
