@@ -1,7 +1,8 @@
 """The cost of an evaluation: the client's CPU time per rubric item, and the time to score a whole benchmark.
 
     python bench/evals.py                       both, small
-    python bench/evals.py --examples 5000       scoring at HealthBench's size: 5,000 examples, about 48,600 items
+    python bench/evals.py --examples 5000       scoring at HealthBench's size: 5,000 examples, about 48,000 items
+    python bench/evals.py --kill --graded 5000  grading at that size, killed in the middle and resumed
 
 Cases: muser (`muser eval grade` on answers that exist) and pool (the plain client that simple-evals is: a pool of
 threads, one call of the openai package for each item, nothing stored). Each runs in a process of its own. CPU time is
@@ -12,11 +13,14 @@ import argparse
 import asyncio
 import json
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -117,6 +121,37 @@ def measure(case: str, examples: int) -> float:
         return 1000 * (cpu_seconds() - before) / items
 
 
+def kill_and_resume(examples: int) -> None:
+    """Kills a grading once half of the items are committed, resumes it, and prints how many calls the rest took."""
+    with tempfile.TemporaryDirectory() as place, fast_endpoint() as url:
+        folder = Path(place)
+        items = write_benchmark(folder, examples)
+        first = get_context("spawn").Process(target=grade_with_muser, args=(url, folder, items))
+        began = time.perf_counter()
+        first.start()
+        while count_calls(folder / "bench.db") < items // 2:
+            time.sleep(0.2)
+        first.kill()
+        first.join()
+        committed = count_calls(folder / "bench.db")
+        grade_with_muser(url, folder, items)
+        after = count_calls(folder / "bench.db") - committed
+        seconds = time.perf_counter() - began
+    print(f"{items:,} items in {seconds:.0f} s: killed at {committed:,} verdicts, resumed with {after:,} calls")
+    assert committed + after == items
+
+
+def count_calls(file: Path) -> int:
+    """The calls of the judge that are committed."""
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as db:
+        try:
+            return int(db.execute("SELECT count(*) FROM calls WHERE role = 'judge'").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+
 def time_scoring(examples: int) -> None:
     """Prints how long reading and scoring stored grades takes, with 1,000 resamples of each metric."""
     from muser.evals.healthbench import load_examples
@@ -138,10 +173,14 @@ def main() -> None:
     parser.add_argument("case", nargs="?", choices=CASES)
     parser.add_argument("--graded", type=int, default=100, help="examples that both clients grade")
     parser.add_argument("--examples", type=int, default=1000, help="examples that are scored")
+    parser.add_argument("--kill", action="store_true", help="kill a grading in the middle and resume it")
     parser.add_argument("--rounds", type=int, default=3, help="repeats of both clients; the ratio is the median")
     given = parser.parse_args()
     if given.case:
         print(measure(given.case, given.graded))
+        return
+    if given.kill:
+        kill_and_resume(given.graded)
         return
     time_scoring(given.examples)
     shares = []
