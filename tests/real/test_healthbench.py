@@ -78,7 +78,9 @@ def test_a_whole_rubric_in_one_call_gives_the_same_verdicts_on_real_rubrics(
         return next(usage.calls for usage in summary.usage if usage.role == "judge")
 
     with Store.open(tmp_path / "muser.db") as store:
-        assert (graded(store, "item"), graded(store, "example")) == (items, 120)
+        assert graded(store, "item") == items
+        # Not 120: the simulated judge says the same about many items, which counts as a loop, and they are asked alone.
+        assert graded(store, "example") < items / 4
         keyed = {one.prompt_id: one for one in examples}
         compared = compare_judges(keyed, [judged_run(store, "item"), judged_run(store, "example")])
     assert (compared.items, compared.other_answers) == (items, 0)
