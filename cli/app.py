@@ -8,6 +8,7 @@ from typer import Exit, Option, Typer
 
 from .commands import (
     agreement,
+    attributes,
     coverage,
     critics,
     db,
@@ -96,6 +97,7 @@ evaluations.command()(score.score)
 evaluations.command()(agreement.agreement)
 evaluations.command()(failures.failures)
 app.add_typer(evaluations, name="eval")
+app.add_typer(attributes.app, name="attributes")
 app.add_typer(db.app, name="db")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..core.comparison import Comparison, Difference
-from ..core.types import Value
+from ..core.types import Persona, Value
 from ..endpoints.server.registry import Card
 from ..evals.critics import Detection
 from ..evals.judges import JudgeComparison
@@ -117,6 +117,63 @@ class ProbedRecipe(_Checked):
     """what was tested; a `problem` makes the command exit with 1"""
     estimate: Estimate | None
     """the cost; none if problems prevented the trial run"""
+
+
+class AttributeCheck(Value):
+    """An attribute of a table, and how often its values are drawn."""
+
+    attribute: str
+    """its name, as a persona and a filter have it"""
+    label: str
+    """what the persona prompt calls it"""
+    shares: dict[str, float]
+    """value → the share of the personas that have it"""
+
+
+class AttributesCheck(Value):
+    """An attribute table without faults. A table with faults is an error instead."""
+
+    file: str
+    """the table, or the recipe that names it"""
+    digest: str
+    """SHA-256 of what it means, in hex"""
+    attributes: tuple[AttributeCheck, ...]
+    """its attributes, in the order in which they are drawn"""
+    never: int
+    """combinations that it refuses"""
+    stratify: tuple[str, ...]
+    """the attributes over which every prefix of a run is balanced"""
+
+
+class DrawnPersona(Value):
+    """The persona that a sample would have."""
+
+    key: str
+    """the sample's key"""
+    persona: Persona
+    """attribute → value"""
+    texts: dict[str, str]
+    """attribute → what the persona prompt says"""
+
+
+class PairShare(Value):
+    """A pair of values of two attributes."""
+
+    values: tuple[str, str]
+    """the value, or the note, of either attribute"""
+    share: float
+    """the share of the personas that have both"""
+    ratio: float
+    """the share divided by the share that independent attributes would have"""
+
+
+class PairShares(Value):
+    """How often the values of two attributes are drawn together."""
+
+    attributes: tuple[str, str]
+    """their names, as given"""
+    pairs: tuple[PairShare, ...]
+    """every pair of values, the most frequent first"""
 
 
 class SampleWithCalls(Trace):
@@ -287,6 +344,9 @@ OUTPUTS: Mapping[str, Any] = {
     "serve": ServedModel,
     "view --export": Exported,
     "list": Listing,
+    "attributes check": AttributesCheck,
+    "attributes preview": list[DrawnPersona],
+    "attributes plot": PairShares,
     "eval run": Summary,
     "eval answer": Summary,
     "eval grade": Summary,

@@ -127,7 +127,7 @@ def _unbound(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _files(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
-    plain: list[tuple[str, ...]] = [("queries",), ("evaluation", "file")]
+    plain: list[tuple[str, ...]] = [("queries",), ("personas",), ("evaluation", "file")]
     for keys in plain:
         name = _text(data, *keys)
         if name is not None and not (folder / name).is_file():

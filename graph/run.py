@@ -14,7 +14,7 @@ from ..core.problems import Problem, raise_problems
 from ..core.recipe import ModelSettings, Recipe
 from ..core.types import Critic, SampleInput
 from ..prompts.attributes import AttributeTables
-from ..prompts.reachability import load_sound_attributes
+from ..prompts.personas import load_tables
 from ..prompts.sampling import draw_persona
 from ..prompts.templates import PromptSet, load_prompts
 from ..store.file.database import Store
@@ -45,7 +45,7 @@ class Materials:
     @classmethod
     def load(cls, recipe: Recipe, *, own_inputs: bool = True) -> "Materials":
         """Raises PromptError, SettingsError, InputError."""
-        prompts, tables = load_prompts(recipe), load_sound_attributes(recipe.attributes, recipe.folder)
+        prompts, tables = load_prompts(recipe), load_tables(recipe)
         # A trial, so that a template that names an attribute the table lacks does not fail in the middle of a run.
         prompts.persona.render(**tables.for_prompt(draw_persona(tables, recipe.seed, 1), recipe.seed))
         return cls(
@@ -92,6 +92,10 @@ async def run_recipe(
     identifies them, and `roles` are the roles that still have to be called for such inputs. `models` are the endpoints
     by the names that roles are bound to; `revisions` distinguish models with the same name. Raises RunChanged, RunBusy.
     """
+    if top_up and recipe.personas:
+        raise SettingsError(
+            f"--top-up fills what the attribute tables expect, and the personas come from {recipe.personas}"
+        )
     materials = Materials.load(recipe, own_inputs=inputs is None)
     called = recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)

@@ -36,7 +36,7 @@ class AttributeTables:
     """The choices of every attribute, in the file's order; `digest` changes with everything that can change a query.
 
     `never` are combinations that no persona has; `stratify` names the attributes over which every prefix of a run is
-    balanced.
+    balanced. `rows` are personas that the user brings: a run's samples have theirs, and draw what a row leaves out.
     """
 
     choices: Mapping[str, tuple[Choice, ...]]
@@ -44,6 +44,7 @@ class AttributeTables:
     digest: str
     never: tuple[Mapping[str, tuple[str, ...]], ...] = ()
     stratify: tuple[str, ...] = ()
+    rows: tuple[Persona, ...] = ()
 
     def find(self, name: str, value: str) -> Choice:
         """The choice of this value; one that is not in the tables stands for itself."""

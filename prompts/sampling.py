@@ -13,7 +13,7 @@ from ..core.errors import SettingsError
 from ..core.hashing import derive_seed
 from ..core.types import Persona
 from .attributes import AttributeTables, Choice
-from .traits import Trait, narrow
+from .traits import Trait, Traits, narrow
 
 SEEDS = 2**31
 
@@ -38,18 +38,39 @@ def draw_persona(tables: AttributeTables, seed: int, number: int = 0, draw: int 
     Stratified attributes depend on the number alone: another draw has the same, and every prefix of a run is balanced
     over them. Number 0 stands for no run: all is drawn by the seed.
     """
+    given = _row(tables, seed, number)
     own = derive_seed(seed, f"s{number:06d}") if number else seed
     if draw > 1:
         own = derive_seed(own, "draw", draw)
     spread = dict(zip(tables.stratify, _spread(seed, number, len(tables.stratify)), strict=True)) if number else {}
-    machine, persona, state = machine_of(tables), Persona(), State()
+    machine, persona, state = machine_of(tables), Persona(), _start(tables, given)
     for name in tables.choices:
-        options = machine.options(name, state)
-        place = spread.get(name, derive_seed(own, name) / SEEDS)
-        chosen = options.choices[bisect_right(options.bounds, place * options.bounds[-1], hi=len(options.bounds) - 1)]
+        chosen = tables.find(name, given[name]) if name in given else None
+        if chosen is None:
+            options, place = machine.options(name, state), spread.get(name, derive_seed(own, name) / SEEDS)
+            at = bisect_right(options.bounds, place * options.bounds[-1], hi=len(options.bounds) - 1)
+            chosen = options.choices[at]
         persona[name] = chosen.value
         state = machine.after(name, state, chosen)
-    return persona
+    return persona | given
+
+
+def _row(tables: AttributeTables, seed: int, number: int) -> Persona:
+    """The user's row for a sample: the rows in order, then all again from a row that the seed chooses, and so on."""
+    if not tables.rows or not number:
+        return {}
+    repeat, place = divmod(number - 1, len(tables.rows))
+    start = derive_seed(seed, "rows", repeat) if repeat else 0
+    return tables.rows[(start + place) % len(tables.rows)]
+
+
+def _start(tables: AttributeTables, given: Persona) -> State:
+    """The state before the first draw: what is drawn must fit to a row, also to its later attributes."""
+    traits: Traits = {}
+    for name, value in given.items():
+        # A row that contradicts itself is the user's will.
+        traits = narrow(traits, tables.find(name, value).traits) or traits
+    return State(tuple(given.items()), tuple(sorted(traits.items())))
 
 
 def _spread(seed: int, number: int, dimensions: int) -> list[float]:

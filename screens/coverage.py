@@ -129,6 +129,8 @@ def tables_of(run: Run) -> AttributeTables:
     if used is None:
         raise InputError(f"the queries of run {run.id} were not drawn from attribute tables, so no coverage is wanted")
     recipe = parse_recipe(run.recipe, run.folder, source=f"the recipe of run {run.id}")
+    if recipe.personas:
+        raise InputError(f"the personas of run {run.id} come from {recipe.personas}, so no coverage is wanted")
     tables = load_attributes(recipe.attributes, recipe.folder)
     if tables.digest != used:
         raise InputError(

@@ -70,6 +70,7 @@ OWNERS = {
     "huggingface_hub": "trainer",
     "peft": "trainer",
     "psutil": "trainer",
+    "pyarrow": "prompts",
     "gguf": "trainer",
     "py3langid": "screens",
     "rapidfuzz": "screens",

@@ -36,6 +36,8 @@ Bar = tuple[float, float, float]
 
 Place = tuple[int, int]
 """The numbers of a row and a column."""
+Counts = Sequence[Sequence[float]]
+"""A table: its rows, each with a number for every column."""
 ValueBar = tuple[str, float, int]
 """A value of an attribute, its wanted number of samples, and the accepted ones."""
 
@@ -95,16 +97,30 @@ def value_bars(attributes: Mapping[str, Sequence[ValueBar]]) -> bytes:
         return _svg(figure)
 
 
-def pair_map(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]], short: set[Place]) -> bytes:
+def pair_map(rows: Sequence[str], columns: Sequence[str], counts: Counts, short: set[Place]) -> bytes:
     """Samples by pair of values, as SVG: the more, the darker. A frame marks those that are short."""
+    with _pairs(rows, columns, counts) as (figure, axes):
+        for row, column in sorted(short):
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=OTHERS[2], linewidth=1))
+        return _svg(figure)
+
+
+def draw_pairs(rows: Sequence[str], columns: Sequence[str], shares: Counts, names: tuple[str, str], path: Path) -> None:
+    """The joint distribution of two attributes as a PNG or an SVG, by the file's ending, on white."""
+    with _pairs(rows, columns, shares) as (figure, axes):
+        axes.set_ylabel(names[0])
+        axes.set_xlabel(names[1])
+        figure.savefig(path, dpi=150, facecolor="white")
+
+
+@contextmanager
+def _pairs(rows: Sequence[str], columns: Sequence[str], counts: Counts) -> Iterator[tuple[Figure, Axes]]:
     most = max((count for line in counts for count in line), default=0) or 1
     with _figure(1.6 + 0.17 * len(rows)) as (figure, axes):
         axes.imshow([[(*PAINT, (count / most) ** 0.5) for count in line] for line in counts], aspect="auto")
-        for row, column in sorted(short):
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=OTHERS[2], linewidth=1))
         axes.set_xticks(range(len(columns)), columns, rotation=90)
         axes.set_yticks(range(len(rows)), rows)
-        return _svg(figure)
+        yield figure, axes
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ...graph.inputs import read_queries
 from ...graph.run import load_critics
 from ...graph.screening import STAGES, load_recipe_screens
 from ...pipeline.sampling import refine_recipe, refine_roles
-from ...prompts.reachability import load_sound_attributes
+from ...prompts.personas import load_tables
 from ...prompts.sampling import draw_persona
 from ...prompts.templates import PromptSet, load_prompts
 from ..printing.layout import columns
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def rehearse(recipe: "Recipe") -> PromptSet:
     """Imports every critic and screen, renders every prompt and returns the prompts. Raises the first problem."""
     prompts = load_prompts(recipe)
-    tables = load_sound_attributes(recipe.attributes, recipe.folder)
+    tables = load_tables(recipe)
     load_critics(recipe, prompts)
     load_recipe_screens(recipe)
     query, answer = "What can I do about my headache?", Response(answer="Rest, and drink enough.").answer

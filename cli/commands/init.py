@@ -53,7 +53,7 @@ def _texts(name: str) -> dict[str, str]:
     if name not in known:
         raise SettingsError(f"no recipe {name} ships with muser", todo=f"available: {', '.join(known)}")
     text, recipe = known[name].read_text("utf-8"), load_recipe(known[name])
-    named = [recipe.queries, *(critic.prompt for critic in recipe.critics.values())]
+    named = [recipe.queries, recipe.personas, *(critic.prompt for critic in recipe.critics.values())]
     beside = [file for file in named if file and (RECIPES / file).is_file()]
     return {
         "recipe.yaml": text.replace(f"recipes/{name}.yaml", "recipe.yaml"),

@@ -103,6 +103,14 @@ class Recipe(Settings):
         description="what queries and refined answers are checked for; a rejected sample is drawn again",
         examples=[{"query": ["length", "duplicate", "near_duplicate"]}],
     )
+    personas: str | None = Field(
+        None,
+        description=(
+            "JSONL, CSV or Parquet file with a persona in each row for the simulated samples: used in order, and again"
+            " from a row that the seed chooses if there are more samples; what a row leaves out is drawn"
+        ),
+        examples=["personas.csv"],
+    )
     concurrency: Concurrency = Field(
         32, description="samples in flight; auto: as many as the servers can handle", examples=["auto"]
     )

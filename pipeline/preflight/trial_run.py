@@ -15,7 +15,7 @@ from ...graph.inputs import Queries, read_queries, simulated_inputs
 from ...graph.progress import Progress, Summary
 from ...graph.run import run_recipe
 from ...graph.verdicts import HINT
-from ...prompts.attributes import load_attributes
+from ...prompts.personas import load_tables
 from ...store.file.database import Store
 from ...store.records.ledger import Call, calls_of
 from .estimate import Cost, Estimate, costs_of, count_gpus, estimate_cost
@@ -176,7 +176,7 @@ async def try_samples(
     count = brought.count if brought else 0
     least = min(tries, 2)
     simulated = min(recipe.samples, max(round(tries * recipe.samples / max(recipe.samples + count, 1)), least))
-    tables = load_attributes(recipe.attributes, recipe.folder)
+    tables = load_tables(recipe)
     # Personas are drawn independently, so the first ones are representative. A file of queries may be sorted.
     drawn = list(islice(simulated_inputs(recipe.samples, tables, recipe.seed), simulated))
     picked = _spread(brought, max(tries - simulated, 2)) if brought and (tries > 1 or not simulated) else []

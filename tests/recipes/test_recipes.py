@@ -36,7 +36,7 @@ def test_the_twenty_questions_can_be_read_and_told_apart() -> None:
 
 
 def test_init_is_a_good_recipe_with_everything_set(tmp_path: Path) -> None:
-    for name in ("healthbench.jsonl", "questions.jsonl"):
+    for name in ("healthbench.jsonl", "questions.jsonl", "personas.csv"):
         (tmp_path / name).touch()
     recipe = parse_recipe(EVERYTHING, tmp_path, needs=["inputs", "critics", "training", "evaluation"])
     assert recipe.role("refiner").stage == "distill"
@@ -63,7 +63,7 @@ def differences(kind: type[Settings], data: dict[str, Any], place: str = "") -> 
             yield from differences(inner, together, f"{place}{name}.")
         elif inner and isinstance(shown, dict):
             yield from differences(inner, shown, f"{place}{name}.")
-        elif field.default not in (shown, None, {}) and not field.is_required():
+        elif field.default not in (shown, None, {}, []) and not field.is_required():
             yield f"{place}{name}"
 
 
