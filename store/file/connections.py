@@ -14,7 +14,7 @@ from .objects import SCHEMA, schema_digest
 APPLICATION_ID = 0x4D755352
 """The letters MuSR: marks the file as muser's in SQLite's header (sqlite.org/pragma.html#pragma_application_id)."""
 
-VERSION = 24
+VERSION = 25
 """The number of migrations in schema.py, stored in the header as `user_version`; a higher one means a newer muser."""
 
 PATIENCE = 60.0

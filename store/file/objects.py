@@ -4,7 +4,7 @@ from sqlite3 import Connection
 
 from ...core.hashing import digest
 
-SCHEMA = "78ce4af2088cf7b9ceff0065f5706911597703f0fd23966a8756075944e8f626"
+SCHEMA = "c6f79051aae44e79730c1bbea4c7b5dd50fa0cc6c24f56c1eeb9c7475c476b6a"
 """The digest of the schema that the migrations make."""
 
 

@@ -492,3 +492,42 @@ def create_rejections(db: Database) -> None:
             text_id INTEGER NOT NULL REFERENCES texts (id), created_at TEXT NOT NULL, PRIMARY KEY (sample_id, draw)
         ) STRICT, WITHOUT ROWID""")
     db.execute("CREATE INDEX rejections_by_screen ON rejections (screen)")
+
+
+@migrations()
+def index_attributes(db: Database) -> None:
+    """The index of the personas' attributes: each run's names and values once, and the samples that have them.
+
+    Triggers keep it: to read JSON takes a filter or a chart several times as long as a column did (bench/listing.py).
+    """
+    db.execute("""
+        CREATE TABLE attribute_values (
+            id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            name TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (name, value, run_id)
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE sample_attributes (
+            value_id INTEGER NOT NULL REFERENCES attribute_values (id) ON DELETE CASCADE,
+            sample_id INTEGER NOT NULL REFERENCES samples (id) ON DELETE CASCADE, PRIMARY KEY (value_id, sample_id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX sample_attributes_by_sample ON sample_attributes (sample_id)")
+    values = "INSERT OR IGNORE INTO attribute_values (run_id, name, value)"
+    of_sample = "JOIN attribute_values v ON v.name = one.key AND v.value = one.value AND v.run_id ="
+    db.execute(f"""
+        {values} SELECT run_id, one.key, one.value FROM samples, json_each(persona) one
+        ORDER BY samples.id, one.id""")  # noqa: S608
+    db.execute(f"""
+        INSERT INTO sample_attributes
+        SELECT v.id, samples.id FROM samples, json_each(persona) one {of_sample} samples.run_id""")  # noqa: S608
+    add = f"""
+        {values} SELECT new.run_id, key, value FROM json_each(new.persona);
+        INSERT INTO sample_attributes
+        SELECT v.id, new.id FROM json_each(new.persona) one {of_sample} new.run_id;"""  # noqa: S608
+    db.execute(f"""
+        CREATE TRIGGER added_personas_are_indexed AFTER INSERT ON samples WHEN new.persona IS NOT NULL BEGIN{add}
+        END""")
+    db.execute(f"""
+        CREATE TRIGGER changed_personas_are_indexed AFTER UPDATE OF persona ON samples
+        WHEN new.persona IS NOT old.persona BEGIN
+        DELETE FROM sample_attributes WHERE sample_id = new.id;{add}
+        END""")  # noqa: S608

@@ -24,7 +24,7 @@ MOST = 20
 
 def contradictions(db: sqlite3.Connection) -> Iterator[str]:
     """Every inconsistency, one line each, in the snapshot that `db` reads."""
-    for find in (_foreign, _words, _texts, _references, _steps, _usage):
+    for find in (_foreign, _words, _texts, _references, _steps, _usage, _attributes):
         try:
             yield from find(db)
         except sqlite3.Error as error:
@@ -144,6 +144,22 @@ DIFFERENT = """
     SELECT DISTINCT made.run_id FROM made LEFT JOIN usage USING (run_id, role, outcome)
     WHERE usage.calls IS NOT made.calls OR usage.tokens_in IS NOT made.tokens_in
         OR usage.tokens_out IS NOT made.tokens_out"""
+
+
+def _attributes(db: sqlite3.Connection) -> Iterator[str]:
+    (wrong,) = db.execute(MISINDEXED).fetchone()
+    if wrong:
+        yield f"the index of attributes differs from the personas in {wrong} places"
+
+
+MISINDEXED = """
+    WITH said AS (
+        SELECT samples.id, run_id, one.key, one.value
+        FROM samples, json_each(iif(json_valid(persona), persona, '{}')) one),
+    kept AS (
+        SELECT sample_id, run_id, name, value FROM sample_attributes JOIN attribute_values ON id = value_id)
+    SELECT (SELECT count(*) FROM (SELECT * FROM said EXCEPT SELECT * FROM kept))
+        + (SELECT count(*) FROM (SELECT * FROM kept EXCEPT SELECT * FROM said))"""
 
 
 def _first(lines: Iterable[str]) -> Iterator[str]:

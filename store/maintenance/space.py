@@ -16,6 +16,7 @@ PARTS = {
     "texts": ("texts",),
     "search": ("unsearched", *(f"texts_search_{part}" for part in ("config", "data", "docsize", "idx"))),
     "calls": ("calls",),
+    "attributes": ("attribute_values", "sample_attributes"),
     "similar": ("sketched_runs", "sketches", "sketched_draws", "sketch_buckets"),
     "steps": ("threads", "checkpoints", "checkpoint_values", "writes"),
 }

@@ -6,10 +6,7 @@ from ..file.database import Store
 
 
 class Attributes(Collection[str]):
-    """The names of the attributes in a run, or in all runs, in the order in which samples bring them.
-
-    Whether one is among them is read from the first sample that has it; listing them reads every sample.
-    """
+    """The names of the attributes in a run, or in all runs, in the order in which samples bring them."""
 
     def __init__(self, store: Store, run_id: str | None = None) -> None:
         self.store, self.run = store, {"run": run_id}
@@ -25,8 +22,7 @@ class Attributes(Collection[str]):
 
 
 HAS = """
-    SELECT 1 AS found FROM samples WHERE (:run IS NULL OR run_id = :run) AND persona ->> :name IS NOT NULL LIMIT 1"""
+    SELECT 1 AS found FROM attribute_values WHERE name = :name AND (:run IS NULL OR run_id = :run) LIMIT 1"""
 
 LIST = """
-    SELECT one.key AS name FROM samples, json_each(persona) one WHERE :run IS NULL OR run_id = :run
-    GROUP BY one.key ORDER BY min(samples.id), min(one.id)"""
+    SELECT name FROM attribute_values WHERE :run IS NULL OR run_id = :run GROUP BY name ORDER BY min(id)"""

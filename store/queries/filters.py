@@ -35,7 +35,10 @@ MOST_WORDS = 20
 
 
 class Name(NamedTuple):
-    """A name that filters can use: its SQL on a sample `s` (for a text, its id columns) and its known values."""
+    """A name that filters can use: its SQL on a sample `s` (for a text, its id columns) and its known values.
+
+    For an attribute, `sql` is its name.
+    """
 
     sql: tuple[str, ...]
     kind: Literal["word", "number", "text", "attribute"] = "word"
@@ -104,6 +107,19 @@ def attribute_sql(name: str) -> str | None:
 def number_sql(text: str) -> str:
     """The number that a text is, such as an age; NULL if it is another text."""
     return f"iif({text} NOT GLOB '*[^0-9.]*', CAST({text} AS REAL), NULL)"
+
+
+def _having(name: str, condition: str = "true") -> str:
+    """The condition on a sample `s` that its persona has the attribute, and that its value `v.value` meets another."""
+    return f"s.id IN ({HAVING} WHERE v.name = '{name}' AND {condition})"
+
+
+HAVING = "SELECT sample_id FROM attribute_values v JOIN sample_attributes ON value_id = v.id"
+LIKE = r"LIKE ? ESCAPE '\'"
+
+
+def _contains(text: str) -> str:
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
 
 
 def phrase(text: str) -> str:
@@ -184,6 +200,8 @@ class _Parser:
             self.fail(f"there are more than {MOST} comparisons", self.next)
         if self.take_word("has"):
             asked, _ = self.name()
+            if asked.kind == "attribute":
+                return _having(asked.sql[0])
             return f"({' OR '.join(f'{sql} IS NOT NULL' for sql in asked.sql)})"
         asked, named = self.name()
         sign = self.take()
@@ -194,15 +212,24 @@ class _Parser:
             self.fail("expected a value here; put several words in quotes", value)
         if asked.kind == "text":
             return self.search(asked, named, sign, value)
+        if asked.kind == "attribute":
+            return self.attribute_comparison(asked.sql[0], sign.text, value.text)
         if sign.text == "~":
-            escaped = re.sub(r"([\\%_])", r"\\\1", value.text)
-            self.parameters.append(f"%{escaped}%")
-            return rf"{asked.sql[0]} LIKE ? ESCAPE '\'"
-        if asked.kind == "attribute" and sign.text not in ("=", "!=") and NUMBER.fullmatch(value.text):
-            self.parameters.append(float(value.text))
-            return f"{number_sql(asked.sql[0])} {sign.text} ?"
+            self.parameters.append(_contains(value.text))
+            return f"{asked.sql[0]} {LIKE}"
         self.parameters.append(self.value(asked, named, value))
         return f"{asked.sql[0]} {SIGNS[sign.text]} ?"
+
+    def attribute_comparison(self, name: str, sign: str, value: str) -> str:
+        """Attributes are texts. An age compares as the number that it is."""
+        if sign == "~":
+            self.parameters.append(_contains(value))
+            return _having(name, f"v.value {LIKE}")
+        if sign not in ("=", "!=") and NUMBER.fullmatch(value):
+            self.parameters.append(float(value))
+            return _having(name, f"{number_sql('v.value')} {sign} ?")
+        self.parameters.append(value)
+        return f"NOT {_having(name, 'v.value = ?')}" if sign == "!=" else _having(name, f"v.value {sign} ?")
 
     def search(self, asked: Name, named: _Token, sign: _Token, value: _Token) -> str:
         if sign.text != "~":
@@ -236,12 +263,11 @@ class _Parser:
 
     def attribute(self, token: _Token) -> Name:
         name = token.text.removeprefix("persona.")
-        sql = attribute_sql(name)
-        if sql is None or name not in self.attributes:
+        if not ATTRIBUTE_NAME.fullmatch(name) or name not in self.attributes:
             critics = self.critics or (token.text.partition(".")[2] or "CRITIC",)
             known = [*NAMES, *self.attributes, *(f"verdict.{critic}" for critic in critics)]
             self.fail(f"unknown name {token.text!r}{suggestion(token.text, known)}", token)
-        return Name((sql,), "attribute")
+        return Name((name,), "attribute")
 
     def take(self) -> _Token:
         taken, self.next = self.next, self.token(self.next.end)

@@ -20,22 +20,16 @@ class Step(NamedTuple):
 
 def coverage(store: Store, run_id: str) -> dict[str, dict[str, int]]:
     """Attribute → value → number of samples, most frequent first, without the samples that have no persona."""
-    rows = store.read(COVERAGE, (run_id,))
-    # The personas' own order: by the first sample that has an attribute, then by the place in its persona.
-    first: dict[str, tuple[int, int]] = {}
-    for row in rows:
-        place = (row["sample"], row["place"])
-        first[row["name"]] = min(place, first.get(row["name"], place))
-    found: dict[str, dict[str, int]] = {name: {} for name in sorted(first, key=lambda name: first[name])}
-    for row in rows:
-        found[row["name"]][row["value"]] = row["n"]
+    found: dict[str, dict[str, int]] = {}
+    for row in store.read(COVERAGE, (run_id,)):
+        found.setdefault(row["name"], {})[row["value"]] = row["n"]
     return found
 
 
 COVERAGE = """
-    SELECT one.key AS name, one.value, count(*) AS n, min(samples.id) AS sample, one.id AS place
-    FROM samples, json_each(persona) one WHERE run_id = ?
-    GROUP BY one.key, one.value ORDER BY n DESC, one.value"""
+    SELECT name, value, count(*) AS n, min(id) OVER (PARTITION BY name) AS first
+    FROM attribute_values JOIN sample_attributes ON value_id = id WHERE run_id = ?
+    GROUP BY id ORDER BY first, n DESC, value"""
 
 
 def timeline(store: Store, run_id: str) -> tuple[str, str, list[int]]:

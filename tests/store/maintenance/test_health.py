@@ -17,7 +17,7 @@ from muser.store.maintenance.health import Health, check_store
 from muser.store.queries.export import export_rows
 from muser.store.records.ledger import calls_of
 from muser.store.records.runs import Run, list_runs
-from muser.store.records.samples import add_samples, get_trace
+from muser.store.records.samples import add_samples, get_trace, load_persona
 
 from ..filled import answer_of, fill
 
@@ -83,15 +83,23 @@ async def test_an_altered_step_and_an_impossible_word_are_told(store: Store, run
     store.write_now(lambda db: db.execute("UPDATE checkpoint_values SET data = x'2d00' WHERE rowid = 1").rowcount)
     store.write_now(lambda db: db.execute("UPDATE samples SET status = 'gone' WHERE key = 's001'").rowcount)
     store.write_now(lambda db: db.execute("UPDATE calls SET reply = '[1' WHERE id = 1").rowcount)
-    store.write_now(lambda db: db.execute("UPDATE samples SET persona = '{a' WHERE key = 's001'").rowcount)
+    store.write_now(lambda db: db.execute("UPDATE samples SET extra = '{a' WHERE key = 's001'").rowcount)
     assert check_store(store).broken == [
         "1 rows of samples have the unknown status 'gone'",
-        "1 rows of samples have persona that cannot be read",
+        "1 rows of samples have extra that cannot be read",
         "1 rows of calls have a list of texts that cannot be read",
         "a value in the steps of demo/s000 was altered or cannot be read",
     ]
-    with pytest.raises(DamagedDatabase, match="The persona of a sample cannot be read"):
-        get_trace(store, "demo/s001")
+
+
+async def test_a_persona_that_its_index_does_not_have_is_reported(store: Store, run: Run) -> None:
+    add_samples(store, run.id, [SampleInput(key="s1", persona={"ward": "7", "age": "40"})], 1)
+    assert not check_store(store).broken
+    store.write_now(lambda db: db.execute("UPDATE attribute_values SET value = '8' WHERE name = 'ward'").rowcount)
+    assert check_store(store).broken == ["the index of attributes differs from the personas in 2 places"]
+    for altered in ('{"ward', '{"a.b": "x"}', '["x"]'):
+        with pytest.raises(DamagedDatabase, match="The persona of a sample cannot be read"):
+            load_persona(altered)
 
 
 async def test_an_altered_schema_is_corruption_and_no_bug(store: Store, run: Run) -> None:

@@ -67,8 +67,8 @@ def test_search_words_are_phrases_of_fts_whatever_they_hold() -> None:
 def test_a_name_in_quotes_is_an_attribute_whatever_else_has_that_name() -> None:
     names = ["care setting", "status"]
     for text in ('"care setting"=home', '"status"=home', "persona.status=home", "'persona.care setting'=home"):
-        assert "s.persona ->>" in parse_filter(text, None, names).sql
-    assert "persona" not in parse_filter("status=done", None, names).sql
+        assert "v.name = " in parse_filter(text, None, names).sql
+    assert "v.name = " not in parse_filter("status=done", None, names).sql
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,10 @@ SAMPLES = """
     INSERT INTO samples (id, key, status, tokens, query_id)
         VALUES (1, 's1', 'done', 7, 1), (2, 's2', 'failed', NULL, 2);
     INSERT INTO critiques VALUES (1, 1, 'safety', 'revise');
+    CREATE TABLE attribute_values (id INTEGER PRIMARY KEY, run_id, name, value);
+    CREATE TABLE sample_attributes (value_id, sample_id);
+    INSERT INTO attribute_values VALUES (1, 'demo', 'region', 'a/b'), (2, 'demo', 'status', '7');
+    INSERT INTO sample_attributes VALUES (1, 1), (2, 1);
     INSERT INTO texts_search (rowid, body) VALUES (1, 'fever done'), (2, 'chest pain');
 """
 
