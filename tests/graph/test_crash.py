@@ -272,8 +272,7 @@ ONLY_CALLS = (
     "DELETE FROM threads",
     "DELETE FROM critiques",
     """
-    UPDATE samples SET status = 'pending', rounds = 0, checkpoint_id = NULL, identity = NULL, region = NULL,
-        condition = NULL, intent = NULL, vagueness = NULL, completeness = NULL, style = NULL, query_id = NULL,
+    UPDATE samples SET status = 'pending', rounds = 0, checkpoint_id = NULL, query_id = NULL,
         reasoning_id = NULL, answer_id = NULL, refined_reasoning = NULL, refined_answer_id = NULL""",
 )
 """Set every sample back to its beginning; its calls and its number of tries, on which their seeds depend, stay."""
