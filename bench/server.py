@@ -35,6 +35,7 @@ from muser.store.records.ledger import Call, calls_of
 CRITICS = ("decision", "communication", "safety")
 TARGET = 0.95
 REPLY = 192  # tokens; a shorter limit would cut off most of the personas' queries, and end their samples
+WARM = 4  # samples before the first measurement
 ORDER = ("persona", "responder", "critics", "refiner")
 
 
@@ -92,26 +93,37 @@ async def bare(
     return tokens, time.perf_counter() - began
 
 
+def recipe_of(name: str, url: str, model: str, seed: int, samples: int, in_flight: int) -> Recipe:
+    """The six-call graph on this server."""
+    return Recipe.model_validate(
+        {
+            "name": name,
+            "seed": seed,
+            "samples": samples,
+            "attributes": "demo_attributes.yaml",
+            "models": {"main": {"model": model, "base_url": url, "max_tokens": REPLY, "retries": 0}},
+            "critics": {name: {"prompt": f"{name}.md"} for name in CRITICS},
+            "repairs": 2,
+            "reuse": "none",
+            "concurrency": in_flight,
+        }
+    )
+
+
 async def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """One line for each number of samples in flight."""
     found = []
     # aiohttp's own limit of 100 connections would be the client's limit, not the server's.
     connector = aiohttp.TCPConnector(limit=0)
     async with served(given, folder) as (url, model), aiohttp.ClientSession(connector=connector) as session:
+        # A server compiles what it needs at its first requests, which would count against whoever comes first.
+        with Store.open(folder / "warm.db") as store:
+            await with_muser(recipe_of("warm", url, model, 0, WARM, WARM), store)
         for in_flight in given.in_flight:
             rates: dict[str, list[float]] = {"muser": [], "bare": []}
             for turn in range(given.rounds):
-                recipe = Recipe.model_validate(
-                    {
-                        "name": f"server-{in_flight}-{turn}",
-                        "seed": turn,
-                        "samples": given.samples or 2 * in_flight,
-                        "models": {"main": {"model": model, "base_url": url, "max_tokens": REPLY, "retries": 0}},
-                        "critics": {name: {"prompt": f"{name}.md"} for name in CRITICS},
-                        "repairs": 2,
-                        "reuse": "none",
-                        "concurrency": in_flight,
-                    }
+                recipe = recipe_of(
+                    f"server-{in_flight}-{turn}", url, model, turn, given.samples or 2 * in_flight, in_flight
                 )
                 await empty_cache(session, url)
                 with Store.open(folder / f"{in_flight}-{turn}.db") as store:
