@@ -82,7 +82,8 @@ def redrawn_persona(recipe: Recipe, tables: AttributeTables, trace: Trace) -> Pe
 
     A sample that a top-up added keeps the persona chosen for it; the draw's own seed gives it another query.
     """
-    if not SIMULATED.fullmatch(trace.key) or trace.draw > recipe.screens.redraws:
+    # A sample made from another one keeps that one's query.
+    if trace.origin or not SIMULATED.fullmatch(trace.key) or trace.draw > recipe.screens.redraws:
         return None
     if trace.key.startswith("t"):
         return trace.persona

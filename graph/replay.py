@@ -28,6 +28,7 @@ from .identity import describe_run, difference
 from .progress import Progress, Summary
 from .run import Materials, build_job, describe_recipe, node_timeouts
 from .runner import OnProgress, run_job
+from .screening import UNSCREENED
 
 CRITICS = "critics"
 """Node name for a replay from all critics."""
@@ -191,6 +192,8 @@ async def replay(
     if recipe.reuse == planned.before.reuse:
         # `reuse` limits what the run may reuse. A replay is built on the run's calls, so it may reuse all of them.
         recipe = recipe.model_copy(update={"reuse": "all"})
+    # A replay shows what a change does to these samples: none is rejected, or drawn again.
+    materials = replace(materials, screens=UNSCREENED)
     job = build_job(recipe, run, materials, list(needed), models or recipe.models, revisions or {})
     summary = await run_job(store, replace(job, retry=True, most_calls=most_calls), on_progress=note, stop=stop)
     return Replayed(

@@ -411,8 +411,9 @@ def _is_brought(trace: samples.Trace) -> bool:
     return trace.query is not None and trace.origin is None
 
 
-def _overtaken(trace: samples.Trace, reason: str, query: str = "") -> Rejected:
-    return Rejected(reason, screen=rejections.OVERTAKEN, stage="query", text=query or trace.query or "")
+def _overtaken(trace: samples.Trace, overtaken: str, query: str = "") -> Rejected:
+    screen, _, reason = overtaken.partition(": ")
+    return Rejected(reason, screen=screen, stage="query", text=query or trace.query or "")
 
 
 def _config(sample_id: str) -> RunnableConfig:

@@ -27,6 +27,7 @@ from .state import AskFactory, State, bind, history_of
 Stage = Literal["query", "brought", "refinement"]
 STAGES: tuple[Stage, ...] = ("query", "brought", "refinement")
 Screens = Mapping[Stage, Sequence[NamedScreen]]
+UNSCREENED: Screens = dict.fromkeys(STAGES, ())
 
 
 def load_recipe_screens(recipe: Recipe) -> Screens:
@@ -77,8 +78,10 @@ class Screening:
         """Raises Rejected with the first screen's reason."""
         if not self.screens[stage]:
             return
-        candidate = self._candidate(stage, state)
+        about = self._about(stage, state)
         for screen in self.screens[stage]:
+            find = partial(self._find, screen.name, about["key"], about["draw"])
+            candidate = Candidate(**about, find=find)
             reason = await screen.reason(candidate)
             if reason:
                 text = (
@@ -86,32 +89,31 @@ class Screening:
                 )
                 raise Rejected(reason, screen=screen.name, stage=stage, text=text)
 
-    def _candidate(self, stage: Stage, state: Any) -> Candidate:
+    def _about(self, stage: Stage, state: Any) -> dict[str, Any]:
+        """The fields of a candidate, without `find`."""
         persona: Persona = state.get("persona") or {}
         response, refinement = state.get("response"), state.get("refinement")
-        sample, draw = state.get("sample", ""), state.get("draw", 1)
-        return Candidate(
-            key=sample,
-            query=state["query"],
-            find=partial(self._find, sample, draw),
-            persona=persona,
-            texts=self.tables.describe(persona),
-            labels=self.tables.labels,
-            language=self.tables.language_of(persona),
-            history=tuple(history_of(state)),
-            brought=stage == "brought",
-            draw=draw,
-            response=Response(**response) if response else None,
-            critiques=tuple(Critique(**one) for one in state.get("critiques", [])),
-            refinement=Refinement(**refinement) if refinement else None,
-            ask=bind(state, self.make_ask, "checker") if self.checks else None,
-        )
+        return {
+            "key": state.get("sample", ""),
+            "query": state["query"],
+            "persona": persona,
+            "texts": self.tables.describe(persona),
+            "labels": self.tables.labels,
+            "language": self.tables.language_of(persona),
+            "history": tuple(history_of(state)),
+            "brought": stage == "brought",
+            "draw": state.get("draw", 1),
+            "response": Response(**response) if response else None,
+            "critiques": tuple(Critique(**one) for one in state.get("critiques", [])),
+            "refinement": Refinement(**refinement) if refinement else None,
+            "ask": bind(state, self.make_ask, "checker") if self.checks else None,
+        }
 
-    async def _find(self, sample: str, draw: int, sketch: Sketch, near: Near | None) -> list[Neighbour]:
-        found = await add_draw(self.store, sample, draw, sketch, near)
+    async def _find(self, screen: str, key: str, draw: int, sketch: Sketch, near: Near | None) -> list[Neighbour]:
+        found = await add_draw(self.store, key, draw, sketch, near)
         # Also if a lower sample is about to reject this draw: a higher sample that came later would be rejected by it.
         for one in found:
             if not one.lower:
-                reason = f"{one.similarity:.0%} like the query of {sample}"
-                await overtake(self.store, one.sample_id, one.draw, reason)
+                reason = f"{one.similarity:.0%} like the query of {key}"
+                await overtake(self.store, one.sample_id, one.draw, screen, reason)
         return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..core.types import SampleInput
 from ..prompts.attributes import AttributeTables
 from ..store.file.database import Store
-from ..store.queries.coverage import TOPPED_UP
+from ..store.records.samples import TOPPED_UP
 from .progress import Summary
 
 if TYPE_CHECKING:

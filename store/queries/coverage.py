@@ -8,9 +8,7 @@ from typing import NamedTuple
 from ...core.types import Persona
 from ..file.database import Store
 from ..file.texts import get_texts
-
-DRAWN, TOPPED_UP = "s[0-9][0-9][0-9][0-9][0-9][0-9]*", "t[0-9][0-9][0-9][0-9][0-9][0-9]*"
-"""Keys (GLOB patterns) of samples with a simulated persona: drawn from tables, or chosen to fill what is short."""
+from ..records.samples import DRAWN, TOPPED_UP
 
 
 class Accepted(NamedTuple):

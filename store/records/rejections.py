@@ -1,6 +1,5 @@
 """Rejections: the draws that a screen refused, what replaces them, and how many samples a run still has to add."""
 
-import json
 from collections.abc import Callable, Iterable
 from sqlite3 import Connection
 
@@ -10,9 +9,7 @@ from ...core.types import Persona, SampleInput, Value
 from ..file.database import Store, now
 from ..file.texts import put_texts, readable
 from .history import drop_threads
-from .samples import Trace, add_in, get_trace, row_id
-
-OVERTAKEN = "near_duplicate"
+from .samples import DRAWN, Trace, add_in, dump_persona, get_trace, row_id
 
 
 class ScreenTally(Value):
@@ -37,8 +34,9 @@ async def reject(store: Store, sample_id: str, rejected: Rejected, persona: Pers
             db.execute(REJECT, (now(), sample))
         else:
             draw, seed = db.execute("SELECT draw + 1, seed FROM samples WHERE id = ?", (sample,)).fetchone()
-            drawn = json.dumps({name: readable(value) for name, value in persona.items()}, ensure_ascii=False)
-            db.execute(REDRAW, (draw, derive_seed(seed, "draw", draw), drawn, sample))
+            db.execute(REDRAW, (draw, derive_seed(seed, "draw", draw), dump_persona(persona), sample))
+            # A sample that was done before it was overtaken has critiques, which the critics would not repeat.
+            db.execute("DELETE FROM critiques WHERE sample_id = ?", (sample,))
 
     await store.write(change)
     return get_trace(store, sample_id)
@@ -54,20 +52,20 @@ REJECT = f"UPDATE samples SET status = 'rejected', finished_at = ?, worker = NUL
 
 REDRAW = f"""
     UPDATE samples SET draw = ?, seed = ?, persona = ?, query_id = NULL, reasoning_id = NULL, answer_id = NULL,
-        refined_reasoning = NULL, refined_answer_id = NULL, {CLEARED} WHERE id = ?"""  # noqa: S608
+        refined_reasoning = NULL, refined_answer_id = NULL, rounds = 0, {CLEARED} WHERE id = ?"""  # noqa: S608
 
 
-async def overtake(store: Store, sample_id: str, draw: int, reason: str) -> None:
-    """Note that a lower sample has what this one drew, if that is still its draw; a finished one becomes pending."""
+async def overtake(store: Store, sample_id: str, draw: int, screen: str, reason: str) -> None:
+    """Note that a screen rejects this draw, if it is still the sample's; a sample that is done becomes pending."""
 
     def change(db: Connection) -> None:
-        db.execute(OVERTAKE, {"id": row_id(db, sample_id), "draw": draw, "reason": reason})
+        db.execute(OVERTAKE, {"id": row_id(db, sample_id), "draw": draw, "overtaken": f"{screen}: {reason}"})
 
     await store.write(change)
 
 
 OVERTAKE = """
-    UPDATE samples SET overtaken = :reason, status = CASE status WHEN 'done' THEN 'pending' ELSE status END,
+    UPDATE samples SET overtaken = :overtaken, status = CASE status WHEN 'done' THEN 'pending' ELSE status END,
         finished_at = CASE status WHEN 'done' THEN NULL ELSE finished_at END
     WHERE id = :id AND draw = :draw AND status <> 'rejected'"""
 
@@ -78,24 +76,22 @@ def replace_rejected(
     """Add simulated samples until `wanted` of them are not rejected, numbered on, at most up to the number `most`."""
 
     def change(db: Connection) -> int:
-        kept, last = db.execute(SIMULATED, (run_id,)).fetchone()
+        kept, last = (db.execute(sql, (run_id, DRAWN)).fetchone()[0] for sql in (KEPT, LAST))
         numbers = range(last + 1, min(last + wanted - kept, most) + 1)
         return sum(add_in(db, run_id, make(number), seed) for number in numbers)
 
     return store.write_now(change)
 
 
-SIMULATED = """
-    SELECT count(*) - coalesce(sum(status = 'rejected'), 0), coalesce(max(CAST(substr(key, 2) AS INTEGER)), 0)
-    FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*'"""
+LAST = "SELECT coalesce(max(CAST(substr(key, 2) AS INTEGER)), 0) FROM samples WHERE run_id = ? AND key GLOB ?"
 
 
 def count_kept(store: Store, run_id: str) -> int:
     """How many simulated samples are not rejected."""
-    return int(store.read(KEPT, (run_id,))[0]["n"])
+    return int(store.read(KEPT, (run_id, DRAWN))[0]["n"])
 
 
-KEPT = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*' AND status <> 'rejected'"
+KEPT = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB ? AND status <> 'rejected'"
 
 
 def tally_screens(store: Store, run_id: str) -> tuple[ScreenTally, ...]:

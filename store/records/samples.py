@@ -41,6 +41,8 @@ from ..file.texts import (
 from .history import drop_history, drop_threads
 from .rubrics import add_rubric, get_rubric
 
+DRAWN, TOPPED_UP = "s[0-9][0-9][0-9][0-9][0-9][0-9]*", "t[0-9][0-9][0-9][0-9][0-9][0-9]*"
+"""Keys (GLOB patterns) of samples with a simulated persona: drawn from tables, or chosen to fill what is short."""
 STATUSES: tuple[SampleStatus, ...] = ("pending", "running", "done", "failed", "rejected")
 CHUNK = 1000
 """Samples added in one transaction."""
@@ -140,8 +142,8 @@ def add_samples(store: Store, run_id: str, inputs: Iterable[SampleInput], run_se
 
 def count_simulated(store: Store, run_id: str) -> int:
     """How many samples of the run were drawn from attribute tables, by their keys s000001 and on."""
-    sql = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB 's[0-9]*'"
-    return int(store.read(sql, (run_id,))[0]["n"])
+    sql = "SELECT count(*) AS n FROM samples WHERE run_id = ? AND key GLOB ?"
+    return int(store.read(sql, (run_id, DRAWN))[0]["n"])
 
 
 async def take_pending(store: Store, run_id: str, limit: int, worker: str | None = None) -> list[Trace]:
@@ -309,7 +311,7 @@ def _add_chunk(db: Connection, run_id: str, chunk: list[SampleInput], run_seed: 
 def add_in(db: Connection, run_id: str, one: SampleInput, run_seed: int) -> int:
     """Add a sample inside a change, unless the run has its key; returns how many were added."""
     row = {"run_id": run_id, "key": one.key, "seed": derive_seed(run_seed, one.key), "origin": one.origin}
-    row |= {"persona": _dump_persona(one.persona), **_texts(db, one.query, one.response), **_brought(db, one)}
+    row |= {"persona": dump_persona(one.persona), **_texts(db, one.query, one.response), **_brought(db, one)}
     added = int(db.execute(ADD, row).rowcount)
     if added and one.rubric:
         add_rubric(db, row_id(db, f"{run_id}/{one.key}"), one.rubric)
@@ -347,7 +349,7 @@ UNENDED = ("checkpoint_id", "cause_kind", "cause", "failed_node", "finished_at")
 def _record(db: Connection, sample: int, state: Mapping[str, Any], end: dict[str, Any]) -> None:
     persona, response, refinement = (state.get(name) for name in ("persona", "response", "refinement"))
     row = {"id": sample, "score": state.get("score"), "rounds": state.get("round") or 0} | end
-    row["persona"] = _dump_persona(persona)
+    row["persona"] = dump_persona(persona)
     row |= _texts(db, state.get("query"), Response.model_validate(response) if response else None)
     critiques = [Critique.model_validate(value) for value in state.get("critiques") or ()]
     grades = [Grade.model_validate(value) for value in state.get("grades") or ()]
@@ -386,7 +388,7 @@ def _kind(cause: BaseException | None) -> str | None:
     return f"ReplyError.{cause.outcome}" if isinstance(cause, ReplyError) else type(cause).__name__
 
 
-def _dump_persona(persona: Persona | None) -> str | None:
+def dump_persona(persona: Persona | None) -> str | None:
     """The persona as JSON; an empty one is none."""
     if not persona:
         return None

@@ -10,7 +10,8 @@ import pytest
 
 from muser.core.errors import Rejected, SettingsError
 from muser.core.recipe import Recipe
-from muser.core.types import SampleInput
+from muser.core.types import Response, SampleInput
+from muser.graph.replay import replay
 from muser.graph.run import run_recipe
 from muser.graph.screening import Screening
 from muser.prompts.attributes import load_attributes
@@ -18,6 +19,8 @@ from muser.screens.candidate import Candidate
 from muser.screens.shipped import load_screens
 from muser.store.file.database import Store
 from muser.store.queries.listing import list_samples
+from muser.store.records.ledger import calls_of
+from muser.store.records.rejections import overtake
 from muser.store.records.runs import Run, create_run
 from muser.store.records.samples import add_samples, counts, get_trace
 
@@ -230,3 +233,60 @@ async def test_a_draw_that_a_lower_sample_rejects_still_overtakes_a_higher_one(
             refused.add(f"q{number}")
     overtaken = {row["key"] for row in store.read("SELECT key FROM samples WHERE overtaken IS NOT NULL")}
     assert refused | overtaken == {"q1", "q2"}
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+async def test_an_overtaken_sample_starts_over_in_all_its_steps(
+    simulated: str, crowded: MakeRecipe, store: Store, rounds: int
+) -> None:
+    recipe = crowded(simulated, samples=1, rounds=rounds, screens={"query": ["duplicate"]})
+    await run_recipe(recipe, store)
+    await overtake(store, "trial/s000001", 1, "duplicate", "100% like the query of trial/s000000")
+    await run_recipe(recipe, store)
+    trace = get_trace(store, "trial/s000001")
+    assert (trace.status, trace.draw, trace.rounds) == ("done", 2, rounds)
+    assert [(one.screen, one.reason) for one in trace.rejections] == [
+        ("duplicate", "100% like the query of trial/s000000")
+    ]
+    asked = [call for call in calls_of(store, trace.id) if call.role == "critics.safety"]
+    assert len(asked) == 2 * rounds
+    assert len(trace.critiques) == 3 * rounds
+    assert asked[-1].reply.text.count(trace.critiques[-1].rationale) == 1
+
+
+async def test_a_brought_query_with_the_key_of_a_short_number_is_no_simulated_sample(
+    simulated: str, crowded: MakeRecipe, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "q.jsonl").write_text('{"id": "s1", "query": "My head hurts since Monday."}\n')
+    screens = {"query": [f"{HERE}:refuse_second"]}
+    recipe = crowded(simulated, samples=3, queries=str(tmp_path / "q.jsonl"), screens=screens)
+    summary = await run_recipe(recipe, store)
+    assert (summary.done, summary.rejected) == (4, 1)
+
+
+async def refuse_forks(candidate: Candidate) -> str | None:
+    return "a fork" if candidate.key.startswith("trial-fork/") else None
+
+
+async def refuse_second(candidate: Candidate) -> str | None:
+    return "second" if candidate.key.endswith("s000002") else None
+
+
+async def test_a_query_of_another_run_is_never_replaced_by_a_persona(
+    simulated: str, crowded: MakeRecipe, store: Store
+) -> None:
+    response = Response(answer="Rest.")
+    given = SampleInput(key="s000001", query="My head hurts.", response=response, origin="other/s000001")
+    recipe = crowded(simulated, samples=1, screens={"query": [], "refinement": [f"{HERE}:refuse_all"]})
+    summary = await run_recipe(recipe, store, inputs=[given], source="x", roles=recipe.call_roles()[2:])
+    assert (summary.done, summary.failed, summary.rejected) == (0, 0, 1)
+    assert get_trace(store, "trial/s000001").draw == 1
+
+
+async def test_a_replay_is_not_screened(simulated: str, crowded: MakeRecipe, store: Store) -> None:
+    screens = [f"{HERE}:refuse_forks"]
+    recipe = crowded(simulated, samples=1, screens={"query": screens, "refinement": screens})
+    await run_recipe(recipe, store)
+    replayed, summary = await replay(recipe, store, ["trial/s000001"], node="persona")
+    assert (summary.done, summary.rejected) == (1, 0)
+    assert get_trace(store, f"{replayed.run_id}/s000001").draw == 1
