@@ -116,8 +116,7 @@ async def refine(state: State, runtime: Runtime[Context]) -> Command[str]:
         repairs=context.repairs,
     )
     if number == context.rounds and context.screen:
-        judged = [*state.get("critiques", [])]
-        await context.screen("refinement", {**state, "critiques": judged, "refinement": refinement.model_dump()})
+        await context.screen("refinement", {**state, "refinement": refinement.model_dump()})
     if number < context.rounds:
         return Command(update={"refinement": refinement.model_dump(), "round": number + 1}, goto=list(context.critics))
     return Command(update={"refinement": refinement.model_dump(), "done": True}, goto=END)

@@ -100,13 +100,12 @@ async def run_recipe(
     called = recipe.call_roles() if roles is None else roles
     described = describe_recipe(recipe, materials, source=source, roles=roles, revisions=revisions)
     run = await asyncio.to_thread(open_run, store, described, new=new, run_id=run_id)
-    own_inputs = inputs is None
+    wanted = recipe.samples if inputs is None else 0
     if inputs is None:
         # Skipped on resume: drawing 100,000 personas takes longer than everything else before the first call.
         is_drawn = await asyncio.to_thread(count_simulated, store, run.id) >= recipe.samples
         inputs = materials.brought or () if is_drawn else _own_inputs(recipe, materials)
     job = build_job(recipe, run, materials, called, models or recipe.models, revisions or {})
-    wanted = recipe.samples if own_inputs else 0
     job = replace(job, inputs=inputs, retry=retry, join=workers is not None, simulated=wanted)
 
     async def run_all(job: Job) -> Summary:
